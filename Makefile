@@ -1,0 +1,29 @@
+# Every target sets up .venv by itself, once; all it needs is make and Python 3.10 or later.
+PYTHON ?= python3
+BIN := .venv/bin
+
+.PHONY: demo test lint bench clean
+
+demo: .venv/.installed
+	@$(BIN)/python -m wmark.benchmarks.demo --out demo
+
+test: .venv/.installed
+	@$(BIN)/python -m pytest
+
+lint: .venv/.installed
+	@$(BIN)/ruff check .
+	@$(BIN)/ruff format --check .
+
+bench: .venv/.installed
+	@$(BIN)/wmark bench confusion --out benchmarks/results
+	@$(BIN)/wmark bench detection --out benchmarks/results
+
+clean:
+	rm -rf .venv build dist demo wmark.egg-info .pytest_cache .ruff_cache
+	find . -name __pycache__ -type d -prune -exec rm -rf {} +
+
+.venv/.installed: setup.cfg pyproject.toml constraints.txt
+	@echo "Setting up .venv: wmark (editable) and the versions in constraints.txt; once, a few minutes"
+	@$(PYTHON) -m venv .venv
+	@$(BIN)/python -m pip install -qq --disable-pip-version-check -c constraints.txt -e '.[dev]'
+	@touch $@

@@ -1,0 +1,99 @@
+"""What every benchmark writes: rows as they are measured (so that a rerun goes on), then a table, CSV, JSON and a figure."""
+
+from __future__ import annotations
+
+import csv
+import io
+import json
+import platform
+import sys
+from collections.abc import Hashable, Sequence
+from datetime import datetime, timezone
+from pathlib import Path
+
+import torch
+
+from ..errors import WmarkError
+from ..files import write_atomically
+from ..version import __version__
+
+__all__ = ["Rows", "provenance", "table", "write_csv", "write_json"]
+
+
+class Rows:
+    """Measurements in a JSON Lines file, each under a key; those of an interrupted run with the same settings are kept.
+
+    Arguments:
+        path: The file.
+        settings: What the measurements depend on. A file of other settings is set aside, not mixed in.
+        fields: The fields of a row that make up its key.
+    """
+
+    def __init__(self, path: Path, settings: dict, fields: Sequence[str]) -> None:
+        self.path, self.fields = path, tuple(fields)
+        self.rows: dict[Hashable, dict] = {}
+        settings = json.loads(json.dumps(settings))
+        lines = path.read_text().splitlines() if path.exists() else []
+        try:
+            found = [json.loads(line) for line in lines if line.endswith("}")]
+        except ValueError as error:
+            raise WmarkError(f"{path} is damaged: delete it to measure anew") from error
+        if found and found[0] == settings:
+            self.rows = {self._key(row): row for row in found[1:]}
+        elif found:
+            path.rename(path.with_suffix(f".{datetime.now():%Y%m%d-%H%M%S}.jsonl"))
+        write_atomically(path, "".join(json.dumps(row) + "\n" for row in [settings, *self.rows.values()]).encode())
+
+    def _key(self, row: dict) -> tuple:
+        return tuple(row[field] for field in self.fields)
+
+    def __contains__(self, key: tuple) -> bool:
+        return key in self.rows
+
+    def add(self, row: dict) -> None:
+        self.rows[self._key(row)] = row
+        with self.path.open("a") as stream:
+            stream.write(json.dumps(row) + "\n")
+
+    def select(self, **wanted) -> list[dict]:
+        """Rows with these values, in the order in which they were measured."""
+        return [row for row in self.rows.values() if all(row[name] == value for name, value in wanted.items())]
+
+
+def provenance(model=None, **settings) -> dict:
+    """What a result depends on: command, model, settings, versions, machine."""
+    import diffusers
+
+    described = {"name": model.name, "fingerprint": model.fingerprint, "dtype": str(model.dtype)} if model else None
+    device = model.device.type if model else "cpu"
+    return {
+        "command": "wmark " + " ".join(sys.argv[1:]),
+        "created": datetime.now(timezone.utc).isoformat(timespec="seconds"),
+        "model": described,
+        "settings": settings,
+        "versions": {"wmark": __version__, "torch": torch.__version__, "diffusers": diffusers.__version__},
+        "machine": {
+            "device": torch.cuda.get_device_name() if device == "cuda" else platform.processor() or platform.machine(),
+            "threads": torch.get_num_threads(),
+        },
+    }
+
+
+def table(header: Sequence[str], rows: Sequence[Sequence]) -> str:
+    """A Markdown table with aligned columns."""
+    cells = [[str(cell) for cell in row] for row in [header, *rows]]
+    widths = [max(len(row[i]) for row in cells) for i in range(len(header))]
+    lines = [
+        "| " + " | ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)) + " |" for row in cells
+    ]
+    return "\n".join([lines[0], "| " + " | ".join("-" * width for width in widths) + " |", *lines[1:]])
+
+
+def write_csv(path: Path, header: Sequence[str], rows: Sequence[Sequence]) -> None:
+    text = io.StringIO()
+    csv.writer(text, lineterminator="\n").writerows([header, *rows])
+    write_atomically(path, text.getvalue().encode())
+
+
+def write_json(path: Path, content: dict) -> None:
+    write_atomically(path, (json.dumps(content, indent=2) + "\n").encode())

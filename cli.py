@@ -1,0 +1,498 @@
+"""The `wmark` command: parse, call the library, print."""
+
+from __future__ import annotations
+
+import json
+import sys
+from contextlib import contextmanager
+from functools import cache
+from pathlib import Path
+
+import click
+
+from .errors import ImageError, KeyringError, WmarkError
+from .version import __version__
+
+EXIT_FOUND, EXIT_NOT_FOUND, EXIT_UNUSABLE, EXIT_INTERRUPTED = 0, 1, 2, 130
+
+
+class Group(click.Group):
+    """A group whose commands turn the library's errors into one sentence and exit code 2."""
+
+    def invoke(self, ctx: click.Context):
+        try:
+            return super().invoke(ctx)
+        except WmarkError as error:
+            raise Unusable(str(error)) from error
+        except KeyboardInterrupt:
+            click.echo("interrupted", err=True)
+            ctx.exit(EXIT_INTERRUPTED)
+
+
+class Unusable(click.ClickException):
+    exit_code = EXIT_UNUSABLE
+
+
+class Size(click.ParamType):
+    """WxH in pixels; converts to (height, width)."""
+
+    name = "WxH"
+
+    def convert(self, value, param, ctx):
+        width, _, height = str(value).lower().partition("x")
+        if not (width.isdigit() and height.isdigit() and int(width) and int(height)):
+            self.fail(f"{value!r} is not a size like 512x512", param, ctx)
+        return int(height), int(width)
+
+
+keyring_option = click.option(
+    "--keyring", type=click.Path(path_type=Path), envvar="WMARK_KEYRING", help="Keyring file.  [env: WMARK_KEYRING]"
+)
+model_options = [
+    click.option("--model", default="tiny", show_default=True, help="`tiny`, a diffusers folder, or a hub id."),
+    click.option("--dtype", type=click.Choice(["fp32", "bf16", "fp16"]), default="fp32", show_default=True),
+    click.option("--device", help="Torch device; a GPU if there is one."),
+]
+
+
+def with_options(options):
+    def decorate(function):
+        for option in reversed(options):
+            function = option(function)
+        return function
+
+    return decorate
+
+
+@click.group(cls=Group, context_settings={"help_option_names": ["-h", "--help"]})
+@click.version_option(__version__, prog_name="wmark")
+def main() -> None:
+    """Watermark the images of a latent diffusion model in their initial noise, and prove it later."""
+
+
+# keys -----------------------------------------------------------------------------------------------------------------
+
+
+@main.group(cls=Group)
+def keys() -> None:
+    """Create, list, show and revoke keys."""
+
+
+@keys.command("create")
+@keyring_option
+@click.option("--id", "key_id", help="Name of the key; random if not given.")
+@click.option(
+    "--pattern", type=click.Choice(["disc", "ring", "rand", "const", "zeros"]), default="disc", show_default=True
+)
+@click.option("--radius", type=int, help="Largest frequency, in cycles per latent side.  [disc: 16, others: 10]")
+@click.option("--channels", help="Latent channels, such as 0,1,2,3.  [disc: 0,1,2,3, others: 3]")
+@click.option("--strength", type=float, help="Cosine between noise and key, in (0, 1].  [disc: 0.5, others: 1]")
+@click.option("--note", default="", help="A remark to keep with the key.")
+def keys_create(keyring, key_id, pattern, radius, channels, strength, note) -> None:
+    """Create a key, and the keyring if there is none."""
+    from .watermark.keyring import Keyring, default_path
+    from .watermark.keys import Pattern
+
+    path = keyring or default_path()
+    chosen = Pattern.of(pattern, radius=radius, channels=_channels(channels), strength=strength)
+    with Keyring.edit(path, create=chosen) as ring:
+        key = ring.add(key_id, pattern=chosen, note=note)
+    click.echo(f"created key {key.id} ({describe(key.pattern)}) in {path}")
+
+
+@keys.command("list")
+@keyring_option
+@click.option("--json", "as_json", is_flag=True, help="Print JSON.")
+def keys_list(keyring, as_json) -> None:
+    """List the keys of the keyring."""
+    ring, path = open_keyring(keyring)
+    rows = [entry.to_json() for entry in ring.entries]
+    if as_json:
+        click.echo(json.dumps({"keyring": ring.fingerprint, "keys": rows}, indent=2))
+        return
+    click.echo(f"{path} (fingerprint {ring.fingerprint})")
+    for entry in ring.entries:
+        note = f"  {entry.note}" if entry.note else ""
+        click.echo(f"{entry.id:<20} {entry.status:<8} {entry.created}  {describe(entry.pattern)}{note}")
+
+
+@keys.command("show")
+@click.argument("key_id")
+@keyring_option
+def keys_show(key_id, keyring) -> None:
+    """Show one key as JSON: everything but its secret."""
+    ring, _ = open_keyring(keyring)
+    entry = ring.entry(key_id)
+    click.echo(
+        json.dumps({**entry.to_json(), "dimension": entry.pattern.dimension, "keyring": ring.fingerprint}, indent=2)
+    )
+
+
+@keys.command("revoke")
+@click.argument("key_id")
+@keyring_option
+def keys_revoke(key_id, keyring) -> None:
+    """Retire a key: it embeds no more, and is verified only when named."""
+    from .watermark.keyring import Keyring, default_path
+
+    with Keyring.edit(keyring or default_path()) as ring:
+        ring.revoke(key_id)
+    click.echo(f"revoked key {key_id}")
+
+
+# embed ----------------------------------------------------------------------------------------------------------------
+
+
+@main.command()
+@click.option("--prompt", "prompts", multiple=True, required=True, help="What to generate; may be given several times.")
+@click.option("-o", "--output", type=click.Path(path_type=Path), required=True, help="PNG, JPEG or WebP file.")
+@click.option("--count", type=click.IntRange(1), default=1, show_default=True, help="Images for each prompt.")
+@click.option("--seed", type=click.IntRange(0), default=0, show_default=True, help="Seed of the first image.")
+@click.option("--key", "key_id", help="Key to plant; the first active one if not given.")
+@keyring_option
+@with_options(model_options)
+@click.option("--size", type=Size(), help="Image size; the model's own if not given.")
+@click.option("--steps", type=click.IntRange(1, 1000), default=50, show_default=True, help="Sampling steps.")
+@click.option("--guidance", type=click.FloatRange(0), default=7.5, show_default=True, help="Guidance scale.")
+@click.option("--scheduler", type=click.Choice(["ddim", "dpmsolver++"]), default="ddim", show_default=True)
+@click.option("--batch-size", type=click.IntRange(1), default=4, show_default=True)
+@click.option("--force", is_flag=True, help="Overwrite files that exist.")
+@click.option("--skip-existing", is_flag=True, help="Go on where an interrupted run stopped.")
+def embed(
+    prompts,
+    output,
+    count,
+    seed,
+    key_id,
+    keyring,
+    model,
+    dtype,
+    device,
+    size,
+    steps,
+    guidance,
+    scheduler,
+    batch_size,
+    force,
+    skip_existing,
+) -> None:
+    """Generate images that carry a key, each with a JSON record beside it."""
+    from .images import check_suffix
+
+    check_suffix(output.suffix)
+    ring, _ = open_keyring(keyring)
+    key = ring.key(key_id) if key_id else first_active(ring)
+    wanted = [prompt for prompt in prompts for _ in range(count)]
+    paths = numbered(output, len(wanted))
+    existing = {path for path in paths if path.exists()}
+    if existing and not (force or skip_existing):
+        raise ImageError(f"{min(existing)} exists already: overwrite with --force, or go on with --skip-existing")
+    jobs = [(path, prompt, seed + i) for i, (path, prompt) in enumerate(zip(paths, wanted, strict=True))]
+    jobs = [job for job in jobs if not (skip_existing and job[0] in existing)]
+    if not jobs:
+        click.echo("nothing to do: every image exists")
+        return
+
+    from .models.registry import load_model
+    from .watermark.embed import embed as generate
+
+    loaded = load_model(model, dtype=dtype, device=device)
+    with progress(len(jobs) * steps, "step") as bar:
+        marked = generate(
+            loaded,
+            key,
+            [prompt for _, prompt, _ in jobs],
+            seed=[s for *_, s in jobs],
+            steps=steps,
+            guidance_scale=guidance,
+            scheduler=scheduler,
+            size=size,
+            batch_size=batch_size,
+            callback=lambda done, step: bar.update(min(batch_size, len(jobs) - done)),
+        )
+        for (path, _, _), image in zip(jobs, marked, strict=True):
+            image.save(path, overwrite=force)
+            bar.write(f"{path}  key {key.id}  seed {image.record['seed']}")
+
+
+# verify ---------------------------------------------------------------------------------------------------------------
+
+
+@main.command()
+@click.argument("images", nargs=-1, required=True, type=click.Path(path_type=Path))
+@click.option("--key", "key_id", help="Test this key alone; all active keys if not given.")
+@keyring_option
+@with_options(model_options)
+@click.option(
+    "--fpr",
+    type=click.FloatRange(0, 1, min_open=True, max_open=True),
+    default=1e-6,
+    show_default=True,
+    help="Largest p-value that counts as found.",
+)
+@click.option(
+    "--effort",
+    type=click.Choice(["fast", "auto", "exact"]),
+    default="auto",
+    show_default=True,
+    help="Encoder only, iterated decoder inversion, or the second only where the first is not decisive.",
+)
+@click.option(
+    "--align",
+    type=click.Choice(["off", "auto", "full"]),
+    default="auto",
+    show_default=True,
+    help="Search rotation, scale, mirror and shift: never, where needed, or at once.",
+)
+@click.option(
+    "--decoder-inversion",
+    type=click.Choice(["encoder", "forward", "km", "adam", "gradient"]),
+    help="In place of the effort's own.",
+)
+@click.option("--iterations", type=click.IntRange(1), help="Iterations of the decoder inversion.")
+@click.option("--diffusion-inversion", type=click.Choice(["ddim", "dpmsolver++"]), help="In place of the effort's own.")
+@click.option("--inversion-steps", type=click.IntRange(1, 1000), help="Steps of the diffusion inversion.")
+@click.option("--size", type=Size(), help="Size the images were generated at; the model's own if not given.")
+@click.option("--batch-size", type=click.IntRange(1), default=8, show_default=True)
+@click.option("--json", "as_json", is_flag=True, help="Print JSON Lines.")
+@click.option(
+    "--plot", type=click.Path(path_type=Path), help="Draw the recovered spectrum beside the key's (one image)."
+)
+def verify(
+    images,
+    key_id,
+    keyring,
+    model,
+    dtype,
+    device,
+    fpr,
+    effort,
+    align,
+    decoder_inversion,
+    iterations,
+    diffusion_inversion,
+    inversion_steps,
+    size,
+    batch_size,
+    as_json,
+    plot,
+) -> None:
+    """Say of each image whether it carries a key, which, and with what p-value.
+
+    Exit code: 0 if every image carries a key, 1 if one does not, 2 if one cannot be used.
+    """
+    if plot and len(images) > 1:
+        raise click.UsageError("--plot draws one image: name one")
+    ring, _ = open_keyring(keyring)
+    tested = [ring.key(key_id, allow_revoked=True)] if key_id else ring.active()
+    if not tested:
+        first_active(ring)
+
+    @cache
+    def detector():
+        from .detectors.chain import Detector, stages
+        from .models.registry import load_model
+
+        loaded = load_model(model, dtype=dtype, device=device)
+        chosen = stages(effort, decoder_inversion, iterations, diffusion_inversion, inversion_steps)
+        return Detector(loaded, tested, chosen, align=align, fpr=fpr, size=size, keep_noise=bool(plot))
+
+    from .detectors.files import verify_files
+
+    codes, keys_by_id = set(), {key.id: key for key in tested}
+    with progress(len(images), "image") as bar:
+        for path, outcome in verify_files(images, detector, batch_size=batch_size):
+            if isinstance(outcome, ImageError):
+                codes.add(EXIT_UNUSABLE)
+                bar.write(json.dumps({"image": str(path), "error": str(outcome)}), as_json)
+                bar.complain(f"error: {outcome}")
+            else:
+                codes.add(EXIT_FOUND if outcome.found else EXIT_NOT_FOUND)
+                bar.write(json.dumps({"image": str(path), **outcome.to_json()}) if as_json else line(path, outcome))
+                if plot:
+                    from .detectors.plot import plot_verdict
+
+                    plot_verdict(path, outcome, keys_by_id[outcome.key_id], detector(), plot)
+            bar.update(1)
+    sys.exit(max(codes))
+
+
+# bench ----------------------------------------------------------------------------------------------------------------
+
+
+@main.group(cls=Group)
+def bench() -> None:
+    """Measure what wmark claims: tables, CSV, JSON and figures."""
+
+
+bench_options = [
+    click.option(
+        "--out",
+        type=click.Path(path_type=Path),
+        default=Path("benchmarks/results"),
+        show_default=True,
+        help="Folder of the results; an interrupted run goes on there.",
+    ),
+    click.option("--seed", type=int, default=0, show_default=True),
+    *model_options,
+]
+
+
+@bench.command("confusion")
+@click.option("-n", "--images", type=click.IntRange(2), default=30, show_default=True, help="Images in each class.")
+@click.option("--attack", default="none", show_default=True, help="Damage done to every image before it is read.")
+@click.option(
+    "--iterations",
+    type=click.IntRange(1),
+    default=10,
+    show_default=True,
+    help="Iterations of the gradient-free and the gradient-based inversion.",
+)
+@click.option("--inversion-steps", type=click.IntRange(1), default=20, show_default=True)
+@with_options(bench_options)
+def bench_confusion(images, attack, iterations, inversion_steps, out, seed, model, dtype, device) -> None:
+    """Three keys and an unmarked class, by three decoder inversions and two patterns."""
+    from .benchmarks.confusion import run
+    from .models.registry import load_model
+
+    run(
+        load_model(model, dtype=dtype, device=device),
+        images=images,
+        attack=attack,
+        iterations=iterations,
+        steps=inversion_steps,
+        seed=seed,
+        out=out,
+    )
+
+
+@bench.command("detection")
+@click.option(
+    "-n", "--images", type=click.IntRange(2), default=60, show_default=True, help="Marked and unmarked images."
+)
+@click.option(
+    "--exact-images",
+    type=click.IntRange(0),
+    default=16,
+    show_default=True,
+    help="Images that are also read at the effort `exact`, which takes seconds each.",
+)
+@click.option("--fpr", type=click.FloatRange(0, 1, min_open=True, max_open=True), default=1e-6, show_default=True)
+@with_options(bench_options)
+def bench_detection(images, exact_images, fpr, out, seed, model, dtype, device) -> None:
+    """True-positive rates after each damage, false positives, seconds per stage."""
+    from .benchmarks.detection import run
+    from .models.registry import load_model
+
+    run(
+        load_model(model, dtype=dtype, device=device),
+        images=images,
+        exact_images=exact_images,
+        fpr=fpr,
+        seed=seed,
+        out=out,
+    )
+
+
+@bench.command("adapter")
+@with_options(bench_options)
+def bench_adapter(out, seed, model, dtype, device) -> None:
+    """Full-size Stable Diffusion 2.1 shapes with random weights, epsilon and v-prediction, through the whole chain."""
+    from .benchmarks.adapter import run
+
+    run(out=out, seed=seed, dtype=dtype, device=device)
+
+
+# ----------------------------------------------------------------------------------------------------------------------
+
+
+def open_keyring(path: Path | None):
+    from .watermark.keyring import Keyring, default_path
+
+    path = path or default_path()
+    return Keyring.load(path), path
+
+
+def first_active(ring):
+    active = ring.active()
+    if not active:
+        raise KeyringError("the keyring has no active key: create one with `wmark keys create`")
+    return active[0]
+
+
+def _channels(text: str | None) -> tuple[int, ...] | None:
+    if text is None:
+        return None
+    try:
+        return tuple(int(part) for part in text.split(","))
+    except ValueError:
+        raise click.BadParameter(f"{text!r} is not a list of channels like 0,1,2,3", param_hint="--channels") from None
+
+
+def describe(pattern) -> str:
+    channels = ",".join(map(str, pattern.channels))
+    return f"{pattern.kind}, radius {pattern.radius}, channels {channels}, strength {pattern.strength:g}"
+
+
+def numbered(output: Path, count: int) -> list[Path]:
+    """One path as it is; several with a running number before the suffix."""
+    if count == 1:
+        return [output]
+    digits = max(3, len(str(count)))
+    return [output.with_name(f"{output.stem}-{i + 1:0{digits}d}{output.suffix}") for i in range(count)]
+
+
+def line(path: Path, verdict) -> str:
+    name = "found    " if verdict.found else "not found"
+    key = f"key {verdict.key_id}" if verdict.found else "no key"
+    return (
+        f"{name}  {path}  {key}  p {format_p(verdict.log10_p)}  cos {verdict.cosine:.3f}  "
+        f"{describe_alignment(verdict)}{verdict.seconds:.1f} s"
+    )
+
+
+def describe_alignment(verdict) -> str:
+    a = verdict.alignment
+    if not verdict.found or (a.angle, a.scale, a.mirror, a.shift) == (0, 1, False, (0, 0)):
+        return ""
+    mirrored = "mirrored, " if a.mirror else ""
+    return f"({mirrored}turned {a.angle:.1f} degrees, scaled {a.scale:.2f})  "
+
+
+def format_p(log10_p: float) -> str:
+    """A p-value from its log10, also where 10 ** log10_p underflows."""
+    exponent = int(log10_p // 1)
+    return f"{10 ** (log10_p - exponent):.1f}e{exponent:+d}" if exponent < -2 else f"{10**log10_p:.3f}"
+
+
+class Progress:
+    """A bar on the terminal, nothing elsewhere; results go to standard output past it."""
+
+    def __init__(self, total: int, unit: str) -> None:
+        from tqdm import tqdm
+
+        self.bar = tqdm(total=total, unit=unit, leave=False, disable=not sys.stderr.isatty())
+
+    def update(self, n: int) -> None:
+        self.bar.update(n)
+
+    def write(self, text: str, wanted: bool = True) -> None:
+        if wanted:
+            self.bar.write(text, file=sys.stdout)
+            sys.stdout.flush()
+
+    def complain(self, text: str) -> None:
+        self.bar.write(text, file=sys.stderr)
+
+
+@contextmanager
+def progress(total: int, unit: str):
+    shown = Progress(total, unit)
+    try:
+        yield shown
+    finally:
+        shown.bar.close()
+
+
+if __name__ == "__main__":
+    main()

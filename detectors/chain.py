@@ -1,0 +1,350 @@
+"""The detector: the stages put together.
+
+    image --decoder inversion--> clean latent --diffusion inversion--> initial noise --whiten, align, read--> coordinates
+          --test--> verdict
+
+A :class:`Stage` fixes how the noise is recovered. A *look* is one stage read in one way, where the key was planted
+(`identity`) or over the whole grid of alignments (`search`). An effort is a sequence of looks: the detector stops at
+the first that is decisive, and every p-value is paid for all looks it was allowed, all keys and all alignments, by the
+union bound.
+"""
+
+from __future__ import annotations
+
+import math
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass, field, replace
+from functools import lru_cache
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+import torch
+from PIL import Image
+from torch import Tensor
+
+from ..errors import ImageError, KeyringError
+from ..images import open_image, to_tensor
+from ..watermark.keys import Key, Pattern
+from ..watermark.pattern import mask_coordinates, project
+from . import decoder_inversion, diffusion_inversion
+from .alignment import IDENTITY, Alignment, AlignmentSearch
+from .statistic import corrected, cosine, hypercone_log10_p
+from .whitening import whiten
+
+if TYPE_CHECKING:
+    from ..models.latent_diffusion import LatentDiffusion
+
+__all__ = ["ALIGN", "EFFORTS", "EXACT", "FAST", "Detector", "Stage", "Verdict", "stages"]
+
+
+@dataclass(frozen=True)
+class Stage:
+    """How the initial noise is recovered.
+
+    Arguments:
+        name: What verdicts call it.
+        decoder_inversion: A name in :data:`decoder_inversion.METHODS`, with its options.
+        diffusion_inversion: A name in :data:`diffusion_inversion.METHODS`, with its number of steps.
+    """
+
+    name: str
+    decoder_inversion: str = "encoder"
+    decoder_options: dict = field(default_factory=dict)
+    diffusion_inversion: str = "ddim"
+    steps: int = 5
+
+    def recover(self, model: LatentDiffusion, images: Tensor) -> Tensor:
+        """Initial noise (B, C, h, w) of images (B, 3, H, W) in [-1, 1], the prompt unknown."""
+        invert = decoder_inversion.METHODS[self.decoder_inversion]
+        with torch.no_grad():
+            latent = invert(model.encode, model.decode, images.to(model.device), **self.decoder_options).latent
+            embedding = model.embed([""])
+            return diffusion_inversion.METHODS[self.diffusion_inversion](
+                lambda z, t: model.predict_noise(z, t, embedding), model.alphas_cumprod, latent, steps=self.steps
+            ).noise
+
+
+FAST = Stage("fast")
+EXACT = Stage("exact", "forward", {"iterations": 10, "rho": 0.5}, steps=20)
+
+EFFORTS: dict[str, tuple[Stage, ...]] = {"fast": (FAST,), "auto": (FAST, EXACT), "exact": (EXACT,)}
+ALIGN: dict[str, tuple[str, ...]] = {"off": ("identity",), "auto": ("identity", "search"), "full": ("search",)}
+
+
+def stages(
+    effort: str = "auto",
+    decoder_inversion: str | None = None,
+    iterations: int | None = None,
+    diffusion_inversion: str | None = None,
+    steps: int | None = None,
+) -> tuple[Stage, ...]:
+    """The stages of an effort with parts replaced, None keeping the effort's own.
+
+    Arguments:
+        effort: `fast` (encoder, 5 inversion steps), `exact` (iterated decoder inversion, 20 steps), or `auto`: fast first,
+            exact only if that was not decisive.
+        decoder_inversion: A name in :data:`decoder_inversion.METHODS`.
+        iterations: Iterations of the decoder inversion.
+        diffusion_inversion: A name in :data:`diffusion_inversion.METHODS`.
+        steps: Steps of the diffusion inversion.
+    """
+    if effort not in EFFORTS:
+        raise ValueError(f"effort {effort!r} is not one of {', '.join(EFFORTS)}")
+    chosen = []
+    for stage in EFFORTS[effort]:
+        method = decoder_inversion or stage.decoder_inversion
+        options = dict(stage.decoder_options) if method == stage.decoder_inversion else {}
+        if iterations and method != "encoder":
+            options["iterations"] = iterations
+        custom = replace(
+            stage,
+            decoder_inversion=method,
+            decoder_options=options,
+            diffusion_inversion=diffusion_inversion or stage.diffusion_inversion,
+            steps=steps or stage.steps,
+        )
+        if all(replace(custom, name=other.name) != other for other in chosen):
+            chosen.append(custom)
+    return tuple(chosen)
+
+
+@dataclass(frozen=True)
+class Verdict:
+    """What the detector says of one image.
+
+    Attributes:
+        found: Whether the corrected p-value is at most the false-positive rate asked for.
+        key_id: The key that stands closest.
+        log10_p: log10 of the p-value, corrected for all keys, alignments and looks: the probability that an image
+            without any of these keys looks at least this marked.
+        cosine: Cosine between the recovered coordinates and the key.
+        alignment: Where the key was found, or stands closest.
+        look: Stage and reading that gave the p-value.
+        keys, alignments, looks: What the union bound paid for.
+        fpr: False-positive rate asked for.
+        seconds: Time spent on this image.
+        noise: The whitened noise that was read, with shape (C, h, w), if the detector was asked to keep it.
+    """
+
+    found: bool
+    key_id: str
+    log10_p: float
+    cosine: float
+    alignment: Alignment
+    look: str
+    keys: int
+    alignments: int
+    looks: int
+    fpr: float
+    seconds: float
+    noise: Tensor | None = field(default=None, repr=False, compare=False)
+
+    SCHEMA = "wmark-verdict/1"
+
+    @property
+    def p_value(self) -> float:
+        """10 ** log10_p; 0.0 where that underflows."""
+        return 10.0**self.log10_p
+
+    def to_json(self) -> dict:
+        return {
+            "schema": self.SCHEMA,
+            "found": self.found,
+            "key_id": self.key_id if self.found else None,
+            "closest_key_id": self.key_id,
+            "log10_p": round(self.log10_p, 3),
+            "cosine": round(self.cosine, 6),
+            "alignment": self.alignment.to_json(),
+            "look": self.look,
+            "tested": {"keys": self.keys, "alignments": self.alignments, "looks": self.looks},
+            "fpr": self.fpr,
+            "seconds": round(self.seconds, 3),
+        }
+
+
+@dataclass(frozen=True)
+class Detector:
+    """Find which of some keys an image carries.
+
+    Arguments:
+        model: The model that is suspected to have made the images.
+        keys: The keys to test.
+        stages: How the noise is recovered, a sequence from :func:`stages` or the name of an effort.
+        align: `off` (as planted), `full` (search rotation, scale, mirror and shift), or `auto`: off first, then full.
+        fpr: False-positive rate of a verdict, in (0, 1).
+        size: Height and width in pixels that the images were generated at; None takes the model's own.
+        keep_noise: Keep the recovered noise in the verdicts, for plots.
+
+    Raises:
+        KeyringError: If there are no keys, or a key cannot be tested or does not fit the model.
+    """
+
+    model: LatentDiffusion
+    keys: Sequence[Key]
+    stages: str | Sequence[Stage] = "auto"
+    align: str = "auto"
+    fpr: float = 1e-6
+    size: tuple[int, int] | None = None
+    keep_noise: bool = False
+
+    def __post_init__(self) -> None:
+        if not self.keys:
+            raise KeyringError("there is no active key to test: create one, or name a key")
+        if isinstance(self.stages, str):
+            object.__setattr__(self, "stages", stages(self.stages))
+        if self.align not in ALIGN:
+            raise ValueError(f"align {self.align!r} is not one of {', '.join(ALIGN)}")
+        if not 0 < self.fpr < 1:
+            raise ValueError(f"fpr {self.fpr!r} is not between 0 and 1")
+        if self.size:
+            self.model.latent_shape(*self.size)
+        for key in self.keys:
+            if key.pattern.dimension < 2:
+                raise KeyringError(
+                    f"key {key.id!r} has the pattern {key.pattern.kind!r} of dimension {key.pattern.dimension}, "
+                    "which cannot tell keys apart: test it with a distance (`wmark bench confusion`), or use a disc"
+                )
+            if max(key.pattern.channels) >= self.model.channels:
+                raise KeyringError(
+                    f"key {key.id!r} uses latent channel {max(key.pattern.channels)}, "
+                    f"but the model {self.model.name} has {self.model.channels} channels"
+                )
+
+    @property
+    def looks(self) -> list[tuple[Stage, str]]:
+        """Every stage and reading that an image may be looked at with, in order."""
+        searchable = any(key.pattern.spans_mask for key in self.keys)
+        readings = ALIGN[self.align] if searchable else ("identity",)
+        return [(stage, reading) for stage in self.stages for reading in readings]
+
+    def verify(self, images: Sequence[Image.Image | str | Path], *, batch_size: int = 8) -> list[Verdict]:
+        """Verdicts on images, given as paths or Pillow images, in order.
+
+        Raises:
+            ImageError: If an image cannot be read or used.
+        """
+        batches = [images[start : start + batch_size] for start in range(0, len(images), batch_size)]
+        return [verdict for batch in batches for verdict in self.verify_batch([open_image(image) for image in batch])]
+
+    def verify_batch(self, images: Sequence[Image.Image]) -> list[Verdict]:
+        """Verdicts on upright RGB images, all looked at together as far as their sizes agree."""
+        sizes = [self.working_size(image) for image in images]
+        verdicts: dict[int, Verdict] = {}
+        for size in dict.fromkeys(sizes):
+            members = [i for i, s in enumerate(sizes) if s == size]
+            tensors = torch.stack([to_tensor(fit(images[i], size)) for i in members])
+            verdicts |= dict(zip(members, self._judge(tensors), strict=True))
+        return [verdicts[i] for i in range(len(images))]
+
+    def working_size(self, image: Image.Image) -> tuple[int, int]:
+        """Height and width in pixels at which an image is inverted.
+
+        The size it was generated at, if that is given. Else its own, if a model of this size could have made it (sides that
+        are multiples of the downsampling factor, area from 1/2 to 2 times the native one). Else the native size, or for
+        another aspect ratio the largest that fits into it.
+
+        Raises:
+            ImageError: If the image is longer than 4:1.
+        """
+        if self.size:
+            return self.size
+        f, (height, width) = self.model.downsampling, self.model.native_size
+        if image.width % f == 0 and image.height % f == 0 and 0.5 <= image.width * image.height / (width * height) <= 2:
+            return image.height, image.width
+        ratio = min(width / image.width, height / image.height)
+        fitted_height, fitted_width = (max(f, round(side * ratio / f) * f) for side in (image.height, image.width))
+        if 4 * min(fitted_height, fitted_width) < min(height, width):
+            raise ImageError(f"an image of {image.width}x{image.height} pixels is too narrow: crop it to less than 4:1")
+        return fitted_height, fitted_width
+
+    def _judge(self, images: Tensor) -> list[Verdict]:
+        verdicts: list[Verdict | None] = [None] * len(images)
+        seconds = [0.0] * len(images)
+        looks = self.looks
+        noise: dict[int, Tensor] = {}
+        stage_of_noise: Stage | None = None
+        for stage, reading in looks:
+            open_cases = [i for i, verdict in enumerate(verdicts) if verdict is None or not verdict.found]
+            if not open_cases:
+                break
+            if stage != stage_of_noise:
+                begin = time.perf_counter()
+                recovered = whiten(stage.recover(self.model, images[open_cases]))
+                noise, stage_of_noise = dict(zip(open_cases, recovered, strict=True)), stage
+                for i in open_cases:
+                    seconds[i] += (time.perf_counter() - begin) / len(open_cases)
+            for i in open_cases:
+                begin = time.perf_counter()
+                verdict = self._look(noise[i], f"{stage.name}/{reading}", reading, len(looks))
+                seconds[i] += time.perf_counter() - begin
+                best = verdicts[i]
+                if best is None or verdict.log10_p < best.log10_p:
+                    verdicts[i] = verdict
+        return [replace(verdict, seconds=s) for verdict, s in zip(verdicts, seconds, strict=True)]
+
+    def _look(self, noise: Tensor, name: str, reading: str, looks: int) -> Verdict:
+        """The best of all keys in one reading of one image's noise (C, h, w)."""
+        tested = []
+        for pattern, keys in _by_pattern(self.keys).items():
+            search = alignment_search(self.canvas)
+            if reading == "search" and pattern.spans_mask:
+                best, alignments = search.best(noise, keys), search.count
+            else:
+                coordinates = self.coordinates(noise, pattern)
+                best = [(float(cosine(coordinates, key.direction)), IDENTITY) for key in keys]
+                alignments = 1
+            for key, (value, alignment) in zip(keys, best, strict=True):
+                trials = float(len(self.keys)) * alignments * looks
+                log10_p = corrected(hypercone_log10_p(value, pattern.dimension), trials)
+                tested.append((log10_p, -value, key.id, alignment, alignments))
+        log10_p, value, key_id, alignment, alignments = min(tested, key=lambda row: row[:2])
+        return Verdict(
+            found=log10_p <= math.log10(self.fpr),
+            key_id=key_id,
+            log10_p=log10_p,
+            cosine=-value,
+            alignment=alignment,
+            look=name,
+            keys=len(self.keys),
+            alignments=alignments,
+            looks=looks,
+            fpr=self.fpr,
+            seconds=0.0,
+            noise=noise if self.keep_noise else None,
+        )
+
+    def coordinates(self, noise: Tensor, pattern: Pattern, alignment: Alignment = IDENTITY) -> np.ndarray:
+        """Coordinates (d,) of one image's noise (C, h, w) with an alignment undone."""
+        return project(self.masked_coordinates(noise, pattern, alignment)[None], pattern)[0].numpy()
+
+    def masked_coordinates(self, noise: Tensor, pattern: Pattern, alignment: Alignment = IDENTITY) -> Tensor:
+        """Masked coordinates (channels, n, 2) of one image's noise (C, h, w) with an alignment undone, float64."""
+        if alignment == IDENTITY and 2 * pattern.radius < min(noise.shape[-2:]):
+            return mask_coordinates(noise[None], pattern)[0]
+        return alignment_search(self.canvas).coordinates(noise, pattern, alignment).double()
+
+    @property
+    def canvas(self) -> tuple[int, int]:
+        """Height and width in latent pixels of the noise that keys were planted in."""
+        return self.model.latent_shape(*(self.size or self.model.native_size))[1:]
+
+
+@lru_cache(maxsize=8)
+def alignment_search(canvas: tuple[int, int]) -> AlignmentSearch:
+    """The search over a canvas, its grid kept from image to image."""
+    return AlignmentSearch(canvas)
+
+
+def fit(image: Image.Image, size: tuple[int, int]) -> Image.Image:
+    """The image resized to (height, width) pixels, if it is not of that size."""
+    height, width = size
+    return image if image.size == (width, height) else image.resize((width, height), Image.Resampling.LANCZOS)
+
+
+def _by_pattern(keys: Sequence[Key]) -> dict[Pattern, list[Key]]:
+    groups: dict[Pattern, list[Key]] = {}
+    for key in keys:
+        groups.setdefault(key.pattern, []).append(key)
+    return groups

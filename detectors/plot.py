@@ -1,0 +1,80 @@
+"""What the detector saw: the key's spectrum, the recovered one, and how they agree."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from ..figures import figure, save
+from ..images import open_image
+from ..watermark.pattern import lift
+from .alignment import IDENTITY
+
+if TYPE_CHECKING:
+    from ..watermark.keys import Key, Pattern
+    from .chain import Detector, Verdict
+
+__all__ = ["plot_verdict"]
+
+
+def plot_verdict(image: str | Path, verdict: Verdict, key: Key, detector: Detector, output: str | Path) -> None:
+    """Draw an image, the key's spectrum, the recovered one as aligned, and their correlation by frequency.
+
+    Arguments:
+        image: The image file.
+        verdict: Its verdict, with the noise kept.
+        key: The key that the verdict names.
+        detector: The detector that gave the verdict.
+        output: File to write; its suffix is a format that matplotlib writes.
+    """
+    pattern = key.pattern
+    ours = lift(key.direction, pattern).numpy() * pattern.size**0.5
+    seen = detector.masked_coordinates(verdict.noise, pattern, verdict.alignment).numpy()
+    seen = seen * (seen.size / (seen**2).sum()) ** 0.5
+
+    drawing, ((left, planted, recovered, agreement),) = figure(1, 4, width=15, height=4.1)
+    left.imshow(open_image(image))
+    left.set_title(Path(image).name, fontsize=9)
+    left.axis("off")
+    for axis, coordinates, title in ((planted, ours, f"key {key.id}"), (recovered, seen, "recovered from the image")):
+        axis.imshow(
+            _colours(coordinates, pattern), origin="lower", extent=[-pattern.radius - 0.5, pattern.radius + 0.5] * 2
+        )
+        axis.set_title(f"{title}, channel {pattern.channels[0]}", fontsize=9)
+        axis.set_xlabel("cycles per side: hue is phase, brightness magnitude", fontsize=7)
+
+    radius = np.rint(np.hypot(*pattern.lattice.T)).astype(int)
+    product = (ours * seen).sum(axis=(0, 2))
+    counts = np.bincount(radius)[1:] * 2 * len(pattern.channels)
+    correlation = np.bincount(radius, product)[1:] / counts
+    chance = 2 / np.sqrt(counts)
+    rings = np.arange(1, len(counts) + 1)
+    agreement.fill_between(rings, -chance, chance, color="0.85", label="chance, two standard deviations")
+    agreement.plot(rings, correlation, marker="o", ms=4, label="this image")
+    agreement.axhline(0, color="black", lw=0.6)
+    agreement.set_xlabel("frequency ring, cycles per side", fontsize=8)
+    agreement.set_title("correlation with the key", fontsize=9)
+    agreement.legend(frameon=False, fontsize=7)
+
+    said = f"found, key {verdict.key_id}" if verdict.found else "not found"
+    turned = "" if verdict.alignment == IDENTITY else f", turned {verdict.alignment.angle:.0f} degrees"
+    drawing.suptitle(f"{said}: log10 p = {verdict.log10_p:.1f}, cosine {verdict.cosine:.3f}{turned}", fontsize=11)
+    save(drawing, Path(output))
+
+
+def _colours(coordinates: np.ndarray, pattern: Pattern) -> np.ndarray:
+    """The first channel's spectrum as colours, hue for phase and value for magnitude, with shape (2r+1, 2r+1, 3)."""
+    from matplotlib.colors import hsv_to_rgb
+
+    r = pattern.radius
+    spectrum = np.zeros((2 * r + 1, 2 * r + 1), dtype=complex)
+    y, x = pattern.lattice.T
+    values = coordinates[0, :, 0] + 1j * coordinates[0, :, 1]
+    spectrum[r + y, r + x], spectrum[r - y, r - x] = values, values.conj()
+    magnitude = np.abs(spectrum) / max(np.percentile(np.abs(values), 98), 1e-12)
+    hue = (np.angle(spectrum) / (2 * np.pi)) % 1
+    inside = np.hypot(*np.mgrid[-r : r + 1, -r : r + 1]) <= r
+    value = np.where(inside, 0.08 + 0.92 * magnitude.clip(0, 1), 1.0)
+    return hsv_to_rgb(np.stack([hue, np.where(inside, 0.85, 0.0), value], axis=-1))

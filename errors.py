@@ -1,0 +1,21 @@
+"""What can go wrong, each with a sentence for the user: what, with which value, and what to do."""
+
+from __future__ import annotations
+
+__all__ = ["ImageError", "KeyringError", "ModelError", "WmarkError"]
+
+
+class WmarkError(Exception):
+    """Base of every error that wmark raises on purpose. Its message is one sentence for the user."""
+
+
+class KeyringError(WmarkError):
+    """A keyring, key or pattern that is missing, damaged or not usable here."""
+
+
+class ImageError(WmarkError):
+    """An image that cannot be read, written or used."""
+
+
+class ModelError(WmarkError):
+    """A model that cannot be found, loaded or used."""

@@ -1,0 +1,37 @@
+"""Figures without a display: matplotlib's object interface, one look for all."""
+
+from __future__ import annotations
+
+import io
+from pathlib import Path
+
+from .errors import WmarkError
+from .files import write_atomically
+
+__all__ = ["figure", "save"]
+
+
+def figure(rows: int, columns: int, *, width: float, height: float):
+    """A figure and its array of axes, of width x height inches.
+
+    Raises:
+        WmarkError: If matplotlib is not installed.
+    """
+    try:
+        from matplotlib.backends.backend_agg import FigureCanvasAgg
+        from matplotlib.figure import Figure
+    except ImportError as error:
+        raise WmarkError("figures need matplotlib: pip install 'wmark[plot]'") from error
+    drawing = Figure(figsize=(width, height), layout="constrained", facecolor="white")
+    FigureCanvasAgg(drawing)
+    return drawing, drawing.subplots(rows, columns, squeeze=False)
+
+
+def save(drawing, path: Path) -> None:
+    """Write a figure atomically, in the format of the suffix."""
+    buffer = io.BytesIO()
+    try:
+        drawing.savefig(buffer, format=path.suffix.lstrip(".") or "png", dpi=140)
+    except ValueError as error:
+        raise WmarkError(f"{path}: {str(error).splitlines()[0]}") from error
+    write_atomically(path, buffer.getvalue())

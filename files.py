@@ -1,0 +1,139 @@
+"""Writing files that are whole or not there at all, and by one writer at a time.
+
+A file is written next to its place under a temporary name, flushed to the disk and moved into place in one step, so
+a reader, a full disk or a power cut never meets half of it.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import os
+import secrets
+import stat
+from collections.abc import Iterator
+from pathlib import Path
+
+try:
+    import fcntl
+except ImportError:
+    fcntl = None  # Windows
+
+__all__ = ["exclusive", "reason", "sha256", "write_atomically"]
+
+
+def write_atomically(path: str | os.PathLike, data: bytes, *, mode: int | None = None, overwrite: bool = True) -> None:
+    """Write a file in one step: afterwards the path holds all of the data, or what it held before.
+
+    Links are followed. Missing parent folders are created, for their owner alone if `mode` is. A device or a pipe,
+    such as `/dev/stdout`, is written to and never replaced.
+
+    Arguments:
+        path: The file to write.
+        data: Its whole content.
+        mode: Permissions from the first byte on, such as `0o600` for a secret; `None` leaves them to the umask.
+        overwrite: Whether a file that is already there may be replaced.
+
+    Raises:
+        FileExistsError: If the path exists and `overwrite` is false.
+        OSError: If the file cannot be written. The path and its folder are then as before.
+    """
+    path = Path(path)
+    if overwrite and is_stream(path):
+        path.write_bytes(data)
+        return
+    path = Path(os.path.realpath(path))
+    make_folder(path.parent, private=mode is not None and not mode & 0o077)
+    temporary = path.with_name(f".{secrets.token_hex(8)}.tmp")
+    try:
+        write_durably(temporary, data, mode)
+        if overwrite:
+            os.replace(temporary, path)
+        else:
+            move_without_replacing(temporary, path)
+    finally:
+        with contextlib.suppress(OSError):
+            temporary.unlink(missing_ok=True)
+    flush_folder(path.parent)
+
+
+@contextlib.contextmanager
+def exclusive(path: Path) -> Iterator[None]:
+    """Hold the lock of a file, after waiting for it; hold nothing where the system has no `flock`.
+
+    The lock is a file of the same name with `.lock` appended. It stays: were it removed, a third writer could lock a
+    new one while a second still waits for the old.
+
+    Raises:
+        OSError: If the lock cannot be had.
+    """
+    if fcntl is None:
+        yield
+        return
+    make_folder(path.parent, private=True)
+    with open(os.open(path.with_name(path.name + ".lock"), os.O_RDWR | os.O_CREAT, 0o600), "rb") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        yield
+
+
+def reason(error: Exception) -> str:
+    """What went wrong, in the words of the system and without the path."""
+    text = getattr(error, "strerror", None) or str(error) or type(error).__name__
+    return " ".join(text.split()).lower()
+
+
+def sha256(content: str | os.PathLike | bytes) -> str:
+    """The SHA-256 of a file or of bytes, as 64 hexadecimal digits.
+
+    Raises:
+        OSError: If the file cannot be read.
+    """
+    return hashlib.sha256(content if isinstance(content, bytes) else Path(content).read_bytes()).hexdigest()
+
+
+def make_folder(folder: Path, *, private: bool = False) -> None:
+    """Create a folder and its missing parents, readable by their owner alone if `private`."""
+    if not folder.is_dir():
+        make_folder(folder.parent, private=private)
+        folder.mkdir(mode=0o700 if private else 0o777, exist_ok=True)
+
+
+def is_stream(path: Path) -> bool:
+    try:
+        kind = path.stat().st_mode
+    except OSError:
+        return False
+    return not (stat.S_ISREG(kind) or stat.S_ISDIR(kind))
+
+
+def write_durably(path: Path, data: bytes, mode: int | None) -> None:
+    flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | getattr(os, "O_BINARY", 0)
+    with open(os.open(path, flags, 0o666 if mode is None else mode), "wb") as file:
+        file.write(data)
+        file.flush()
+        os.fsync(file.fileno())
+
+
+def move_without_replacing(source: Path, target: Path) -> None:
+    try:
+        os.link(source, target)
+    except FileExistsError:
+        raise
+    except OSError:
+        # A file system without hard links: claim the name, then replace our own empty file.
+        os.close(os.open(target, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600))
+        try:
+            os.replace(source, target)
+        except OSError:
+            target.unlink()
+            raise
+
+
+def flush_folder(folder: Path) -> None:
+    """Make a rename last through a power cut, on the systems that can open a folder."""
+    with contextlib.suppress(OSError):
+        descriptor = os.open(folder, os.O_RDONLY)
+        try:
+            os.fsync(descriptor)
+        finally:
+            os.close(descriptor)

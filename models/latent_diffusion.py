@@ -1,0 +1,191 @@
+"""The one adapter over diffusers: a latent diffusion model as the rest of the package sees it.
+
+E, D            images (B, 3, H, W) in [-1, 1]  <->  clean latents (B, C, h, w), scaled to about unit variance
+eps(z, t, c)    noise prediction; a v-prediction is converted, eps = a_t v + s_t z
+a_t, s_t        a_t = sqrt(alphas_cumprod[t]), s_t = sqrt(1 - alphas_cumprod[t])
+sample          initial noise -> clean latent, by diffusers' own pipeline and scheduler
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+import torch
+from diffusers import DDIMScheduler, DPMSolverMultistepScheduler, StableDiffusionPipeline
+from torch import Tensor
+
+from ..errors import ModelError
+
+__all__ = ["SCHEDULERS", "LatentDiffusion"]
+
+SCHEDULERS = {
+    "ddim": lambda config: DDIMScheduler.from_config(config),
+    "dpmsolver++": lambda config: DPMSolverMultistepScheduler.from_config(
+        config, algorithm_type="dpmsolver++", solver_order=2
+    ),
+}
+
+
+class LatentDiffusion:
+    """A Stable Diffusion 1.x or 2.x pipeline, epsilon or v-prediction, of any size.
+
+    Arguments:
+        pipeline: The loaded pipeline. Its weights are frozen and moved to `device`.
+        name: The name it is recorded under.
+        fingerprint: Hash of its weights, from :func:`fingerprint`, or None if unknown.
+        device: Where it runs.
+        chunk: Images that are encoded or decoded at once; None picks 1 on the CPU (larger batches fall out of its
+            cache) and 4 elsewhere.
+
+    Raises:
+        ModelError: If the pipeline predicts something else than noise or velocity.
+    """
+
+    def __init__(
+        self,
+        pipeline: StableDiffusionPipeline,
+        name: str,
+        fingerprint: str | None = None,
+        device: str | torch.device = "cpu",
+        chunk: int | None = None,
+    ) -> None:
+        self.device = torch.device(device)
+        self.name, self.fingerprint = name, fingerprint
+        self.pipeline = pipeline.to(self.device)
+        self.pipeline.set_progress_bar_config(disable=True)
+        self.unet, self.vae = pipeline.unet, pipeline.vae
+        for module in (self.unet, self.vae, pipeline.text_encoder):
+            module.requires_grad_(False).eval()
+        for module in (self.unet, self.vae):
+            module.to(memory_format=torch.channels_last)
+        self.chunk = chunk or (1 if self.device.type == "cpu" else 4)
+        self.prediction_type = pipeline.scheduler.config.prediction_type
+        if self.prediction_type not in ("epsilon", "v_prediction"):
+            raise ModelError(
+                f"{name} predicts {self.prediction_type!r}; wmark works with 'epsilon' and 'v_prediction' models"
+            )
+
+    @property
+    def dtype(self) -> torch.dtype:
+        return self.unet.dtype
+
+    @property
+    def channels(self) -> int:
+        """Number C of latent channels."""
+        return self.vae.config.latent_channels
+
+    @property
+    def downsampling(self) -> int:
+        """Pixels per latent pixel, f."""
+        return 2 ** (len(self.vae.config.block_out_channels) - 1)
+
+    @property
+    def native_size(self) -> tuple[int, int]:
+        """Height and width in pixels that the model was made for."""
+        sample = self.unet.config.sample_size
+        height, width = (sample, sample) if isinstance(sample, int) else sample
+        return height * self.downsampling, width * self.downsampling
+
+    @property
+    def alphas_cumprod(self) -> Tensor:
+        """Squared signal levels `a_t^2` of every training timestep, with shape (T,), float64."""
+        return self.pipeline.scheduler.alphas_cumprod.double()
+
+    def latent_shape(self, height: int, width: int) -> tuple[int, int, int]:
+        """Shape (C, h, w) of the latent of an image of this size in pixels."""
+        f = self.downsampling
+        if height % f or width % f or min(height, width) < f:
+            raise ModelError(f"image size {width}x{height} is not a multiple of {f} pixels on each side")
+        return self.channels, height // f, width // f
+
+    def encode(self, image: Tensor) -> Tensor:
+        """Posterior mean of the encoder, scaled: (B, 3, H, W) in [-1, 1] to (B, C, h, w)."""
+        return self._in_chunks(lambda x: self.vae.encode(x).latent_dist.mean * self.vae.config.scaling_factor, image)
+
+    def decode(self, latent: Tensor) -> Tensor:
+        """Decoder: (B, C, h, w) to (B, 3, H, W), about [-1, 1] and not clipped. Differentiable."""
+        return self._in_chunks(lambda z: self.vae.decode(z / self.vae.config.scaling_factor).sample, latent)
+
+    def embed(self, prompts: Sequence[str]) -> Tensor:
+        """Text embeddings with shape (B, tokens, width)."""
+        return self.pipeline.encode_prompt(list(prompts), self.device, 1, False)[0]
+
+    def predict_noise(self, latent: Tensor, timestep: int | Tensor, embedding: Tensor) -> Tensor:
+        """Noise prediction `eps(z_t, t, c)` in float32.
+
+        Arguments:
+            latent: Noisy latents z_t with shape (B, C, h, w).
+            timestep: Training timestep t, one for all or one for each.
+            embedding: Text embeddings with shape (B, tokens, width) or (1, tokens, width).
+        """
+        z = latent.to(self.device, self.dtype)
+        prediction = self.unet(z, timestep, encoder_hidden_states=embedding.expand(len(z), -1, -1)).sample.float()
+        if self.prediction_type == "epsilon":
+            return prediction
+        alpha = self.alphas_cumprod.to(self.device)[timestep].float().reshape(-1, 1, 1, 1)
+        return alpha.sqrt() * prediction + (1 - alpha).sqrt() * latent.float()
+
+    @torch.no_grad()
+    def sample(
+        self,
+        noise: Tensor,
+        prompts: Sequence[str],
+        *,
+        steps: int = 50,
+        guidance_scale: float = 7.5,
+        scheduler: str = "ddim",
+        negative_prompt: str = "",
+        callback: Callable[[int], None] | None = None,
+    ) -> Tensor:
+        """Generate clean latents (B, C, h, w) from initial noise (B, C, h, w), one prompt each.
+
+        Arguments:
+            noise: Initial noise, about N(0, I).
+            prompts: B prompts.
+            steps: Sampling steps.
+            guidance_scale: Weight w of classifier-free guidance; 1 turns it off.
+            scheduler: `ddim` or `dpmsolver++`.
+            negative_prompt: Prompt in the place of the empty one.
+            callback: Called with the number of finished steps.
+        """
+        if scheduler not in SCHEDULERS:
+            raise ModelError(f"unknown scheduler {scheduler!r}: choose one of {', '.join(SCHEDULERS)}")
+        own = self.pipeline.scheduler
+        self.pipeline.scheduler = SCHEDULERS[scheduler](own.config)
+
+        def on_step(pipeline, step, timestep, state):
+            if callback:
+                callback(step + 1)
+            return state
+
+        try:
+            return self.pipeline(
+                list(prompts),
+                negative_prompt=[negative_prompt] * len(prompts),
+                latents=noise.to(self.device, self.dtype),
+                num_inference_steps=steps,
+                guidance_scale=guidance_scale,
+                output_type="latent",
+                callback_on_step_end=on_step,
+            ).images.float()
+        finally:
+            self.pipeline.scheduler = own
+
+    def _in_chunks(self, function: Callable[[Tensor], Tensor], batch: Tensor) -> Tensor:
+        batch = batch.to(self.device, self.vae.dtype)
+        return torch.cat(
+            [function(chunk.contiguous(memory_format=torch.channels_last)) for chunk in batch.split(self.chunk)]
+        )
+
+
+def fingerprint(folder: Path) -> str:
+    """SHA-256 over the weight files of a model folder, shortened to 16 hexadecimal digits."""
+    digest = hashlib.sha256()
+    for file in sorted(folder.rglob("*.safetensors")) or sorted(folder.rglob("*.bin")):
+        digest.update(file.relative_to(folder).as_posix().encode())
+        with file.open("rb") as stream:
+            while block := stream.read(1 << 20):
+                digest.update(block)
+    return digest.hexdigest()[:16]

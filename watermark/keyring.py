@@ -1,0 +1,302 @@
+"""A keyring: one master secret, and as many keys as there are ids.
+
+Every key is derived from the master secret `s` and its id (:meth:`Key.derive`), so the file holds one secret and a
+list. Two more values are derived from `s`, each under a label of its own:
+
+    fingerprint = HMAC(s, "wmark/fingerprint/v1")[:8]             public, names the keyring
+    integrity   = HMAC(s, "wmark/integrity/v1/" || content)       over the canonical JSON of everything else
+
+A file that was cut short or edited fails the second and is refused as a whole. The integrity value tells damage from
+the original; it does not keep out whoever can read the secret, which is why the file is for its owner alone.
+"""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+import hmac
+import json
+import os
+import secrets
+from collections.abc import Iterable, Iterator
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass, replace
+from datetime import datetime, timezone
+from functools import cache
+from pathlib import Path
+
+from ..errors import KeyringError
+from ..files import exclusive, reason, write_atomically
+from .keys import KEY_ID, Key, Pattern
+
+__all__ = ["KeyEntry", "Keyring", "default_path"]
+
+SCHEMA = "wmark-keyring/1"
+
+
+@dataclass(frozen=True)
+class KeyEntry:
+    """What a keyring knows of one key, nothing of it secret.
+
+    Arguments:
+        id: The key's public name.
+        pattern: Where the key lives.
+        created: When it was added, ISO 8601 in UTC.
+        note: Free text of the owner.
+        revoked: When it was revoked, ISO 8601 in UTC, or `None`.
+    """
+
+    id: str
+    pattern: Pattern
+    created: str
+    note: str = ""
+    revoked: str | None = None
+
+    @property
+    def status(self) -> str:
+        """`active` or `revoked`."""
+        return "revoked" if self.revoked else "active"
+
+    @classmethod
+    def from_json(cls, entry: dict) -> KeyEntry:
+        return cls(**{**entry, "pattern": shared(Pattern.from_json(entry["pattern"]))})
+
+    def to_json(self) -> dict:
+        return {**vars(self), "pattern": self.pattern.to_json()}
+
+
+class Keyring:
+    """One master secret and the keys derived from it.
+
+    A new keyring comes from :meth:`create`, a stored one from :meth:`load`; :meth:`edit` changes a stored one safely.
+
+    Arguments:
+        secret: The 32-byte master secret. Never shown.
+        pattern: Where its keys live unless :meth:`add` is told otherwise.
+        entries: The keys it already has.
+    """
+
+    def __init__(self, secret: bytes, pattern: Pattern, entries: Iterable[KeyEntry] = ()) -> None:
+        if len(secret) != 32:
+            raise KeyringError("the master secret of a keyring is 32 bytes")
+        self._secret = secret
+        self.pattern = pattern
+        self._entries = {entry.id: entry for entry in entries}
+
+    @classmethod
+    def create(cls, pattern: Pattern | None = None) -> Keyring:
+        """A keyring with a fresh master secret from the operating system, and no keys yet."""
+        return cls(os.urandom(32), pattern or Pattern())
+
+    def __repr__(self) -> str:
+        return f"Keyring(fingerprint={self.fingerprint!r}, keys={len(self)})"
+
+    def __len__(self) -> int:
+        return len(self._entries)
+
+    @property
+    def fingerprint(self) -> str:
+        """The keyring's public name: 16 hexadecimal digits, the same for every copy of its secret."""
+        return hmac.new(self._secret, b"wmark/fingerprint/v1", hashlib.sha256).hexdigest()[:16]
+
+    @property
+    def entries(self) -> tuple[KeyEntry, ...]:
+        """Every key ever added, revoked ones too, in the order of their adding."""
+        return tuple(self._entries.values())
+
+    def add(self, key_id: str | None = None, pattern: Pattern | None = None, note: str = "") -> Key:
+        """Add a key.
+
+        Arguments:
+            key_id: The key's public name, or `None` for eight random hexadecimal digits.
+            pattern: Where the key lives, or `None` for the keyring's pattern.
+            note: Free text, kept in the keyring only.
+
+        Returns:
+            The new key.
+
+        Raises:
+            KeyringError: If the id is taken or not 1 to 64 letters, digits, `.`, `_` or `-`.
+        """
+        if key_id is not None and not KEY_ID.fullmatch(key_id):
+            raise KeyringError(f"key id {key_id!r} is not 1 to 64 letters, digits, '.', '_' or '-'")
+        if key_id in self._entries:
+            raise KeyringError(f"key {key_id!r} is already in keyring {self.fingerprint}: choose another id")
+        while key_id is None or key_id in self._entries:
+            key_id = secrets.token_hex(4)
+        entry = KeyEntry(key_id, pattern or self.pattern, created=now(), note=note)
+        key = self._derive(entry)
+        self._entries[key_id] = entry
+        return key
+
+    def key(self, key_id: str, *, allow_revoked: bool = False) -> Key:
+        """The key of an id.
+
+        Arguments:
+            key_id: The key's public name.
+            allow_revoked: Whether a revoked key may be had, as for verifying an image that was marked earlier.
+
+        Raises:
+            KeyringError: If there is no such key, or it is revoked and `allow_revoked` is false.
+        """
+        entry = self._entry(key_id)
+        if entry.revoked and not allow_revoked:
+            raise KeyringError(f"key {key_id!r} was revoked at {entry.revoked}: choose an active key")
+        return self._derive(entry)
+
+    def active(self) -> list[Key]:
+        """The keys that are not revoked, in the order of their adding."""
+        return [self._derive(entry) for entry in self._entries.values() if not entry.revoked]
+
+    def revoke(self, key_id: str) -> KeyEntry:
+        """Take a key out of use. It stays listed, with the time of its first revocation.
+
+        Raises:
+            KeyringError: If there is no such key.
+        """
+        entry = self._entry(key_id)
+        if not entry.revoked:
+            entry = self._entries[key_id] = replace(entry, revoked=now())
+        return entry
+
+    @classmethod
+    def load(cls, path: str | os.PathLike) -> Keyring:
+        """Read a keyring from its file.
+
+        Raises:
+            KeyringError: If the file is missing, readable by other users, damaged, edited or of an unknown version.
+        """
+        try:
+            with open(path, "rb") as file:
+                mode = os.fstat(file.fileno()).st_mode & 0o777
+                data = file.read()
+        except FileNotFoundError:
+            raise KeyringError(
+                f"keyring {quoted(path)} does not exist: create one with `wmark keys create` or set WMARK_KEYRING"
+            ) from None
+        except (OSError, ValueError) as error:
+            raise KeyringError(f"keyring {quoted(path)} cannot be read: {reason(error)}") from error
+        if os.name == "posix" and mode & 0o077:
+            raise KeyringError(
+                f"keyring {quoted(path)} is open to other users (mode {mode:04o}): run `chmod 600` on it"
+            )
+        return cls._parse(data, quoted(path))
+
+    def save(self, path: str | os.PathLike) -> None:
+        """Write the keyring to a file in one step, for its owner alone, creating its folder where needed.
+
+        An earlier state of the same keyring is replaced. Use :meth:`edit` where others may write at the same time.
+
+        Raises:
+            KeyringError: If the file cannot be written, or holds anything but this keyring.
+        """
+        known = os.path.exists(path)
+        if known and Keyring.load(path)._secret != self._secret:
+            raise KeyringError(f"keyring {quoted(path)} is another keyring, which is not replaced: choose another path")
+        self._write(path, overwrite=known)
+
+    @classmethod
+    @contextmanager
+    def edit(cls, path: str | os.PathLike, create: Pattern | None = None) -> Iterator[Keyring]:
+        """Change a stored keyring while nobody else can: load, hand out, save. Nothing is saved after an exception.
+
+        >>> with Keyring.edit(path) as ring:
+        ...     ring.add("mine")
+
+        Arguments:
+            path: The keyring's file. A file of the same name with `.lock` appended serves as the lock and stays.
+            create: The pattern of a new keyring if there is no file at the path; `None` refuses instead.
+
+        Raises:
+            KeyringError: As :meth:`load` and :meth:`save`.
+        """
+        path = Path(os.path.realpath(path))
+        if create is None:
+            cls.load(path)  # No lock file where there is no keyring.
+        with ExitStack() as stack:
+            try:
+                stack.enter_context(exclusive(path))
+            except OSError as error:
+                raise KeyringError(f"keyring {quoted(path)} cannot be locked: {reason(error)}") from error
+            known = os.path.exists(path)
+            ring = cls.create(create) if create is not None and not known else cls.load(path)
+            yield ring
+            ring._write(path, overwrite=known)
+
+    def _entry(self, key_id: str) -> KeyEntry:
+        if key_id not in self._entries:
+            raise KeyringError(f"no key {key_id!r} in keyring {self.fingerprint}: see `wmark keys list`")
+        return self._entries[key_id]
+
+    def _derive(self, entry: KeyEntry) -> Key:
+        return Key.derive(self._secret, entry.id, entry.pattern)
+
+    def _write(self, path: str | os.PathLike, overwrite: bool) -> None:
+        content = {
+            "schema": SCHEMA,
+            "fingerprint": self.fingerprint,
+            "pattern": self.pattern.to_json(),
+            "secret": base64.b64encode(self._secret).decode(),
+            "keys": [entry.to_json() for entry in self._entries.values()],
+        }
+        content["integrity"] = integrity(self._secret, content)
+        try:
+            write_atomically(path, json.dumps(content, indent=1).encode() + b"\n", mode=0o600, overwrite=overwrite)
+        except (OSError, ValueError) as error:
+            raise KeyringError(f"keyring {quoted(path)} cannot be written: {reason(error)}") from error
+
+    @classmethod
+    def _parse(cls, data: bytes, name: str) -> Keyring:
+        # Errors are raised `from None`: those of the parser carry the file's text, and the secret with it.
+        damaged = KeyringError(f"keyring {name} is damaged or was edited: restore it from a backup")
+        try:
+            content = json.loads(data)
+            schema = content["schema"]
+        except (ValueError, RecursionError):
+            raise damaged from None
+        except (KeyError, TypeError):
+            raise KeyringError(f"{name} is not a keyring of wmark: choose another file") from None
+        if schema != SCHEMA:
+            raise KeyringError(
+                f"keyring {name} has the schema {str(schema)[:40]!r}, not {SCHEMA!r}: use the wmark that wrote it"
+            )
+        try:
+            secret = base64.b64decode(content["secret"], validate=True)
+            stated = content.pop("integrity").encode()
+            if not hmac.compare_digest(stated, integrity(secret, content).encode()):
+                raise damaged
+            entries = [KeyEntry.from_json(entry) for entry in content["keys"]]
+            ring = cls(secret, Pattern.from_json(content["pattern"]), entries)
+            if len(ring) != len(entries):
+                raise damaged
+        except (AttributeError, KeyError, TypeError, ValueError, KeyringError):
+            raise damaged from None
+        return ring
+
+
+def default_path() -> Path:
+    """Where the keyring is unless a path is given: `$WMARK_KEYRING`, or `keyring.json` in the user's data folder."""
+    if chosen := os.environ.get("WMARK_KEYRING"):
+        return Path(chosen).expanduser()
+    import platformdirs
+
+    return platformdirs.user_data_path("wmark") / "keyring.json"
+
+
+@cache
+def shared(pattern: Pattern) -> Pattern:
+    """The first of equal patterns, so that a large keyring computes its lattice once."""
+    return pattern
+
+
+def integrity(secret: bytes, content: dict) -> str:
+    canonical = json.dumps(content, sort_keys=True, separators=(",", ":")).encode()
+    return hmac.new(secret, b"wmark/integrity/v1/" + canonical, hashlib.sha256).hexdigest()
+
+
+def now() -> str:
+    return datetime.now(timezone.utc).strftime("%Y-%m-%dT%H:%M:%SZ")
+
+
+def quoted(path: str | os.PathLike) -> str:
+    return repr(os.fspath(path))

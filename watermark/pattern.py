@@ -1,0 +1,149 @@
+"""The Fourier geometry: reading a noise's masked coordinates and planting a key among them.
+
+White noise `n` of shape (C, h, w) has the orthonormal transform `F(k)`, with `F(-k) = conj F(k)`. Over one half of the
+plane, `0 < |k| <= radius`, the numbers
+
+    c = (sqrt2 Re F(k), sqrt2 Im F(k))
+
+are orthonormal coordinates of `n`, so `c ~ N(0, I_m)`. With `A` the map `n -> c`, its adjoint is
+
+    A^T c = Re F^-1[ sqrt2 (c_re + i c_im) on the half plane, 0 elsewhere ],
+
+real by construction: taking the real part supplies the Hermitian half. Frequencies count cycles per side, so the
+coordinates of a key do not depend on the size of the image.
+
+Planting a unit vector `v` at strength `s` turns `c` towards it and keeps its length,
+
+    c' = |c| (s v + sqrt(1 - s^2) c_perp / |c_perp|),      c_perp = c - <c, v> v,
+
+so `cos(c', v) = s` exactly, and over the draw of the key `c'` is distributed as N(0, I_m) exactly: its length is that of
+a normal vector and its direction is uniform. Everything outside the mask is left as it was.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from ..errors import KeyringError
+from .keys import Pattern
+
+__all__ = ["distance", "lift", "mask_coordinates", "plant", "project", "read"]
+
+SQRT2 = 2.0**0.5
+
+
+def mask_coordinates(noise: Tensor, pattern: Pattern) -> Tensor:
+    """Coordinates `c = A n` of noise inside the mask.
+
+    Arguments:
+        noise: Real tensor with shape (B, C, h, w).
+        pattern: Where to read.
+
+    Returns:
+        Coordinates with shape (B, channels, n, 2), float64, on the CPU; the last axis holds the scaled real and
+        imaginary parts.
+
+    Raises:
+        KeyringError: If the noise has too few channels or is too small for the pattern.
+    """
+    rows, columns = _indices(noise, pattern)
+    spectrum = torch.fft.fft2(noise[:, list(pattern.channels)].double().cpu(), norm="ortho")
+    return SQRT2 * torch.view_as_real(spectrum[..., rows, columns])
+
+
+def read(noise: Tensor, pattern: Pattern) -> Tensor:
+    """Coordinates in the space that keys are drawn from, with shape (B, d), float64, on the CPU."""
+    return project(mask_coordinates(noise, pattern), pattern)
+
+
+def plant(noise: Tensor, pattern: Pattern, direction: np.ndarray) -> Tensor:
+    """Turn the masked coordinates of noise towards a key.
+
+    Arguments:
+        noise: White noise with shape (B, C, h, w).
+        pattern: Where to write, and how strongly.
+        direction: Unit vector with shape (d,).
+
+    Returns:
+        Noise with the same shape, dtype and device, equal to the input outside the mask.
+    """
+    before = mask_coordinates(noise, pattern)
+    v = lift(direction, pattern)
+    along = (before * v).sum(dim=(1, 2, 3), keepdim=True)
+    across = before - along * v
+    length = _norm(before)
+    s = pattern.strength
+    after = length * (s * v + (1 - s * s) ** 0.5 * across / _norm(across).clamp_min(1e-300))
+
+    spectrum = torch.zeros(*noise[:, list(pattern.channels)].shape, dtype=torch.complex128)
+    rows, columns = _indices(noise, pattern)
+    spectrum[..., rows, columns] = SQRT2 * torch.view_as_complex((after - before).contiguous())
+    change = torch.fft.ifft2(spectrum, norm="ortho").real
+    planted = noise.clone()
+    planted[:, list(pattern.channels)] += change.to(noise)
+    return planted
+
+
+def distance(noise: Tensor, pattern: Pattern, direction: np.ndarray) -> Tensor:
+    """Mean distance of the masked spectrum from the planted values, the classifier of Wen et al. (2023), eq. 4.
+
+    Returns:
+        Distances with shape (B,), float64; the smaller, the more like the key.
+    """
+    target = pattern.strength * pattern.size**0.5 * lift(direction, pattern)
+    return (mask_coordinates(noise, pattern) - target).norm(dim=-1).mean(dim=(1, 2)) / SQRT2
+
+
+def lift(direction: np.ndarray, pattern: Pattern) -> Tensor:
+    """The isometry R^d -> R^m: masked coordinates of a key, with shape (channels, n, 2)."""
+    shape = (len(pattern.channels), len(pattern.lattice), 2)
+    u = torch.from_numpy(np.array(direction, dtype=np.float64))
+    if u.shape != (pattern.dimension,):
+        raise KeyringError(
+            f"a direction of shape {tuple(u.shape)} does not fit a pattern of dimension {pattern.dimension}"
+        )
+    if pattern.spans_mask:
+        return u.reshape(shape)
+    coordinates = torch.zeros(shape, dtype=torch.float64)
+    if pattern.kind != "zeros":
+        rings, share = _ring_shares(pattern)
+        coordinates[..., 0] = u.reshape(shape[0], -1)[:, rings] * share
+    return coordinates
+
+
+def project(coordinates: Tensor, pattern: Pattern) -> Tensor:
+    """The adjoint of :func:`lift`, R^m -> R^d, from shape (B, channels, n, 2) to (B, d)."""
+    if pattern.spans_mask:
+        return coordinates.flatten(1)
+    batch, channels = coordinates.shape[:2]
+    if pattern.kind == "zeros":
+        return coordinates.new_zeros(batch, 0)
+    rings, share = _ring_shares(pattern)
+    sums = coordinates.new_zeros(batch, channels, int(rings.max()) + 1)
+    return sums.index_add_(2, rings, coordinates[..., 0] * share).flatten(1)
+
+
+def _ring_shares(pattern: Pattern) -> tuple[Tensor, Tensor]:
+    counts = np.bincount(pattern.rings)
+    return torch.from_numpy(pattern.rings), torch.from_numpy(counts[pattern.rings] ** -0.5)
+
+
+def _norm(coordinates: Tensor) -> Tensor:
+    return coordinates.square().sum(dim=(1, 2, 3), keepdim=True).sqrt()
+
+
+def _indices(noise: Tensor, pattern: Pattern) -> tuple[Tensor, Tensor]:
+    channels, height, width = noise.shape[1:]
+    if max(pattern.channels) >= channels:
+        raise KeyringError(
+            f"the key uses latent channel {max(pattern.channels)}, but the model has {channels} channels"
+        )
+    if 2 * pattern.radius >= min(height, width):
+        raise KeyringError(
+            f"the key's radius of {pattern.radius} cycles needs latents larger than {2 * pattern.radius} on each side, "
+            f"got {height}x{width}: use larger images or a key with a smaller radius"
+        )
+    rows, columns = torch.from_numpy(pattern.lattice.T.copy())
+    return rows % height, columns % width
