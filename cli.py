@@ -106,9 +106,8 @@ def keys_create(keyring, key_id, pattern, radius, channels, strength, note) -> N
 def keys_list(keyring, as_json) -> None:
     """List the keys of the keyring."""
     ring, path = open_keyring(keyring)
-    rows = [entry.to_json() for entry in ring.entries]
     if as_json:
-        click.echo(json.dumps({"keyring": ring.fingerprint, "keys": rows}, indent=2))
+        click.echo(json.dumps({"keyring": ring.fingerprint, "keys": [public(entry) for entry in ring.entries]}, indent=2))
         return
     click.echo(f"{path} (fingerprint {ring.fingerprint})")
     for entry in ring.entries:
@@ -124,7 +123,7 @@ def keys_show(key_id, keyring) -> None:
     ring, _ = open_keyring(keyring)
     entry = ring.entry(key_id)
     click.echo(
-        json.dumps({**entry.to_json(), "dimension": entry.pattern.dimension, "keyring": ring.fingerprint}, indent=2)
+        json.dumps({**public(entry), "keyring": ring.fingerprint}, indent=2)
     )
 
 
@@ -309,6 +308,8 @@ def verify(
             else:
                 codes.add(EXIT_FOUND if outcome.found else EXIT_NOT_FOUND)
                 bar.write(json.dumps({"image": str(path), **outcome.to_json()}) if as_json else line(path, outcome))
+                if not outcome.found:
+                    point_out_other_model(path, detector().model, bar)
                 if plot:
                     from .detectors.plot import plot_verdict
 
@@ -429,6 +430,10 @@ def _channels(text: str | None) -> tuple[int, ...] | None:
         raise click.BadParameter(f"{text!r} is not a list of channels like 0,1,2,3", param_hint="--channels") from None
 
 
+def public(entry) -> dict:
+    return {**entry.to_json(), "status": entry.status, "dimension": entry.pattern.dimension}
+
+
 def describe(pattern) -> str:
     channels = ",".join(map(str, pattern.channels))
     return f"{pattern.kind}, radius {pattern.radius}, channels {channels}, strength {pattern.strength:g}"
@@ -463,6 +468,15 @@ def format_p(log10_p: float) -> str:
     """A p-value from its log10, also where 10 ** log10_p underflows."""
     exponent = int(log10_p // 1)
     return f"{10 ** (log10_p - exponent):.1f}e{exponent:+d}" if exponent < -2 else f"{10**log10_p:.3f}"
+
+
+def point_out_other_model(path: Path, model, bar: Progress) -> None:
+    """A mark is found with the model that made the image; say so where the image's record names another."""
+    from .watermark.embed import recorded_model
+
+    recorded = recorded_model(path)
+    if recorded and model.fingerprint and recorded["fingerprint"] not in (None, model.fingerprint):
+        bar.complain(f"note: the record of {path} says it was made with {recorded['name']}, other weights than {model.name}")
 
 
 class Progress:

@@ -27,11 +27,11 @@ def figure(rows: int, columns: int, *, width: float, height: float):
     return drawing, drawing.subplots(rows, columns, squeeze=False)
 
 
-def save(drawing, path: Path) -> None:
-    """Write a figure atomically, in the format of the suffix."""
+def save(drawing, path: Path, *, private: bool = False) -> None:
+    """Write a figure atomically, in the format of the suffix; a private one is readable by its owner only."""
     buffer = io.BytesIO()
     try:
         drawing.savefig(buffer, format=path.suffix.lstrip(".") or "png", dpi=140)
     except ValueError as error:
         raise WmarkError(f"{path}: {str(error).splitlines()[0]}") from error
-    write_atomically(path, buffer.getvalue())
+    write_atomically(path, buffer.getvalue(), mode=0o600 if private else None)

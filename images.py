@@ -57,8 +57,7 @@ UPRIGHT = {
 XMP = """<?xpacket begin="\ufeff" id="W5M0MpCehiHzreSzNTczkc9d"?>
 <x:xmpmeta xmlns:x="adobe:ns:meta/">
  <rdf:RDF xmlns:rdf="http://www.w3.org/1999/02/22-rdf-syntax-ns#">
-  <rdf:Description rdf:about=""
-    xmlns:xmp="http://ns.adobe.com/xap/1.0/"
+  <rdf:Description rdf:about="" xmlns:xmp="http://ns.adobe.com/xap/1.0/"
     xmlns:Iptc4xmpExt="http://iptc.org/std/Iptc4xmpExt/2008-02-29/">
    <xmp:CreatorTool>wmark {version}</xmp:CreatorTool>
 {properties}
@@ -123,10 +122,7 @@ def decode(image: Image.Image, name: str) -> Image.Image:
     if width * height > LARGEST_AREA:
         raise ImageError(f"{name} has {width} x {height} pixels, more than 100 megapixels: scale it down")
     if min(width, height) < SHORTEST_SIDE:
-        raise ImageError(
-            f"{name} has {width} x {height} pixels, too few to hold a watermark: "
-            f"use one of at least {SHORTEST_SIDE} pixels a side"
-        )
+        raise ImageError(f"{name} has {width} x {height} pixels, fewer than {SHORTEST_SIDE} a side: use a larger one")
     # Decoders let many kinds of exceptions out for a broken file: OSError, SyntaxError, ValueError, struct.error, ...
     try:
         frames = 1 if image.format in SINGLE_PICTURE else getattr(image, "n_frames", 1)
@@ -248,7 +244,7 @@ def encode_image(image: Image.Image, suffix: str, description: Mapping[str, str]
             chunks = PngInfo()
             chunks.add_itxt("XML:com.adobe.xmp", xmp)
             clean.save(file, "PNG", pnginfo=chunks)
-        elif suffix in (".jpg", ".jpeg"):
+        elif suffix != ".webp":
             payload = b"http://ns.adobe.com/xap/1.0/\x00" + xmp.encode()
             if len(payload) > 65533:
                 raise ImageError("the description of the image is too long for JPEG: shorten it or write .png")
@@ -258,9 +254,8 @@ def encode_image(image: Image.Image, suffix: str, description: Mapping[str, str]
         else:
             clean.save(file, "WEBP", lossless=True, xmp=xmp.encode())
     except (OSError, ValueError) as error:
-        raise ImageError(
-            f"an image of {clean.width} x {clean.height} pixels cannot be written as {suffix}: choose .png"
-        ) from error
+        size = f"{clean.width} x {clean.height} pixels"
+        raise ImageError(f"an image of {size} cannot be written as {suffix}: choose .png") from error
     return file.getvalue()
 
 

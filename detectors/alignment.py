@@ -121,6 +121,12 @@ class AlignmentSearch:
         phase = torch.from_numpy(pattern.lattice @ np.array(alignment.shift)) * 2 * math.pi
         return torch.view_as_real(samples * torch.polar(torch.ones_like(phase), phase))
 
+    def surface(self, noise: Tensor, key: Key, alignment: Alignment) -> Tensor:
+        """Cosine with a key at every shift (y, x) of the canvas, the rest of an alignment undone, with shape `canvas`."""
+        samples = self._samples(self._padded_transform(noise, key.pattern), noise.shape[-2:], key.pattern, [alignment])
+        key_pattern = torch.view_as_complex(lift(key.direction, key.pattern)).to(samples.dtype)
+        return self._scores(samples, key_pattern, key.pattern)[0] / samples.abs().square().sum().sqrt().clamp_min(1e-30)
+
     def _padded_transform(self, noise: Tensor, pattern: Pattern) -> Tensor:
         """Transform of zero-padded noise, origin at the pixel right of the centre, with shape (channels, N, N)."""
         height, width = noise.shape[-2:]

@@ -325,6 +325,10 @@ class Detector:
             return mask_coordinates(noise[None], pattern)[0]
         return alignment_search(self.canvas).coordinates(noise, pattern, alignment).double()
 
+    def surface(self, noise: Tensor, key: Key, alignment: Alignment = IDENTITY) -> np.ndarray:
+        """Cosine of one image's noise (C, h, w) with a key at every shift, with shape `canvas`."""
+        return alignment_search(self.canvas).surface(noise, key, alignment).numpy()
+
     @property
     def canvas(self) -> tuple[int, int]:
         """Height and width in latent pixels of the noise that keys were planted in."""

@@ -42,7 +42,7 @@ __all__ = [
 Coder = Callable[[Tensor], Tensor]
 Callback = Callable[[int, Tensor], None]
 
-DIVERGED = 2.0
+DIVERGED = 5.0
 """An image leaves the batch once its residual is this many times the best it has had."""
 
 

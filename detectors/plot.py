@@ -20,7 +20,9 @@ __all__ = ["plot_verdict"]
 
 
 def plot_verdict(image: str | Path, verdict: Verdict, key: Key, detector: Detector, output: str | Path) -> None:
-    """Draw an image, the key's spectrum, the recovered one as aligned, and their correlation by frequency.
+    """Draw an image, the key's spectrum, the recovered one as aligned, and their correlation by shift and by frequency.
+
+    The drawing shows part of the key, so its file is for its owner alone.
 
     Arguments:
         image: The image file.
@@ -34,7 +36,7 @@ def plot_verdict(image: str | Path, verdict: Verdict, key: Key, detector: Detect
     seen = detector.masked_coordinates(verdict.noise, pattern, verdict.alignment).numpy()
     seen = seen * (seen.size / (seen**2).sum()) ** 0.5
 
-    drawing, ((left, planted, recovered, agreement),) = figure(1, 4, width=15, height=4.1)
+    drawing, ((left, planted, recovered, peak, agreement),) = figure(1, 5, width=19, height=4.1)
     left.imshow(open_image(image))
     left.set_title(Path(image).name, fontsize=9)
     left.axis("off")
@@ -44,6 +46,12 @@ def plot_verdict(image: str | Path, verdict: Verdict, key: Key, detector: Detect
         )
         axis.set_title(f"{title}, channel {pattern.channels[0]}", fontsize=9)
         axis.set_xlabel("cycles per side: hue is phase, brightness magnitude", fontsize=7)
+
+    surface = np.fft.fftshift(detector.surface(verdict.noise, key, verdict.alignment))
+    half = [side // 2 for side in surface.shape]
+    peak.imshow(surface, cmap="magma", origin="lower", vmin=0, extent=[-half[1], half[1], -half[0], half[0]])
+    peak.set_title("cosine at every shift", fontsize=9)
+    peak.set_xlabel("latent pixels: a marked image has one bright dot", fontsize=7)
 
     radius = np.rint(np.hypot(*pattern.lattice.T)).astype(int)
     product = (ours * seen).sum(axis=(0, 2))
@@ -61,7 +69,7 @@ def plot_verdict(image: str | Path, verdict: Verdict, key: Key, detector: Detect
     said = f"found, key {verdict.key_id}" if verdict.found else "not found"
     turned = "" if verdict.alignment == IDENTITY else f", turned {verdict.alignment.angle:.0f} degrees"
     drawing.suptitle(f"{said}: log10 p = {verdict.log10_p:.1f}, cosine {verdict.cosine:.3f}{turned}", fontsize=11)
-    save(drawing, Path(output))
+    save(drawing, Path(output), private=True)
 
 
 def _colours(coordinates: np.ndarray, pattern: Pattern) -> np.ndarray:

@@ -2,13 +2,10 @@
 
 from __future__ import annotations
 
-import logging
-import os
-import warnings
-from contextlib import contextmanager
 from pathlib import Path
 
 from ..errors import ModelError
+from .quiet import quiet
 
 __all__ = ["DTYPES", "EMBEDDED", "load_model"]
 
@@ -52,7 +49,7 @@ def load_model(name: str | Path = "tiny", *, dtype: str = "fp32", device: str | 
             f"there is no model {str(name)!r}: give 'tiny', a diffusers folder, or a hub id like owner/name"
         )
 
-    with _quiet():
+    with quiet():
         from .latent_diffusion import LatentDiffusion, StableDiffusionPipeline, fingerprint
 
         pipeline = _load_pipeline(
@@ -87,19 +84,3 @@ def _load_pipeline(pipeline_class, source: str | Path, local: bool, dtype):
 
 def _torch_name(dtype: str) -> str:
     return {"fp32": "float32", "bf16": "bfloat16", "fp16": "float16"}[dtype]
-
-
-@contextmanager
-def _quiet():
-    """Keep the loaders' progress bars and advice off the user's terminal."""
-    os.environ.setdefault("TRANSFORMERS_VERBOSITY", "error")
-    os.environ.setdefault("DIFFUSERS_VERBOSITY", "error")
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")
-        from diffusers.utils import logging as diffusers_logging
-        from transformers.utils import logging as transformers_logging
-
-        for library in (diffusers_logging, transformers_logging):
-            library.disable_progress_bar()
-            library.set_verbosity(logging.CRITICAL)
-        yield

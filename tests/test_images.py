@@ -378,6 +378,7 @@ def test_encoding_refusals(picture: Image.Image):
     for suffix in (".gif", "", "png"):
         with pytest.raises(ImageError, match=r"choose \.png, \.jpg, \.jpeg or \.webp"):
             encode_image(picture, suffix)
+    assert images.check_suffix(".WebP") == ".webp"
     with pytest.raises(ImageError, match=r"16384 x 64 pixels cannot be written as \.webp"):
         encode_image(Image.new("RGB", (16384, 64)), ".webp")
     with pytest.raises(ImageError, match="letters and digits"):

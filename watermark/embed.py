@@ -24,7 +24,7 @@ from .pattern import plant
 if TYPE_CHECKING:
     from ..models.latent_diffusion import LatentDiffusion
 
-__all__ = ["MarkedImage", "embed", "initial_noise", "record_path"]
+__all__ = ["MarkedImage", "embed", "initial_noise", "record_path", "recorded_model"]
 
 
 @dataclass(frozen=True)
@@ -67,6 +67,15 @@ def record_path(image: str | Path) -> Path:
     """Where the record of an image stands: beside it, with `.json` after its name."""
     image = Path(image)
     return image.with_name(image.name + ".json")
+
+
+def recorded_model(image: str | Path) -> dict | None:
+    """Name and fingerprint of the model in the record beside an image; None without a readable record."""
+    try:
+        model = json.loads(record_path(image).read_text())["model"]
+        return {"name": str(model["name"]), "fingerprint": model["fingerprint"]}
+    except (OSError, ValueError, KeyError, TypeError):
+        return None
 
 
 def initial_noise(

@@ -104,6 +104,12 @@ class Keyring:
         """Every key ever added, revoked ones too, in the order of their adding."""
         return tuple(self._entries.values())
 
+    def entry(self, key_id: str) -> KeyEntry:
+        """What is known of the key of an id, active or revoked; a :class:`KeyringError` if there is none."""
+        if key_id not in self._entries:
+            raise KeyringError(f"no key {key_id!r} in keyring {self.fingerprint}: see `wmark keys list`")
+        return self._entries[key_id]
+
     def add(self, key_id: str | None = None, pattern: Pattern | None = None, note: str = "") -> Key:
         """Add a key.
 
@@ -139,7 +145,7 @@ class Keyring:
         Raises:
             KeyringError: If there is no such key, or it is revoked and `allow_revoked` is false.
         """
-        entry = self._entry(key_id)
+        entry = self.entry(key_id)
         if entry.revoked and not allow_revoked:
             raise KeyringError(f"key {key_id!r} was revoked at {entry.revoked}: choose an active key")
         return self._derive(entry)
@@ -154,7 +160,7 @@ class Keyring:
         Raises:
             KeyringError: If there is no such key.
         """
-        entry = self._entry(key_id)
+        entry = self.entry(key_id)
         if not entry.revoked:
             entry = self._entries[key_id] = replace(entry, revoked=now())
         return entry
@@ -171,15 +177,13 @@ class Keyring:
                 mode = os.fstat(file.fileno()).st_mode & 0o777
                 data = file.read()
         except FileNotFoundError:
-            raise KeyringError(
-                f"keyring {quoted(path)} does not exist: create one with `wmark keys create` or set WMARK_KEYRING"
-            ) from None
+            advice = "create one with `wmark keys create` or set WMARK_KEYRING"
+            raise KeyringError(f"keyring {quoted(path)} does not exist: {advice}") from None
         except (OSError, ValueError) as error:
             raise KeyringError(f"keyring {quoted(path)} cannot be read: {reason(error)}") from error
         if os.name == "posix" and mode & 0o077:
-            raise KeyringError(
-                f"keyring {quoted(path)} is open to other users (mode {mode:04o}): run `chmod 600` on it"
-            )
+            exposed = f"keyring {quoted(path)} is open to other users (mode {mode:04o})"
+            raise KeyringError(f"{exposed}: run `chmod 600` on it")
         return cls._parse(data, quoted(path))
 
     def save(self, path: str | os.PathLike) -> None:
@@ -223,11 +227,6 @@ class Keyring:
             yield ring
             ring._write(path, overwrite=known)
 
-    def _entry(self, key_id: str) -> KeyEntry:
-        if key_id not in self._entries:
-            raise KeyringError(f"no key {key_id!r} in keyring {self.fingerprint}: see `wmark keys list`")
-        return self._entries[key_id]
-
     def _derive(self, entry: KeyEntry) -> Key:
         return Key.derive(self._secret, entry.id, entry.pattern)
 
@@ -257,9 +256,8 @@ class Keyring:
         except (KeyError, TypeError):
             raise KeyringError(f"{name} is not a keyring of wmark: choose another file") from None
         if schema != SCHEMA:
-            raise KeyringError(
-                f"keyring {name} has the schema {str(schema)[:40]!r}, not {SCHEMA!r}: use the wmark that wrote it"
-            )
+            seen = str(schema)[:40]
+            raise KeyringError(f"keyring {name} has the schema {seen!r}, not {SCHEMA!r}: use the wmark that wrote it")
         try:
             secret = base64.b64decode(content["secret"], validate=True)
             stated = content.pop("integrity").encode()

@@ -1,0 +1,43 @@
+from __future__ import annotations
+
+import pytest
+
+PROMPT = "a bright orange and purple sunset wallpaper"
+
+
+@pytest.fixture(scope="session")
+def model():
+    import wmark
+
+    return wmark.load_model("tiny", device="cpu")
+
+
+@pytest.fixture(scope="session")
+def ring():
+    import wmark
+
+    ring = wmark.Keyring.create()
+    for name in ("one", "two", "three"):
+        ring.add(name)
+    return ring
+
+
+@pytest.fixture(scope="session")
+def marked(model, ring):
+    """An image that carries the key `one`."""
+    import wmark
+
+    (image,) = wmark.embed(model, ring.key("one"), [PROMPT], seed=3, steps=20)
+    return image.image
+
+
+@pytest.fixture(scope="session")
+def unmarked(model):
+    """An image from unmarked noise."""
+    import torch
+
+    from wmark.images import to_image
+
+    noise = torch.randn(1, 4, 64, 64, generator=torch.Generator().manual_seed(3))
+    with torch.no_grad():
+        return to_image(model.decode(model.sample(noise, [PROMPT], steps=20))[0])

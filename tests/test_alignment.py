@@ -1,0 +1,90 @@
+import numpy as np
+import pytest
+import torch
+
+from wmark import Key, Pattern, initial_noise
+from wmark.detectors.alignment import IDENTITY, Alignment, AlignmentSearch
+from wmark.detectors.statistic import corrected, hypercone_log10_p
+from wmark.detectors.whitening import whiten
+
+KEY = Key.derive(b"a" * 32, "mine", Pattern())
+OTHER = Key.derive(b"a" * 32, "other", Pattern())
+SMALL = AlignmentSearch((64, 64), angle_step=45, scale_range=(0.97, 1.03))
+
+
+@pytest.fixture(scope="module")
+def noise():
+    return initial_noise(KEY)[0]
+
+
+def test_default_grid_covers_every_turn_and_half_to_full_crops():
+    search = AlignmentSearch()
+    assert len({p.angle for p in search.placements}) == 200
+    scales = sorted({p.scale for p in search.placements})
+    assert scales[0] < 0.71
+    assert scales[-1] > 1.41
+    assert 1.0 in scales
+    assert search.count == len(search.placements) * 64 * 64
+
+
+@pytest.mark.parametrize(
+    ("change", "expected"),
+    [
+        (lambda n: n, IDENTITY),
+        (lambda n: torch.roll(n, (5, -9), (1, 2)), Alignment(shift=(5 / 64, 55 / 64))),
+        (lambda n: n.flip(2), Alignment(mirror=True)),
+        (lambda n: torch.rot90(n, 1, (1, 2)), Alignment(angle=90.0)),
+        (lambda n: torch.rot90(n.flip(2), 3, (1, 2)), Alignment(angle=270.0, mirror=True)),
+    ],
+)
+def test_exact_symmetries_are_found_without_loss(noise, change, expected):
+    ((value, alignment), (stranger, _)) = SMALL.best(change(noise), [KEY, OTHER])
+    assert value == pytest.approx(0.5, abs=1e-4)
+    assert alignment == expected
+    assert stranger < 0.12
+
+
+def test_coordinates_and_surface_agree_with_the_search(noise):
+    moved = torch.roll(noise.flip(2), (7, 3), (1, 2))
+    ((value, alignment),) = SMALL.best(moved, [KEY])
+    c = SMALL.coordinates(moved, KEY.pattern, alignment).flatten().double().numpy()
+    assert c @ KEY.direction / np.linalg.norm(c) == pytest.approx(value, abs=1e-5)
+    surface = SMALL.surface(moved, KEY, alignment)
+    assert surface.max().item() == pytest.approx(value, abs=1e-5)
+    assert divmod(int(surface.argmax()), 64) == (round(alignment.shift[0] * 64), round(alignment.shift[1] * 64))
+
+
+def test_cropped_noise_is_found_at_its_magnification(noise):
+    cropped = noise[:, 6:58, 4:56]
+    search = AlignmentSearch((64, 64), angle_step=90, scale_range=(0.97, 1.03))
+    ((value, alignment),) = search.best(cropped, [KEY])
+    assert alignment.scale == 1.0
+    assert corrected(hypercone_log10_p(value, 3184), search.count) < -50
+
+
+def test_unmarked_noise_is_not_found_at_any_alignment():
+    white = torch.randn(4, 64, 64, generator=torch.Generator().manual_seed(9))
+    search = AlignmentSearch()
+    ((value, _),) = search.best(white, [KEY])
+    assert corrected(hypercone_log10_p(value, 3184), search.count) > -2
+
+
+def test_whitening_levels_places_and_frequencies():
+    noise = torch.randn(2, 4, 64, 64, generator=torch.Generator().manual_seed(0))
+    stained = noise.clone()
+    stained[:, :, :20, :20] *= 30
+    stained += 2
+    white = whiten(stained)
+    assert white[:, :, :20, :20].std() / white[:, :, 40:, 40:].std() < 3
+    y, x = torch.meshgrid(torch.fft.fftfreq(64, 1 / 64), torch.fft.fftfreq(64, 1 / 64), indexing="ij")
+    power = torch.fft.fft2(white, norm="ortho").abs().square()
+    for low, high in ((0.5, 4), (8, 12), (20, 24)):
+        ring = (torch.hypot(y, x) > low) & (torch.hypot(y, x) < high)
+        assert power[..., ring].mean().item() == pytest.approx(1, abs=0.25)
+
+
+def test_whitening_survives_what_is_not_finite():
+    noise = torch.full((1, 4, 64, 64), torch.nan)
+    noise[0, 0, 0, 0] = torch.inf
+    assert torch.isfinite(whiten(noise)).all()
+    assert torch.isfinite(whiten(torch.zeros(1, 4, 64, 64))).all()

@@ -1,0 +1,112 @@
+import math
+
+import pytest
+import torch
+
+from wmark.detectors.decoder_inversion import METHODS, encoder_only, forward_step, gradient_based, paper_schedule
+
+ITERATIVE = [name for name in METHODS if name != "encoder"]
+
+
+class Linear:
+    """An autoencoder with E(D(z)) = gain * z, and D onto orthonormal features."""
+
+    def __init__(self, gain, batch=3):
+        generator = torch.Generator().manual_seed(0)
+        self.basis = torch.linalg.qr(torch.randn(3 * 64, 16, generator=generator))[0]
+        self.gain = gain
+        self.latent = torch.randn(batch, 1, 4, 4, generator=generator) * 0.2
+
+    def decode(self, z):
+        return (z.flatten(1) @ self.basis.T).reshape(-1, 3, 8, 8)
+
+    def encode(self, x):
+        return (self.gain * (x.flatten(1) @ self.basis)).reshape(-1, 1, 4, 4)
+
+    def error(self, found):
+        return ((found.latent - self.latent).flatten(1).norm(dim=1) / self.latent.flatten(1).norm(dim=1)).max().item()
+
+
+@pytest.mark.parametrize("method", ITERATIVE)
+def test_iterations_recover_the_latent_where_the_encoder_alone_does_not(method):
+    coder = Linear(0.7)
+    image = coder.decode(coder.latent)
+    assert coder.error(encoder_only(coder.encode, coder.decode, image)) == pytest.approx(0.3, abs=1e-5)
+    options = {"iterations": 60} if method in ("forward", "km") else {"iterations": 60, "learning_rate": 0.02}
+    found = METHODS[method](coder.encode, coder.decode, image, **options)
+    assert coder.error(found) < 0.03
+    assert (found.residual < found.initial_residual).all()
+
+
+@pytest.mark.parametrize("gain", [2.5, 6.0])
+@pytest.mark.parametrize("method", ["forward", "km", "adam"])
+def test_divergence_never_returns_a_larger_residual(method, gain):
+    coder = Linear(gain)
+    found = METHODS[method](coder.encode, coder.decode, coder.decode(coder.latent), iterations=30)
+    assert (found.residual <= found.initial_residual).all()
+    assert torch.isfinite(found.latent).all()
+
+
+def test_images_stop_on_their_own():
+    coder = Linear(0.5)
+    coder.latent[0] = 0.0
+    calls = []
+
+    def decode(z):
+        calls.append(len(z))
+        return coder.decode(z)
+
+    image = coder.decode(coder.latent)
+    found = forward_step(coder.encode, decode, image, iterations=30)
+    assert calls[0] == 3
+    assert calls[-1] < 3
+    assert found.converged.all()
+    assert found.iterations[0] == 0
+    assert len(found.history) < 31
+    assert torch.isnan(found.history[-1, 0])
+
+
+def test_not_a_number_falls_back_to_the_encoder():
+    coder = Linear(0.5)
+    broken = lambda z: coder.decode(z) * math.nan  # noqa: E731
+    image = coder.decode(coder.latent)
+    found = forward_step(coder.encode, broken, image, iterations=3)
+    assert torch.equal(found.latent, coder.encode(image))
+
+
+def test_callback_sees_every_iteration():
+    coder, seen = Linear(0.7), []
+    forward_step(coder.encode, coder.decode, coder.decode(coder.latent), iterations=4, tolerance=0,
+                 callback=lambda k, residual: seen.append((k, residual.max().item())))  # fmt: skip
+    assert [k for k, _ in seen] == [0, 1, 2, 3, 4]
+    assert sorted((r for _, r in seen), reverse=True) == [r for _, r in seen]
+
+
+def test_gradient_based_works_inside_no_grad():
+    coder = Linear(0.7)
+    with torch.no_grad():
+        found = gradient_based(coder.encode, coder.decode, coder.decode(coder.latent), iterations=5)
+    assert not found.latent.requires_grad
+
+
+def test_paper_schedule():
+    rates = [paper_schedule(k, 100, 0.1) for k in range(100)]
+    assert rates[:10] == pytest.approx([0.01 * (k + 1) for k in range(10)])
+    assert all(a >= b for a, b in zip(rates[9:], rates[10:], strict=False))
+    assert rates[80:] == pytest.approx([rates[80]] * 20)
+    assert 0 < rates[-1] < 0.02
+    assert paper_schedule(150, 200, 0.1) == pytest.approx(rates[-1])
+    assert all(paper_schedule(k, 1, 0.1) > 0 for k in range(1))
+
+
+@pytest.mark.parametrize("method", ["forward", "adam"])
+def test_half_precision_stays_close_to_single(model, marked, method):
+    import wmark
+    from wmark.images import to_tensor
+
+    half = wmark.load_model("tiny", dtype="bf16", device="cpu")
+    image = to_tensor(marked)[None, :, 128:384, 128:384]
+    with torch.no_grad():
+        single, low = (METHODS[method](m.encode, m.decode, image, iterations=4).latent for m in (model, half))
+    assert low.dtype == torch.float32
+    assert (low - single).norm() / single.norm() < 0.1

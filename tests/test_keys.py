@@ -1,0 +1,76 @@
+import numpy as np
+import pytest
+from scipy.stats import kstest
+
+from wmark import Key, KeyringError, Pattern
+
+SECRET = bytes(range(32))
+
+
+@pytest.mark.parametrize(
+    ("kind", "size", "dimension"),
+    [("disc", 3184, 3184), ("ring", 316, 10), ("rand", 316, 316), ("const", 316, 1), ("zeros", 316, 0)],
+)
+def test_dimensions_of_the_default_patterns(kind, size, dimension):
+    pattern = Pattern.of(kind)
+    assert (pattern.size, pattern.dimension) == (size, dimension)
+    assert Key.derive(SECRET, "k", pattern).direction.shape == (dimension,)
+
+
+def test_lattice_holds_one_of_each_pair_of_frequencies():
+    lattice = Pattern().lattice
+    both = {tuple(k) for k in lattice} | {tuple(-k) for k in lattice}
+    r = Pattern().radius
+    disc = {(y, x) for y in range(-r, r + 1) for x in range(-r, r + 1) if 0 < y * y + x * x <= r * r}
+    assert both == disc
+    assert 2 * len(lattice) == len(disc)
+
+
+def test_direction_is_the_same_on_every_platform():
+    direction = Key.derive(SECRET, "frozen", Pattern()).direction
+    assert direction[:4] == pytest.approx([0.0233548450, -0.0298059681, -0.0447400702, 0.0043813557], abs=1e-9)
+    assert np.linalg.norm(direction) == pytest.approx(1)
+
+
+def test_directions_are_normal_and_independent():
+    keys = [Key.derive(SECRET, f"k{i}", Pattern()) for i in range(20)]
+    deviates = np.concatenate([key.direction for key in keys]) * np.sqrt(keys[0].pattern.dimension)
+    assert kstest(deviates, "norm").pvalue > 0.001
+    gram = np.array([a.direction @ b.direction for i, a in enumerate(keys) for b in keys[:i]])
+    assert np.abs(gram).max() < 5 / np.sqrt(3184)
+
+
+def test_patterns_of_one_id_give_unrelated_directions():
+    a, b = (Key.derive(SECRET, "k", Pattern.of("rand", radius=8, channels=(c,))).direction for c in (0, 1))
+    assert abs(a @ b) < 5 / np.sqrt(len(a))
+
+
+def test_secret_is_not_in_the_repr():
+    key = Key.derive(SECRET, "k", Pattern())
+    assert "secret" not in repr(key)
+    assert str(key.secret) not in repr(key)
+
+
+@pytest.mark.parametrize(
+    "options",
+    [
+        {"kind": "spiral"},
+        {"radius": 0},
+        {"radius": 2.5},
+        {"channels": ()},
+        {"channels": (1, 1)},
+        {"channels": (-1,)},
+        {"strength": 0.0},
+        {"strength": 1.5},
+        {"strength": float("nan")},
+    ],
+)
+def test_bad_patterns_are_refused(options):
+    with pytest.raises(KeyringError):
+        Pattern(**options)
+
+
+@pytest.mark.parametrize("key_id", ["", "a b", "../x", "-x", "x" * 65, "a\n"])
+def test_bad_ids_are_refused(key_id):
+    with pytest.raises(KeyringError):
+        Key(key_id, Pattern(), SECRET)
