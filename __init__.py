@@ -19,7 +19,8 @@ from .errors import ImageError, KeyringError, ModelError, WmarkError
 from .version import __version__
 
 if TYPE_CHECKING:
-    from .detectors.chain import Detector, Verdict
+    from .detectors.chain import Detector
+    from .detectors.verdict import Verdict
     from .models.registry import load_model
     from .watermark.embed import MarkedImage, embed, initial_noise
     from .watermark.keyring import Keyring
@@ -27,7 +28,7 @@ if TYPE_CHECKING:
 
 _HOMES = {
     "Detector": ".detectors.chain",
-    "Verdict": ".detectors.chain",
+    "Verdict": ".detectors.verdict",
     "load_model": ".models.registry",
     "MarkedImage": ".watermark.embed",
     "embed": ".watermark.embed",

@@ -4,64 +4,22 @@ from __future__ import annotations
 
 import json
 import sys
-from contextlib import contextmanager
 from functools import cache
 from pathlib import Path
 
 import click
 
-from .errors import ImageError, KeyringError, WmarkError
+from .benchmarks.commands import bench
+from .errors import ImageError, KeyringError
+from .terminal import EXIT_UNUSABLE, Group, Progress, Size, describe, line, model_options, progress, with_options
 from .version import __version__
 
-EXIT_FOUND, EXIT_NOT_FOUND, EXIT_UNUSABLE, EXIT_INTERRUPTED = 0, 1, 2, 130
-
-
-class Group(click.Group):
-    """A group whose commands turn the library's errors into one sentence and exit code 2."""
-
-    def invoke(self, ctx: click.Context):
-        try:
-            return super().invoke(ctx)
-        except WmarkError as error:
-            raise Unusable(str(error)) from error
-        except KeyboardInterrupt:
-            click.echo("interrupted", err=True)
-            ctx.exit(EXIT_INTERRUPTED)
-
-
-class Unusable(click.ClickException):
-    exit_code = EXIT_UNUSABLE
-
-
-class Size(click.ParamType):
-    """WxH in pixels; converts to (height, width)."""
-
-    name = "WxH"
-
-    def convert(self, value, param, ctx):
-        width, _, height = str(value).lower().partition("x")
-        if not (width.isdigit() and height.isdigit() and int(width) and int(height)):
-            self.fail(f"{value!r} is not a size like 512x512", param, ctx)
-        return int(height), int(width)
+EXIT_FOUND, EXIT_NOT_FOUND = 0, 1
 
 
 keyring_option = click.option(
     "--keyring", type=click.Path(path_type=Path), envvar="WMARK_KEYRING", help="Keyring file.  [env: WMARK_KEYRING]"
 )
-model_options = [
-    click.option("--model", default="tiny", show_default=True, help="`tiny`, a diffusers folder, or a hub id."),
-    click.option("--dtype", type=click.Choice(["fp32", "bf16", "fp16"]), default="fp32", show_default=True),
-    click.option("--device", help="Torch device; a GPU if there is one."),
-]
-
-
-def with_options(options):
-    def decorate(function):
-        for option in reversed(options):
-            function = option(function)
-        return function
-
-    return decorate
 
 
 @click.group(cls=Group, context_settings={"help_option_names": ["-h", "--help"]})
@@ -107,7 +65,8 @@ def keys_list(keyring, as_json) -> None:
     """List the keys of the keyring."""
     ring, path = open_keyring(keyring)
     if as_json:
-        click.echo(json.dumps({"keyring": ring.fingerprint, "keys": [public(entry) for entry in ring.entries]}, indent=2))
+        rows = [public(entry) for entry in ring.entries]
+        click.echo(json.dumps({"keyring": ring.fingerprint, "keys": rows}, indent=2))
         return
     click.echo(f"{path} (fingerprint {ring.fingerprint})")
     for entry in ring.entries:
@@ -122,9 +81,7 @@ def keys_show(key_id, keyring) -> None:
     """Show one key as JSON: everything but its secret."""
     ring, _ = open_keyring(keyring)
     entry = ring.entry(key_id)
-    click.echo(
-        json.dumps({**public(entry), "keyring": ring.fingerprint}, indent=2)
-    )
+    click.echo(json.dumps({**public(entry), "keyring": ring.fingerprint}, indent=2))
 
 
 @keys.command("revoke")
@@ -318,93 +275,7 @@ def verify(
     sys.exit(max(codes))
 
 
-# bench ----------------------------------------------------------------------------------------------------------------
-
-
-@main.group(cls=Group)
-def bench() -> None:
-    """Measure what wmark claims: tables, CSV, JSON and figures."""
-
-
-bench_options = [
-    click.option(
-        "--out",
-        type=click.Path(path_type=Path),
-        default=Path("benchmarks/results"),
-        show_default=True,
-        help="Folder of the results; an interrupted run goes on there.",
-    ),
-    click.option("--seed", type=int, default=0, show_default=True),
-    *model_options,
-]
-
-
-@bench.command("confusion")
-@click.option("-n", "--images", type=click.IntRange(2), default=30, show_default=True, help="Images in each class.")
-@click.option("--attack", default="none", show_default=True, help="Damage done to every image before it is read.")
-@click.option(
-    "--iterations",
-    type=click.IntRange(1),
-    default=10,
-    show_default=True,
-    help="Iterations of the gradient-free and the gradient-based inversion.",
-)
-@click.option("--inversion-steps", type=click.IntRange(1), default=20, show_default=True)
-@with_options(bench_options)
-def bench_confusion(images, attack, iterations, inversion_steps, out, seed, model, dtype, device) -> None:
-    """Three keys and an unmarked class, by three decoder inversions and two patterns."""
-    from .benchmarks.confusion import run
-    from .models.registry import load_model
-
-    run(
-        load_model(model, dtype=dtype, device=device),
-        images=images,
-        attack=attack,
-        iterations=iterations,
-        steps=inversion_steps,
-        seed=seed,
-        out=out,
-    )
-
-
-@bench.command("detection")
-@click.option(
-    "-n", "--images", type=click.IntRange(2), default=60, show_default=True, help="Marked and unmarked images."
-)
-@click.option(
-    "--exact-images",
-    type=click.IntRange(0),
-    default=16,
-    show_default=True,
-    help="Images that are also read at the effort `exact`, which takes seconds each.",
-)
-@click.option("--fpr", type=click.FloatRange(0, 1, min_open=True, max_open=True), default=1e-6, show_default=True)
-@with_options(bench_options)
-def bench_detection(images, exact_images, fpr, out, seed, model, dtype, device) -> None:
-    """True-positive rates after each damage, false positives, seconds per stage."""
-    from .benchmarks.detection import run
-    from .models.registry import load_model
-
-    run(
-        load_model(model, dtype=dtype, device=device),
-        images=images,
-        exact_images=exact_images,
-        fpr=fpr,
-        seed=seed,
-        out=out,
-    )
-
-
-@bench.command("adapter")
-@with_options(bench_options)
-def bench_adapter(out, seed, model, dtype, device) -> None:
-    """Full-size Stable Diffusion 2.1 shapes with random weights, epsilon and v-prediction, through the whole chain."""
-    from .benchmarks.adapter import run
-
-    run(out=out, seed=seed, dtype=dtype, device=device)
-
-
-# ----------------------------------------------------------------------------------------------------------------------
+main.add_command(bench)
 
 
 def open_keyring(path: Path | None):
@@ -434,9 +305,13 @@ def public(entry) -> dict:
     return {**entry.to_json(), "status": entry.status, "dimension": entry.pattern.dimension}
 
 
-def describe(pattern) -> str:
-    channels = ",".join(map(str, pattern.channels))
-    return f"{pattern.kind}, radius {pattern.radius}, channels {channels}, strength {pattern.strength:g}"
+def point_out_other_model(path: Path, model, bar: Progress) -> None:
+    """A mark is found with the model that made the image; say so where the image's record names another."""
+    from .watermark.embed import recorded_model
+
+    recorded = recorded_model(path)
+    if recorded and model.fingerprint and recorded["fingerprint"] not in (None, model.fingerprint):
+        bar.complain(f"note: by its record, {path} was made with {recorded['name']}, other weights than {model.name}")
 
 
 def numbered(output: Path, count: int) -> list[Path]:
@@ -445,67 +320,6 @@ def numbered(output: Path, count: int) -> list[Path]:
         return [output]
     digits = max(3, len(str(count)))
     return [output.with_name(f"{output.stem}-{i + 1:0{digits}d}{output.suffix}") for i in range(count)]
-
-
-def line(path: Path, verdict) -> str:
-    name = "found    " if verdict.found else "not found"
-    key = f"key {verdict.key_id}" if verdict.found else "no key"
-    return (
-        f"{name}  {path}  {key}  p {format_p(verdict.log10_p)}  cos {verdict.cosine:.3f}  "
-        f"{describe_alignment(verdict)}{verdict.seconds:.1f} s"
-    )
-
-
-def describe_alignment(verdict) -> str:
-    a = verdict.alignment
-    if not verdict.found or (a.angle, a.scale, a.mirror, a.shift) == (0, 1, False, (0, 0)):
-        return ""
-    mirrored = "mirrored, " if a.mirror else ""
-    return f"({mirrored}turned {a.angle:.1f} degrees, scaled {a.scale:.2f})  "
-
-
-def format_p(log10_p: float) -> str:
-    """A p-value from its log10, also where 10 ** log10_p underflows."""
-    exponent = int(log10_p // 1)
-    return f"{10 ** (log10_p - exponent):.1f}e{exponent:+d}" if exponent < -2 else f"{10**log10_p:.3f}"
-
-
-def point_out_other_model(path: Path, model, bar: Progress) -> None:
-    """A mark is found with the model that made the image; say so where the image's record names another."""
-    from .watermark.embed import recorded_model
-
-    recorded = recorded_model(path)
-    if recorded and model.fingerprint and recorded["fingerprint"] not in (None, model.fingerprint):
-        bar.complain(f"note: the record of {path} says it was made with {recorded['name']}, other weights than {model.name}")
-
-
-class Progress:
-    """A bar on the terminal, nothing elsewhere; results go to standard output past it."""
-
-    def __init__(self, total: int, unit: str) -> None:
-        from tqdm import tqdm
-
-        self.bar = tqdm(total=total, unit=unit, leave=False, disable=not sys.stderr.isatty())
-
-    def update(self, n: int) -> None:
-        self.bar.update(n)
-
-    def write(self, text: str, wanted: bool = True) -> None:
-        if wanted:
-            self.bar.write(text, file=sys.stdout)
-            sys.stdout.flush()
-
-    def complain(self, text: str) -> None:
-        self.bar.write(text, file=sys.stderr)
-
-
-@contextmanager
-def progress(total: int, unit: str):
-    shown = Progress(total, unit)
-    try:
-        yield shown
-    finally:
-        shown.bar.close()
 
 
 if __name__ == "__main__":

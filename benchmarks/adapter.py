@@ -1,8 +1,8 @@
 """`wmark bench adapter`: full-size Stable Diffusion 2.1 through the whole chain.
 
 The architecture of `stabilityai/stable-diffusion-2-1` and `-2-1-base`, built with random weights, so that nothing is
-downloaded: 866 M parameters in the U-Net, 84 M in the autoencoder, 1024-wide text embeddings. It proves that the adapter
-serves the real shapes, epsilon and v-prediction, and what they cost; the pictures are noise.
+downloaded: 866 M parameters in the U-Net, 84 M in the autoencoder, 1024-wide text embeddings. It proves that the
+adapter serves the real shapes, epsilon and v-prediction, and what they cost; the pictures are noise.
 """
 
 from __future__ import annotations
@@ -14,7 +14,8 @@ import torch
 from diffusers import AutoencoderKL, DDIMScheduler, StableDiffusionPipeline, UNet2DConditionModel
 from transformers import CLIPTextConfig, CLIPTextModel
 
-from ..detectors.chain import Detector, stages
+from ..detectors.chain import Detector
+from ..detectors.stages import stages
 from ..models.latent_diffusion import LatentDiffusion
 from ..models.registry import EMBEDDED
 from ..watermark.embed import embed

@@ -19,7 +19,7 @@ import torch
 from tqdm import tqdm
 
 from ..detectors import decoder_inversion, diffusion_inversion
-from ..detectors.chain import EXACT
+from ..detectors.stages import EXACT
 from ..detectors.statistic import corrected, cosine, hypercone_log10_p
 from ..detectors.whitening import whiten
 from ..images import to_image, to_tensor
@@ -57,6 +57,7 @@ def run(
     seed: int,
     out: Path,
     batch: int = 6,
+    sampling_steps: int = 50,
 ) -> dict:
     """Measure, print the table and write `confusion.{csv,json,png}`; returns what the JSON holds.
 
@@ -69,9 +70,12 @@ def run(
         seed: Seed of keys, prompts and noise.
         out: Folder of the results.
         batch: Images generated together.
+        sampling_steps: DDIM steps of the generation.
     """
-    settings = dict(images=images, attack=attack, iterations=iterations, steps=steps, seed=seed)
-    about = provenance(model, **settings, guidance_scale=7.5, sampling_steps=50, size=list(model.native_size))
+    settings = dict(
+        images=images, attack=attack, iterations=iterations, steps=steps, seed=seed, sampling_steps=sampling_steps
+    )
+    about = provenance(model, **settings, guidance_scale=7.5, size=list(model.native_size))
     name = "confusion" if attack == "none" else f"confusion-{attack}"
     keys = {kind: three_keys(kind, seed) for kind in ("ring", "disc")}
     rows = Rows(out / f"{name}.jsonl", {**about["settings"], "model": about["model"]}, ("group", "index", "inversion"))
@@ -141,7 +145,7 @@ def measure(model: LatentDiffusion, rows: Rows, keys: dict[str, list[Key]], sett
         for start in range(0, len(jobs), batch):
             part = jobs[start : start + batch]
             noise = torch.cat([_noise(groups[group], shape, settings["seed"] * 100_000 + i) for i, group in part])
-            latents = model.sample(noise, [prompts[i] for i, _ in part])
+            latents = model.sample(noise, [prompts[i] for i, _ in part], steps=settings["sampling_steps"])
             for (i, group), latent in zip(part, latents, strict=True):
                 with torch.no_grad():
                     image = damage(settings["attack"], to_image(model.decode(latent[None])[0]), seed=i)

@@ -17,7 +17,8 @@ import torch
 from PIL import Image
 from tqdm import tqdm
 
-from ..detectors.chain import EXACT, FAST, Detector
+from ..detectors.chain import Detector
+from ..detectors.stages import EXACT, FAST
 from ..detectors.statistic import cosine, hypercone_log10_p
 from ..detectors.whitening import whiten
 from ..figures import figure, save
@@ -37,7 +38,16 @@ __all__ = ["run"]
 RANDOM_KEYS = 200
 
 
-def run(model: LatentDiffusion, *, images: int, exact_images: int, fpr: float, seed: int, out: Path) -> dict:
+def run(
+    model: LatentDiffusion,
+    *,
+    images: int,
+    exact_images: int,
+    fpr: float,
+    seed: int,
+    out: Path,
+    sampling_steps: int = 50,
+) -> dict:
     """Measure, print the tables and write `detection.{csv,json,png}`; returns what the JSON holds.
 
     Arguments:
@@ -47,20 +57,20 @@ def run(model: LatentDiffusion, *, images: int, exact_images: int, fpr: float, s
         fpr: False-positive rate of a verdict.
         seed: Seed of keys, prompts and noise.
         out: Folder of the results.
+        sampling_steps: DDIM steps of the generation.
     """
-    settings = dict(images=images, fpr=fpr, seed=seed)
+    settings = dict(images=images, fpr=fpr, seed=seed, sampling_steps=sampling_steps)
     about = provenance(
         model,
         **settings,
         exact_images=exact_images,
         guidance_scale=7.5,
-        sampling_steps=50,
         size=list(model.native_size),
     )
     rows = Rows(out / "detection.jsonl", {**settings, "model": about["model"]}, ("marked", "index", "attack", "effort"))
     keys = [Key.derive(b"wmark bench detection".ljust(32, b"\0"), f"key-{i + 1}", Pattern()) for i in range(3)]
-    pictures = out / f"detection-images-{model.fingerprint}-{seed}"
-    generate(model, keys, images, seed, pictures)
+    pictures = out / f"detection-images-{model.fingerprint}-{seed}-{sampling_steps}"
+    generate(model, keys, images, seed, sampling_steps, pictures)
 
     counts = {"fast": images, "auto": images, "exact": exact_images}
     detectors = {effort: Detector(model, keys, effort, fpr=fpr) for effort in counts}
@@ -137,7 +147,9 @@ def run(model: LatentDiffusion, *, images: int, exact_images: int, fpr: float, s
     return result
 
 
-def generate(model: LatentDiffusion, keys: list[Key], images: int, seed: int, folder: Path, batch: int = 6) -> None:
+def generate(
+    model: LatentDiffusion, keys: list[Key], images: int, seed: int, steps: int, folder: Path, batch: int = 6
+) -> None:
     """Marked and unmarked images from the same prompts and seeds, as PNG files; those that exist are kept."""
     prompts = draw_prompts(images, seed)
     shape = model.latent_shape(*model.native_size)
@@ -151,7 +163,7 @@ def generate(model: LatentDiffusion, keys: list[Key], images: int, seed: int, fo
                 s = seed * 100_000 + i
                 white = torch.randn(1, *shape, generator=torch.Generator().manual_seed(s))
                 noise.append(initial_noise(keys[i % len(keys)], shape=shape, seed=s) if marked else white)
-            latents = model.sample(torch.cat(noise), [prompts[i] for _, i in part])
+            latents = model.sample(torch.cat(noise), [prompts[i] for _, i in part], steps=steps)
             for (marked, i), latent in zip(part, latents, strict=True):
                 with torch.no_grad():
                     image = to_image(model.decode(latent[None])[0])

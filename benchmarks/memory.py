@@ -12,8 +12,8 @@ __all__ = ["peak_memory"]
 def peak_memory(call: Callable[[], object], device: torch.device) -> int:
     """Bytes that torch held at most during a call, beyond those held before.
 
-    On a GPU the allocator counts them. On the CPU they are added up from the profiler's allocation events, which, unlike
-    the process size, do not depend on what the C library keeps for later.
+    On a GPU the allocator counts them. On the CPU they are added up from the profiler's allocation events, which,
+    unlike the process size, do not depend on what the C library keeps for later.
     """
     if device.type == "cuda":
         torch.cuda.synchronize()

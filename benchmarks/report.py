@@ -1,4 +1,4 @@
-"""What every benchmark writes: rows as they are measured (so that a rerun goes on), then a table, CSV, JSON and a figure."""
+"""What every benchmark writes: rows as they are measured, so that a rerun goes on, then a table, CSV and JSON."""
 
 from __future__ import annotations
 

@@ -1,16 +1,16 @@
 """Initial noise -> the rotation, scale, mirror and shift at which a key's pattern stands.
 
-A rotated, cropped or mirrored image inverts to noise that is rotated, cropped or mirrored, and zero-filled. Rotation and
-scale act on the Fourier transform by a linear map of frequencies, so undoing them means sampling the transform of the
-recovered noise at `nu = M k` instead of `k` (bilinear in an 8-fold zero-padded transform, origin at the centre). A shift
-`tau` multiplies coefficient `k` by `exp(2 pi i k tau)`, so the correlation with a key at every shift of the canvas is one
-inverse FFT:
+A rotated, cropped or mirrored image inverts to noise that is rotated, cropped or mirrored, and zero-filled. Rotation
+and scale act on the Fourier transform by a linear map of frequencies, so undoing them means sampling the transform of
+the recovered noise at `nu = M k` instead of `k` (bilinear in an 8-fold zero-padded transform, origin at the centre).
+A shift `tau` multiplies coefficient `k` by `exp(2 pi i k tau)`, so the correlation with a key at every shift of the
+canvas is one inverse FFT:
 
     score(M, tau) = Re sum_k F(M k) conj V(k) exp(2 pi i k tau),      cos = score / |F(M .)|.
 
 Turning the recovered noise rather than the key's pattern serves every key with one set of samples, and leaves the
-corners that a rotation lost empty. Each aligned vector is computed without the key, so the hypercone test holds for each of
-the `G` alignments tried, and a union bound pays for taking the best.
+corners that a rotation lost empty. Each aligned vector is computed without the key, so the hypercone test holds for
+each of the `G` alignments tried, and a union bound pays for taking the best.
 """
 
 from __future__ import annotations
@@ -122,7 +122,7 @@ class AlignmentSearch:
         return torch.view_as_real(samples * torch.polar(torch.ones_like(phase), phase))
 
     def surface(self, noise: Tensor, key: Key, alignment: Alignment) -> Tensor:
-        """Cosine with a key at every shift (y, x) of the canvas, the rest of an alignment undone, with shape `canvas`."""
+        """Cosine with a key at every shift (y, x) of the canvas, everything else undone, with shape `canvas`."""
         samples = self._samples(self._padded_transform(noise, key.pattern), noise.shape[-2:], key.pattern, [alignment])
         key_pattern = torch.view_as_complex(lift(key.direction, key.pattern)).to(samples.dtype)
         return self._scores(samples, key_pattern, key.pattern)[0] / samples.abs().square().sum().sqrt().clamp_min(1e-30)
@@ -136,7 +136,7 @@ class AlignmentSearch:
         return torch.fft.fft2(torch.roll(padded, (-(height // 2), -(width // 2)), (1, 2)))
 
     def _samples(self, transform: Tensor, shape: Sequence[int], pattern: Pattern, placements) -> Tensor:
-        """Coefficients at M k for each placement, with shape (placements, channels, n), origin at the canvas' corner."""
+        """Coefficients at M k for each placement, (placements, channels, n), origin at the canvas' corner."""
         height, width = shape
         k = torch.from_numpy(pattern.lattice / np.array(self.canvas)).float()
         frequencies = k @ _frequency_maps(placements).transpose(1, 2)

@@ -1,7 +1,7 @@
 """The detector: the stages put together.
 
-    image --decoder inversion--> clean latent --diffusion inversion--> initial noise --whiten, align, read--> coordinates
-          --test--> verdict
+    image --decoder inversion--> clean latent --diffusion inversion--> initial noise
+          --whiten, align, read--> coordinates --test--> verdict
 
 A :class:`Stage` fixes how the noise is recovered. A *look* is one stage read in one way, where the key was planted
 (`identity`) or over the whole grid of alignments (`search`). An effort is a sequence of looks: the detector stops at
@@ -14,7 +14,7 @@ from __future__ import annotations
 import math
 import time
 from collections.abc import Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from functools import lru_cache
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -28,140 +28,18 @@ from ..errors import ImageError, KeyringError
 from ..images import open_image, to_tensor
 from ..watermark.keys import Key, Pattern
 from ..watermark.pattern import mask_coordinates, project
-from . import decoder_inversion, diffusion_inversion
 from .alignment import IDENTITY, Alignment, AlignmentSearch
+from .stages import Stage, stages
 from .statistic import corrected, cosine, hypercone_log10_p
+from .verdict import Verdict
 from .whitening import whiten
 
 if TYPE_CHECKING:
     from ..models.latent_diffusion import LatentDiffusion
 
-__all__ = ["ALIGN", "EFFORTS", "EXACT", "FAST", "Detector", "Stage", "Verdict", "stages"]
+__all__ = ["ALIGN", "Detector"]
 
-
-@dataclass(frozen=True)
-class Stage:
-    """How the initial noise is recovered.
-
-    Arguments:
-        name: What verdicts call it.
-        decoder_inversion: A name in :data:`decoder_inversion.METHODS`, with its options.
-        diffusion_inversion: A name in :data:`diffusion_inversion.METHODS`, with its number of steps.
-    """
-
-    name: str
-    decoder_inversion: str = "encoder"
-    decoder_options: dict = field(default_factory=dict)
-    diffusion_inversion: str = "ddim"
-    steps: int = 5
-
-    def recover(self, model: LatentDiffusion, images: Tensor) -> Tensor:
-        """Initial noise (B, C, h, w) of images (B, 3, H, W) in [-1, 1], the prompt unknown."""
-        invert = decoder_inversion.METHODS[self.decoder_inversion]
-        with torch.no_grad():
-            latent = invert(model.encode, model.decode, images.to(model.device), **self.decoder_options).latent
-            embedding = model.embed([""])
-            return diffusion_inversion.METHODS[self.diffusion_inversion](
-                lambda z, t: model.predict_noise(z, t, embedding), model.alphas_cumprod, latent, steps=self.steps
-            ).noise
-
-
-FAST = Stage("fast")
-EXACT = Stage("exact", "forward", {"iterations": 10, "rho": 0.5}, steps=20)
-
-EFFORTS: dict[str, tuple[Stage, ...]] = {"fast": (FAST,), "auto": (FAST, EXACT), "exact": (EXACT,)}
 ALIGN: dict[str, tuple[str, ...]] = {"off": ("identity",), "auto": ("identity", "search"), "full": ("search",)}
-
-
-def stages(
-    effort: str = "auto",
-    decoder_inversion: str | None = None,
-    iterations: int | None = None,
-    diffusion_inversion: str | None = None,
-    steps: int | None = None,
-) -> tuple[Stage, ...]:
-    """The stages of an effort with parts replaced, None keeping the effort's own.
-
-    Arguments:
-        effort: `fast` (encoder, 5 inversion steps), `exact` (iterated decoder inversion, 20 steps), or `auto`: fast first,
-            exact only if that was not decisive.
-        decoder_inversion: A name in :data:`decoder_inversion.METHODS`.
-        iterations: Iterations of the decoder inversion.
-        diffusion_inversion: A name in :data:`diffusion_inversion.METHODS`.
-        steps: Steps of the diffusion inversion.
-    """
-    if effort not in EFFORTS:
-        raise ValueError(f"effort {effort!r} is not one of {', '.join(EFFORTS)}")
-    chosen = []
-    for stage in EFFORTS[effort]:
-        method = decoder_inversion or stage.decoder_inversion
-        options = dict(stage.decoder_options) if method == stage.decoder_inversion else {}
-        if iterations and method != "encoder":
-            options["iterations"] = iterations
-        custom = replace(
-            stage,
-            decoder_inversion=method,
-            decoder_options=options,
-            diffusion_inversion=diffusion_inversion or stage.diffusion_inversion,
-            steps=steps or stage.steps,
-        )
-        if all(replace(custom, name=other.name) != other for other in chosen):
-            chosen.append(custom)
-    return tuple(chosen)
-
-
-@dataclass(frozen=True)
-class Verdict:
-    """What the detector says of one image.
-
-    Attributes:
-        found: Whether the corrected p-value is at most the false-positive rate asked for.
-        key_id: The key that stands closest.
-        log10_p: log10 of the p-value, corrected for all keys, alignments and looks: the probability that an image
-            without any of these keys looks at least this marked.
-        cosine: Cosine between the recovered coordinates and the key.
-        alignment: Where the key was found, or stands closest.
-        look: Stage and reading that gave the p-value.
-        keys, alignments, looks: What the union bound paid for.
-        fpr: False-positive rate asked for.
-        seconds: Time spent on this image.
-        noise: The whitened noise that was read, with shape (C, h, w), if the detector was asked to keep it.
-    """
-
-    found: bool
-    key_id: str
-    log10_p: float
-    cosine: float
-    alignment: Alignment
-    look: str
-    keys: int
-    alignments: int
-    looks: int
-    fpr: float
-    seconds: float
-    noise: Tensor | None = field(default=None, repr=False, compare=False)
-
-    SCHEMA = "wmark-verdict/1"
-
-    @property
-    def p_value(self) -> float:
-        """10 ** log10_p; 0.0 where that underflows."""
-        return 10.0**self.log10_p
-
-    def to_json(self) -> dict:
-        return {
-            "schema": self.SCHEMA,
-            "found": self.found,
-            "key_id": self.key_id if self.found else None,
-            "closest_key_id": self.key_id,
-            "log10_p": round(self.log10_p, 3),
-            "cosine": round(self.cosine, 6),
-            "alignment": self.alignment.to_json(),
-            "look": self.look,
-            "tested": {"keys": self.keys, "alignments": self.alignments, "looks": self.looks},
-            "fpr": self.fpr,
-            "seconds": round(self.seconds, 3),
-        }
 
 
 @dataclass(frozen=True)
@@ -241,9 +119,9 @@ class Detector:
     def working_size(self, image: Image.Image) -> tuple[int, int]:
         """Height and width in pixels at which an image is inverted.
 
-        The size it was generated at, if that is given. Else its own, if a model of this size could have made it (sides that
-        are multiples of the downsampling factor, area from 1/2 to 2 times the native one). Else the native size, or for
-        another aspect ratio the largest that fits into it.
+        The size it was generated at, if that is given. Else its own, if a model of this size could have made it
+        (sides that are multiples of the downsampling factor, area from 1/2 to 2 times the native one). Else the
+        native size, or for another aspect ratio the largest that fits into it.
 
         Raises:
             ImageError: If the image is longer than 4:1.

@@ -52,8 +52,8 @@ class DecoderInversion:
 
     Attributes:
         latent: Best clean latents, with shape (B, C, h, w), float32.
-        residual: Residual of each, with shape (B,): `||T(z)|| / ||E(x)||`, or for the gradient-based solver the root mean
-            square of `D(z) - x`.
+        residual: Residual of each, with shape (B,): `||T(z)|| / ||E(x)||`, or for the gradient-based solver the root
+            mean square of `D(z) - x`.
         initial_residual: The same at `E(x)`, with shape (B,).
         iterations: Index of the best iterate of each image, with shape (B,); 0 is the encoder's answer.
         converged: Whether the residual fell below the tolerance, with shape (B,).

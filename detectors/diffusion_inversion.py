@@ -1,18 +1,19 @@
 """Clean latent -> initial noise: running the sampler backwards.
 
 With `a_t = sqrt(alphas_cumprod[t])`, `s_t = sqrt(1 - alphas_cumprod[t])`, `lambda_t = log(a_t / s_t)` and the data
-prediction `x0(z_t) = (z_t - s_t eps(z_t, t)) / a_t`, one sampling step from t to the less noisy s, `h = lambda_s - lambda_t`, is
+prediction `x0(z_t) = (z_t - s_t eps(z_t, t)) / a_t`, one sampling step from t to the less noisy s is, with
+`h = lambda_s - lambda_t`,
 
     z_s = (s_s / s_t) z_t - a_s expm1(-h) D_t,
     D_t = x0(z_t)                                               DDIM, first order
     D_t = x0(z_t) + (x0(z_t) - x0(z_r)) / (2 rho)               DPM-Solver++(2M), rho = (lambda_t - lambda_r) / h
 
-Inversion knows `z_s` and looks for `z_t`. The naive answer puts `eps(z_s, .)` in the place of the unknown `eps(z_t, t)`;
-the exact one solves the implicit equation for `z_t` by fixed-point iteration from there (Hong et al., CVPR 2024, arXiv
-2311.18387), with the second-order term estimated once by naive steps and frozen.
+Inversion knows `z_s` and looks for `z_t`. The naive answer puts `eps(z_s, .)` in the place of `eps(z_t, t)`, which is
+unknown; the exact one solves the implicit equation for `z_t` by fixed-point iteration from there (Hong et al., CVPR
+2024, arXiv 2311.18387), with the second-order term estimated once by naive steps and frozen.
 
-Where the naive step asks for `eps(z_s, .)` matters: the literature takes s or t. The middle of the two reads a key better
-than either, by up to ten orders of magnitude (`wmark bench detection` measures on it).
+At which timestep the naive step asks for `eps(z_s, .)` matters. The literature takes s or t; the middle of the two
+reads a key better after compression and noise than s, and better than t in few steps.
 
 Solvers are functions of a noise predictor `eps(z, t)` and a schedule.
 """
@@ -150,9 +151,12 @@ class _Schedule:
     ) -> tuple[Tensor, Tensor]:
         """Solve the sampling step for z_t by fixed-point iteration; keeps the best iterate of each image.
 
-        With `x0` written out, the step reads `z_t = (a_t / a_s) (z_s + a_s expm1(-h) E) + (s_t - a_t s_s / a_s) eps(z_t, t)`,
-        `E` the second-order term. In this form the unknown stands inside `eps` alone, whose factor is small at every noise
-        level; solved for the data prediction, the map is no contraction near the clean latent.
+        With `x0` written out and `E` the second-order term, the step reads
+
+            z_t = (a_t / a_s) (z_s + a_s expm1(-h) E) + (s_t - a_t s_s / a_s) eps(z_t, t).
+
+        In this form the unknown stands inside `eps` alone, whose factor is small at every noise level; solved for the
+        data prediction, the map is no contraction near the clean latent.
         """
         h = self.log_snr(s) - self.log_snr(t)
         fixed = self.signal[t] / self.signal[s] * (z_s + self.signal[s] * math.expm1(-h) * second_order)

@@ -10,7 +10,8 @@ from ..errors import ImageError
 from ..images import open_image
 
 if TYPE_CHECKING:
-    from .chain import Detector, Verdict
+    from .chain import Detector
+    from .verdict import Verdict
 
 __all__ = ["verify_files"]
 

@@ -14,7 +14,8 @@ from .alignment import IDENTITY
 
 if TYPE_CHECKING:
     from ..watermark.keys import Key, Pattern
-    from .chain import Detector, Verdict
+    from .chain import Detector
+    from .verdict import Verdict
 
 __all__ = ["plot_verdict"]
 

@@ -1,7 +1,7 @@
 """From coordinates and keys to p-values: the hypercone test.
 
-Let the key `u` be uniform on the unit sphere of R^d and let `c` be any vector computed without it. If the image does not
-carry the key, `t = cos(u, c)` obeys
+Let the key `u` be uniform on the unit sphere of R^d and let `c` be any vector computed without it. If the image does
+not carry the key, `t = cos(u, c)` obeys
 
     P(cos >= t) = 1/2 I_{1 - t^2}((d - 1)/2, 1/2)        for t >= 0,
 

@@ -1,9 +1,9 @@
 """Recovered noise -> recovered noise that is as white as the initial noise must have been.
 
-The initial noise had unit variance everywhere and a flat spectrum. What an inversion recovers has not: black corners and
-flat regions stand out, and inversion errors pile up at some frequencies. Dividing by the local energy, then by the
-radial spectrum, undoes that without knowing any key, so the test stays exact. On the embedded model it turns
-the weakest images from 10^-25 to 10^-35 when clean and from 10^-8 to 10^-11 after a rotation.
+The initial noise had unit variance everywhere and a flat spectrum. What an inversion recovers has not: black corners
+and flat regions stand out, and inversion errors pile up at some frequencies. Dividing by the local energy, then by
+the radial spectrum, undoes that without knowing any key, so the test stays exact. On the embedded model it turns the
+weakest images from 10^-25 to 10^-35 when clean and from 10^-8 to 10^-11 after a rotation.
 """
 
 from __future__ import annotations

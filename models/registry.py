@@ -66,7 +66,7 @@ def _load_pipeline(pipeline_class, source: str | Path, local: bool, dtype):
         config = DiffusionPipeline.load_config(str(source), local_files_only=local)
         if config.get("_class_name") != "StableDiffusionPipeline":
             raise ModelError(
-                f"{source} is a {config.get('_class_name')}; wmark works with StableDiffusionPipeline models (1.x and 2.x)"
+                f"{source} is a {config.get('_class_name')}: wmark works with StableDiffusionPipeline models"
             )
         return pipeline_class.from_pretrained(
             str(source), torch_dtype=dtype, local_files_only=local, safety_checker=None, requires_safety_checker=False
@@ -78,7 +78,7 @@ def _load_pipeline(pipeline_class, source: str | Path, local: bool, dtype):
             reason = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
             raise ModelError(f"the model folder {source} cannot be loaded: {reason}") from error
         raise ModelError(
-            f"the model {source!r} could not be fetched from the hub: check the name and the network, or give a local folder"
+            f"the model {source!r} could not be fetched from the hub: check its name and the network, or give a folder"
         ) from error
 
 

@@ -95,7 +95,17 @@ def as_a_thumbnail(image, path):
 
 @pytest.mark.parametrize(
     "save",
-    [as_cmyk, as_opaque_alpha, as_exif_rotated, as_palette, as_16_bit, as_webp, as_tiff, as_twice_the_size, as_a_thumbnail],
+    [
+        as_cmyk,
+        as_opaque_alpha,
+        as_exif_rotated,
+        as_palette,
+        as_16_bit,
+        as_webp,
+        as_tiff,
+        as_twice_the_size,
+        as_a_thumbnail,
+    ],
 )
 def test_a_marked_image_is_found_in_every_guise(run, marked, tmp_path, save):
     path = tmp_path / "image"
@@ -108,7 +118,8 @@ def test_a_marked_image_is_found_in_every_guise(run, marked, tmp_path, save):
 
 
 def test_16_bit_grey_is_handled(run, tmp_path):
-    Image.fromarray(np.random.default_rng(0).integers(0, 65536, (512, 512)).astype(np.uint16)).save(tmp_path / "grey.png")
+    values = np.random.default_rng(0).integers(0, 65536, (512, 512)).astype(np.uint16)
+    Image.fromarray(values).save(tmp_path / "grey.png")
     assert run("verify", "grey.png", *FAST).exit_code == 1
 
 
@@ -235,7 +246,10 @@ def test_missing_keyring(run, marked, tmp_path):
     assert "wmark keys create" in sentence(run("verify", "a.png", "--keyring", tmp_path / "none.json"))
 
 
-@pytest.mark.parametrize("damage", [lambda d: d[: len(d) // 2], lambda d: d.replace(b'"two"', b'"owt"'), lambda d: b"\xff\x00"])
+@pytest.mark.parametrize(
+    "damage",
+    [lambda data: data[: len(data) // 2], lambda data: data.replace(b'"two"', b'"owt"'), lambda data: b"\xff\0"],
+)
 def test_corrupted_keyring(run, keyring, tmp_path, damage):
     bad = tmp_path / "bad.json"
     bad.write_bytes(damage(keyring.read_bytes()))
@@ -314,7 +328,9 @@ def test_plot(run, marked, tmp_path):
     assert "one image" in run("verify", "a.png", "a.png", "--plot", "spectrum.png").output
 
 
-@pytest.mark.parametrize("option", [["--fpr", "0"], ["--fpr", "2"], ["--size", "12"], ["--size", "500x500"], ["--effort", "x"]])
+@pytest.mark.parametrize(
+    "option", [["--fpr", "0"], ["--fpr", "2"], ["--size", "12"], ["--size", "500x500"], ["--effort", "x"]]
+)
 def test_bad_options(run, marked, tmp_path, option):
     marked.save(tmp_path / "a.png")
     assert run("verify", "a.png", *option).exit_code == 2
@@ -324,7 +340,8 @@ def test_bad_options(run, marked, tmp_path, option):
 
 
 def test_embed_writes_image_record_and_metadata(run, keyring, tmp_path):
-    result = run("embed", "--prompt", "a blue sea wallpaper", "-o", "sub/out.png", "--key", "two", "--steps", 2, "--seed", 7)
+    command = ["embed", "--prompt", "a blue sea wallpaper", "-o", "sub/out.png"]
+    result = run(*command, "--key", "two", "--steps", 2, "--seed", 7)
     assert result.exit_code == 0, result.output
     record = json.loads((tmp_path / "sub/out.png.json").read_text())
     assert (record["key_id"], record["seed"], record["sampler"]["steps"]) == ("two", 7, 2)
@@ -404,8 +421,10 @@ def test_bad_keys_are_refused(run, tmp_path, options):
 def test_light_commands_import_neither_torch_nor_diffusers(keyring, args):
     code = (
         "import sys; from wmark.cli import main; main(sys.argv[1:], standalone_mode=False);"
-        "heavy = {'torch', 'diffusers', 'transformers', 'scipy'} & set(sys.modules); sys.exit(f'imported {heavy}' if heavy else 0)"
+        "heavy = {'torch', 'diffusers', 'transformers', 'scipy'} & set(sys.modules);"
+        "sys.exit(f'imported {heavy}' if heavy else 0)"
     )
+    command = [sys.executable, "-c", code, *args]
     environment = {**os.environ, "WMARK_KEYRING": str(keyring)}
-    done = subprocess.run([sys.executable, "-c", code, *args], capture_output=True, text=True, env=environment, check=False)
+    done = subprocess.run(command, capture_output=True, text=True, env=environment, check=False)
     assert done.returncode == 0, done.stderr

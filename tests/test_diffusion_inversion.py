@@ -1,7 +1,7 @@
 import pytest
 import torch
 
-from wmark.detectors.diffusion_inversion import EVALUATE_AT, METHODS, ddim, dpmsolver, inversion_timesteps
+from wmark.detectors.diffusion_inversion import METHODS, ddim, dpmsolver, inversion_timesteps
 
 BETAS = torch.linspace(0.00085**0.5, 0.012**0.5, 1000, dtype=torch.float64) ** 2
 ALPHAS = (1 - BETAS).cumprod(0)
@@ -16,6 +16,7 @@ def gaussian(z, t):
 
 def exact_noise(z):
     """Where the probability flow takes z, which only rescales."""
+
     def spread(t):
         return (ALPHAS[t] * SPREAD**2 + 1 - ALPHAS[t]).sqrt()
 
@@ -44,8 +45,8 @@ def test_long_inversions_follow_the_probability_flow(method):
 
 def test_the_middle_timestep_follows_it_better_than_the_start():
     z = clean()
-    errors = {at: (ddim(gaussian, ALPHAS, z, steps=5, evaluate_at=at).noise - exact_noise(z)).norm() for at in EVALUATE_AT}
-    assert errors["middle"] < errors["start"]
+    middle, start = (ddim(gaussian, ALPHAS, z, steps=5, evaluate_at=at).noise for at in ("middle", "start"))
+    assert (middle - exact_noise(z)).norm() < (start - exact_noise(z)).norm()
 
 
 def test_corrections_invert_the_sampler_exactly():

@@ -93,8 +93,8 @@ def initial_noise(
         key: The key to plant.
         batch: Number of noises.
         shape: Latent shape (C, h, w); (4, H/8, W/8) for Stable Diffusion.
-        seed: One seed for each noise, or the first of `batch` consecutive ones. A noise depends on its own seed alone and
-            is drawn on the CPU, so it is the same in every batch.
+        seed: One seed for each noise, or the first of `batch` consecutive ones. A noise depends on its own seed alone
+            and is drawn on the CPU, so it is the same in every batch.
         dtype, device: Of the result.
 
     Returns:

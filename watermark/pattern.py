@@ -16,8 +16,8 @@ Planting a unit vector `v` at strength `s` turns `c` towards it and keeps its le
 
     c' = |c| (s v + sqrt(1 - s^2) c_perp / |c_perp|),      c_perp = c - <c, v> v,
 
-so `cos(c', v) = s` exactly, and over the draw of the key `c'` is distributed as N(0, I_m) exactly: its length is that of
-a normal vector and its direction is uniform. Everything outside the mask is left as it was.
+so `cos(c', v) = s` exactly, and over the draw of the key `c'` is distributed as N(0, I_m) exactly: its length is that
+of a normal vector and its direction is uniform. Everything outside the mask is left as it was.
 """
 
 from __future__ import annotations

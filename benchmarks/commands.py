@@ -1,0 +1,94 @@
+"""`wmark bench`: the benchmarks as commands."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import click
+
+from ..terminal import Group, model_options, with_options
+
+__all__ = ["bench"]
+
+
+@click.group(cls=Group)
+def bench() -> None:
+    """Measure what wmark claims: tables, CSV, JSON and figures."""
+
+
+bench_options = [
+    click.option(
+        "--out",
+        type=click.Path(path_type=Path),
+        default=Path("benchmarks/results"),
+        show_default=True,
+        help="Folder of the results; an interrupted run goes on there.",
+    ),
+    click.option("--seed", type=int, default=0, show_default=True),
+    *model_options,
+]
+
+
+@bench.command("confusion")
+@click.option("-n", "--images", type=click.IntRange(2), default=30, show_default=True, help="Images in each class.")
+@click.option("--attack", default="none", show_default=True, help="Damage done to every image before it is read.")
+@click.option(
+    "--iterations",
+    type=click.IntRange(1),
+    default=10,
+    show_default=True,
+    help="Iterations of the gradient-free and the gradient-based inversion.",
+)
+@click.option("--inversion-steps", type=click.IntRange(1), default=20, show_default=True)
+@with_options(bench_options)
+def bench_confusion(images, attack, iterations, inversion_steps, out, seed, model, dtype, device) -> None:
+    """Three keys and an unmarked class, by three decoder inversions and two patterns."""
+    from ..models.registry import load_model
+    from .confusion import run
+
+    run(
+        load_model(model, dtype=dtype, device=device),
+        images=images,
+        attack=attack,
+        iterations=iterations,
+        steps=inversion_steps,
+        seed=seed,
+        out=out,
+    )
+
+
+@bench.command("detection")
+@click.option(
+    "-n", "--images", type=click.IntRange(2), default=60, show_default=True, help="Marked and unmarked images."
+)
+@click.option(
+    "--exact-images",
+    type=click.IntRange(0),
+    default=16,
+    show_default=True,
+    help="Images that are also read at the effort `exact`, which takes seconds each.",
+)
+@click.option("--fpr", type=click.FloatRange(0, 1, min_open=True, max_open=True), default=1e-6, show_default=True)
+@with_options(bench_options)
+def bench_detection(images, exact_images, fpr, out, seed, model, dtype, device) -> None:
+    """True-positive rates after each damage, false positives, seconds per stage."""
+    from ..models.registry import load_model
+    from .detection import run
+
+    run(
+        load_model(model, dtype=dtype, device=device),
+        images=images,
+        exact_images=exact_images,
+        fpr=fpr,
+        seed=seed,
+        out=out,
+    )
+
+
+@bench.command("adapter")
+@with_options([option for option in bench_options if option is not model_options[0]])
+def bench_adapter(out, seed, dtype, device) -> None:
+    """Full-size Stable Diffusion 2.1 shapes with random weights, epsilon and v-prediction, through the whole chain."""
+    from .adapter import run
+
+    run(out=out, seed=seed, dtype=dtype, device=device)

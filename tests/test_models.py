@@ -1,0 +1,127 @@
+import pytest
+import torch
+
+from wmark import ModelError, load_model
+from wmark.models.registry import EMBEDDED
+
+
+def small_pipeline(prediction_type):
+    """A pipeline of Stable Diffusion's make with random weights, a few thousand of them."""
+    from diffusers import AutoencoderKL, DDIMScheduler, StableDiffusionPipeline, UNet2DConditionModel
+    from transformers import CLIPTextConfig, CLIPTextModel, CLIPTokenizer
+
+    torch.manual_seed(0)
+    tokenizer = CLIPTokenizer.from_pretrained(EMBEDDED["tiny"] / "tokenizer")
+    text = CLIPTextConfig(
+        vocab_size=len(tokenizer), hidden_size=16, intermediate_size=32, num_hidden_layers=1, num_attention_heads=2,
+        max_position_embeddings=24,
+    )  # fmt: skip
+    return StableDiffusionPipeline(
+        vae=AutoencoderKL(
+            block_out_channels=(8, 8, 8), down_block_types=("DownEncoderBlock2D",) * 3,
+            up_block_types=("UpDecoderBlock2D",) * 3, norm_num_groups=4, sample_size=96,
+        ),
+        unet=UNet2DConditionModel(
+            sample_size=24, block_out_channels=(8, 8), norm_num_groups=4, cross_attention_dim=16, attention_head_dim=4,
+            down_block_types=("DownBlock2D", "CrossAttnDownBlock2D"),
+            up_block_types=("CrossAttnUpBlock2D", "UpBlock2D"),
+        ),
+        text_encoder=CLIPTextModel(text),
+        tokenizer=tokenizer,
+        scheduler=DDIMScheduler(prediction_type=prediction_type, clip_sample=False, steps_offset=1),
+        safety_checker=None, feature_extractor=None, requires_safety_checker=False,
+    )  # fmt: skip
+
+
+@pytest.fixture(scope="module", params=["epsilon", "v_prediction"])
+def folder(request, tmp_path_factory):
+    folder = tmp_path_factory.mktemp("models") / request.param
+    small_pipeline(request.param).save_pretrained(folder)
+    return folder
+
+
+def test_any_diffusers_folder_loads_through_the_same_path(folder):
+    model = load_model(folder, device="cpu")
+    assert model.prediction_type == folder.name
+    assert (model.channels, model.downsampling, model.native_size) == (4, 4, (96, 96))
+    assert model.latent_shape(96, 48) == (4, 24, 12)
+    image = torch.zeros(2, 3, 96, 48)
+    assert model.encode(image).shape == (2, 4, 24, 12)
+    assert model.decode(model.encode(image)).shape == image.shape
+
+
+def test_predictions_become_noise(folder):
+    model = load_model(folder, device="cpu")
+    z, embedding, t = torch.randn(2, 4, 24, 24), model.embed(["a red leaf wallpaper"]), 300
+    with torch.no_grad():
+        raw = model.unet(z, t, encoder_hidden_states=embedding.expand(2, -1, -1)).sample
+        noise = model.predict_noise(z, t, embedding)
+    expected = model.pipeline.scheduler.step(raw, t, z, return_dict=True)
+    a = model.alphas_cumprod[t].float()
+    data = (z - (1 - a).sqrt() * noise) / a.sqrt()
+    assert torch.allclose(data, expected.pred_original_sample, atol=1e-4)
+
+
+def test_inversion_undoes_sampling(folder):
+    """Without guidance and with the prompt known, exact DDIM inversion comes back to the noise it started from."""
+    from wmark.detectors.diffusion_inversion import ddim, inversion_timesteps
+
+    model = load_model(folder, device="cpu")
+    embedding = model.embed(["a red leaf wallpaper"])
+    predict = lambda z, t: model.predict_noise(z, t, embedding)  # noqa: E731
+    times = inversion_timesteps(1000, 25)
+    noise = torch.randn(1, 4, 24, 24)
+    z, a = noise, model.alphas_cumprod.float()
+    with torch.no_grad():
+        for t, s in zip(times[:0:-1], times[-2::-1], strict=True):
+            eps = predict(z, t)
+            z = a[s].sqrt() * (z - (1 - a[t]).sqrt() * eps) / a[t].sqrt() + (1 - a[s]).sqrt() * eps
+        found = ddim(predict, model.alphas_cumprod, z, steps=25, corrections=15)
+    assert (found.noise - noise).norm() / noise.norm() < 0.02
+
+
+def test_the_embedded_model_is_small_and_fingerprinted(model):
+    size = sum(file.stat().st_size for file in EMBEDDED["tiny"].rglob("*") if file.is_file())
+    assert size < 20e6
+    assert (model.name, len(model.fingerprint)) == ("tiny", 16)
+    assert model.native_size == (512, 512)
+
+
+def test_fingerprints_tell_weights_apart(folder, model):
+    assert load_model(folder, device="cpu").fingerprint not in (None, model.fingerprint)
+
+
+@pytest.mark.parametrize("scheduler", ["ddim", "dpmsolver++"])
+def test_sampling_is_reproducible_and_batch_invariant(model, scheduler):
+    noise = torch.randn(2, 4, 64, 64, generator=torch.Generator().manual_seed(0))
+    both = model.sample(noise, ["a red leaf wallpaper"] * 2, steps=3, scheduler=scheduler)
+    again = model.sample(noise[1:], ["a red leaf wallpaper"], steps=3, scheduler=scheduler)
+    assert (both[1:] - again).abs().max() < 1e-3
+
+
+def test_sampling_leaves_the_models_scheduler_alone(model):
+    before = model.pipeline.scheduler
+    model.sample(torch.randn(1, 4, 64, 64), ["x"], steps=1, scheduler="dpmsolver++")
+    assert model.pipeline.scheduler is before
+
+
+@pytest.mark.parametrize(
+    ("arguments", "expected"),
+    [
+        ({"dtype": "int8"}, "precision"),
+        ({"dtype": "fp16", "device": "cpu"}, "GPU"),
+        ({"device": "warp"}, "not available"),
+        ({"name": "missing/folder/of/models"}, "there is no model"),
+    ],
+)
+def test_bad_requests_are_refused(arguments, expected):
+    with pytest.raises(ModelError, match=expected):
+        load_model(**arguments)
+
+
+def test_other_predictions_are_refused(tmp_path):
+    pipeline = small_pipeline("epsilon")
+    pipeline.scheduler.register_to_config(prediction_type="sample")
+    pipeline.save_pretrained(tmp_path / "odd")
+    with pytest.raises(ModelError, match="'sample'"):
+        load_model(tmp_path / "odd", device="cpu")
