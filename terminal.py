@@ -33,6 +33,12 @@ class Group(click.Group):
             return super().invoke(ctx)
         except WmarkError as error:
             raise Unusable(str(error)) from error
+        except BrokenPipeError:
+            raise
+        except OSError as error:
+            raise Unusable(
+                f"{error.filename or 'a file'} cannot be read or written: {error.strerror or error}"
+            ) from error
         except KeyboardInterrupt:
             click.echo("interrupted", err=True)
             ctx.exit(EXIT_INTERRUPTED)

@@ -8,7 +8,9 @@ from collections.abc import Callable
 import numpy as np
 from PIL import Image, ImageEnhance, ImageFilter
 
-__all__ = ["ATTACKS", "attack"]
+from ..errors import WmarkError
+
+__all__ = ["ATTACKS", "attack", "find_attack"]
 
 Attack = Callable[[Image.Image, np.random.Generator], Image.Image]
 
@@ -81,8 +83,13 @@ def attack(name: str, image: Image.Image, seed: int) -> Image.Image:
     """The damaged image; the same seed gives the same damage.
 
     Raises:
-        ValueError: If there is no attack of this name.
+        WmarkError: If there is no attack of this name.
     """
+    return find_attack(name)(image, np.random.default_rng(seed))
+
+
+def find_attack(name: str) -> Attack:
+    """The attack of a name, or a :class:`WmarkError` that lists them all."""
     if name not in ATTACKS:
-        raise ValueError(f"unknown attack {name!r}: choose one of {', '.join(ATTACKS)}")
-    return ATTACKS[name](image, np.random.default_rng(seed))
+        raise WmarkError(f"unknown attack {name!r}: choose one of {', '.join(ATTACKS)}")
+    return ATTACKS[name]

@@ -28,6 +28,7 @@ from ..watermark.embed import initial_noise
 from ..watermark.keys import Key, Pattern
 from ..watermark.pattern import distance, read
 from .attacks import attack as damage
+from .attacks import find_attack
 from .memory import peak_memory
 from .prompts import draw_prompts
 from .report import Rows, provenance, table, write_csv, write_json
@@ -72,6 +73,7 @@ def run(
         batch: Images generated together.
         sampling_steps: DDIM steps of the generation.
     """
+    find_attack(attack)
     settings = dict(
         images=images, attack=attack, iterations=iterations, steps=steps, seed=seed, sampling_steps=sampling_steps
     )

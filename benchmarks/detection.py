@@ -36,6 +36,7 @@ from .report import Rows, provenance, table, write_csv, write_json
 __all__ = ["run"]
 
 RANDOM_KEYS = 200
+REPEATS = 5
 
 
 def run(
@@ -185,7 +186,7 @@ def null_p_values(model: LatentDiffusion, pictures: Path, images: int) -> np.nda
     return np.array(rows)
 
 
-def stage_seconds(model: LatentDiffusion, keys: list[Key], image: Image.Image, repeats: int = 5) -> dict[str, float]:
+def stage_seconds(model: LatentDiffusion, keys: list[Key], image: Image.Image) -> dict[str, float]:
     """Median seconds of each part of the chain on one image, one key; the parts are interleaved."""
     from ..detectors.chain import alignment_search
     from ..detectors.decoder_inversion import METHODS
@@ -205,7 +206,7 @@ def stage_seconds(model: LatentDiffusion, keys: list[Key], image: Image.Image, r
             "alignment search, one key": lambda: alignment_search(detector.canvas).best(noise, keys[:1]),
         }
         seconds: dict[str, list[float]] = {name: [] for name in parts}
-        for _ in range(repeats):
+        for _ in range(REPEATS):
             for name, part in parts.items():
                 begin = time.perf_counter()
                 part()

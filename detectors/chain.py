@@ -128,14 +128,15 @@ class Detector:
         """
         if self.size:
             return self.size
-        f, (height, width) = self.model.downsampling, self.model.native_size
-        if image.width % f == 0 and image.height % f == 0 and 0.5 <= image.width * image.height / (width * height) <= 2:
-            return image.height, image.width
-        ratio = min(width / image.width, height / image.height)
-        fitted_height, fitted_width = (max(f, round(side * ratio / f) * f) for side in (image.height, image.width))
-        if 4 * min(fitted_height, fitted_width) < min(height, width):
-            raise ImageError(f"an image of {image.width}x{image.height} pixels is too narrow: crop it to less than 4:1")
-        return fitted_height, fitted_width
+        width, height = image.size
+        if max(width, height) > 4 * min(width, height):
+            raise ImageError(f"an image of {width}x{height} pixels is too narrow: crop it to less than 4:1")
+        f, (native_height, native_width) = self.model.downsampling, self.model.native_size
+        share = width * height / (native_width * native_height)
+        if width % f == 0 and height % f == 0 and 0.5 <= share <= 2:
+            return height, width
+        ratio = min(native_width / width, native_height / height)
+        return max(f, round(height * ratio / f) * f), max(f, round(width * ratio / f) * f)
 
     def _judge(self, images: Tensor) -> list[Verdict]:
         verdicts: list[Verdict | None] = [None] * len(images)

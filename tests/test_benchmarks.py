@@ -5,6 +5,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from wmark import WmarkError
 from wmark.benchmarks import confusion, detection, report
 from wmark.benchmarks.attacks import ATTACKS, attack
 from wmark.benchmarks.memory import peak_memory
@@ -20,7 +21,7 @@ def test_attacks_are_reproducible_and_keep_the_size(marked, name):
 
 
 def test_unknown_attack():
-    with pytest.raises(ValueError, match="choose one of"):
+    with pytest.raises(WmarkError, match="choose one of"):
         attack("sledgehammer", Image.new("RGB", (8, 8)), seed=0)
 
 
@@ -90,6 +91,7 @@ def test_confusion_runs_end_to_end_and_resumes(model, tmp_path, capsys):
 def test_detection_runs_end_to_end(model, tmp_path, monkeypatch, capsys):
     monkeypatch.setattr(detection, "ATTACKS", {name: ATTACKS[name] for name in ("none", "jpeg-25")})
     monkeypatch.setattr(detection, "RANDOM_KEYS", 20)
+    monkeypatch.setattr(detection, "REPEATS", 1)
     options = dict(images=2, exact_images=0, fpr=1e-3, seed=0, out=tmp_path, sampling_steps=5)
     result = detection.run(model, **options)
     assert {r["attack"] for r in result["results"]} == {"none", "jpeg-25"}

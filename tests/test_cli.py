@@ -311,8 +311,8 @@ def test_a_ring_too_plain_for_the_test_is_refused(run, marked, tmp_path):
 def test_alternatives_of_the_chain(run, marked, tmp_path):
     marked.save(tmp_path / "a.png")
     for options in (
-        ["--decoder-inversion", "adam", "--iterations", "2", "--inversion-steps", "3"],
-        ["--decoder-inversion", "encoder", "--diffusion-inversion", "dpmsolver++", "--inversion-steps", "3"],
+        ["--decoder-inversion", "adam", "--iterations", "2", "--inversion-steps", "4"],
+        ["--decoder-inversion", "encoder", "--diffusion-inversion", "dpmsolver++", "--inversion-steps", "8"],
         ["--decoder-inversion", "encoder", "--dtype", "bf16"],
     ):
         result = run("verify", "a.png", "--effort", "fast", "--align", "off", "--json", *options)
@@ -326,6 +326,8 @@ def test_plot(run, marked, tmp_path):
     assert Image.open("spectrum.png").width > 1000
     assert os.stat("spectrum.png").st_mode & 0o077 == 0
     assert "one image" in run("verify", "a.png", "a.png", "--plot", "spectrum.png").output
+    assert "xyz" in sentence(run("verify", "a.png", "--plot", "spectrum.xyz", *FAST))
+    assert "missing" in sentence(run("verify", "a.png", "--plot", "/proc/missing/spectrum.png", *FAST))
 
 
 @pytest.mark.parametrize(

@@ -56,7 +56,9 @@ def test_predictions_become_noise(folder):
     with torch.no_grad():
         raw = model.unet(z, t, encoder_hidden_states=embedding.expand(2, -1, -1)).sample
         noise = model.predict_noise(z, t, embedding)
-    expected = model.pipeline.scheduler.step(raw, t, z, return_dict=True)
+    scheduler = model.pipeline.scheduler
+    scheduler.set_timesteps(10)
+    expected = scheduler.step(raw, t, z)
     a = model.alphas_cumprod[t].float()
     data = (z - (1 - a).sqrt() * noise) / a.sqrt()
     assert torch.allclose(data, expected.pred_original_sample, atol=1e-4)
