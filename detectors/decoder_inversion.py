@@ -41,6 +41,7 @@ __all__ = [
 
 Coder = Callable[[Tensor], Tensor]
 Callback = Callable[[int, Tensor], None]
+Update = Callable[[int, Tensor, Tensor, dict], Tensor]
 
 DIVERGED = 5.0
 """An image leaves the batch once its residual is this many times the best it has had."""
@@ -165,12 +166,7 @@ def adam(
         epsilon: Adam's; None takes the paper's, 1e-8, or 1e-4 where `E` answers in half precision.
     """
     encoded = encode(image)
-    epsilon = epsilon or _epsilon(encoded)
-
-    def update(k: int, z: Tensor, residual: Tensor, state: dict) -> Tensor:
-        rate = paper_schedule(k, iterations, learning_rate) if schedule else learning_rate
-        return z - rate * _adam_direction(k, residual, state, epsilon)
-
+    update = _adam_update(iterations, learning_rate, schedule, epsilon or _epsilon(encoded))
     return _fixed_point(encode, decode, encoded, update, iterations, tolerance, callback)
 
 
@@ -191,7 +187,6 @@ def gradient_based(
     Arguments are those of :func:`adam`. One image at a time is back-propagated, so memory does not grow with the batch.
     """
     encoded, target = encode(image), image.float()
-    epsilon = epsilon or _epsilon(encoded)
 
     def evaluate(z: Tensor, active: Tensor) -> tuple[Tensor, Tensor]:
         gradients, errors = [], []
@@ -204,10 +199,7 @@ def gradient_based(
             errors.append(loss.detach().sqrt())
         return torch.cat(gradients), torch.stack(errors)
 
-    def update(k: int, z: Tensor, gradient: Tensor, state: dict) -> Tensor:
-        rate = paper_schedule(k, iterations, learning_rate) if schedule else learning_rate
-        return z - rate * _adam_direction(k, gradient, state, epsilon)
-
+    update = _adam_update(iterations, learning_rate, schedule, epsilon or _epsilon(encoded))
     return _iterate(encoded.float(), evaluate, update, iterations, tolerance, callback)
 
 
@@ -221,17 +213,32 @@ METHODS: dict[str, Callable[..., DecoderInversion]] = {
 """Decoder inversions by the name that the command line and the records use."""
 
 
-def _adam_direction(k: int, gradient: Tensor, state: dict, epsilon: float) -> Tensor:
-    mean = state["mean"] = 0.9 * state.get("mean", 0.0) + 0.1 * gradient
-    square = state["square"] = 0.999 * state.get("square", 0.0) + 0.001 * gradient.square()
-    return (mean / (1 - 0.9 ** (k + 1))) / ((square / (1 - 0.999 ** (k + 1))).sqrt() + epsilon)
+def _adam_update(iterations: int, learning_rate: float, schedule: bool, epsilon: float) -> Update:
+    """Adam (Kingma and Ba, 2015) with betas 0.9 and 0.999, on whatever stands in the gradient's place."""
+
+    def update(k: int, z: Tensor, gradient: Tensor, state: dict) -> Tensor:
+        rate = paper_schedule(k, iterations, learning_rate) if schedule else learning_rate
+        mean = state["mean"] = 0.9 * state.get("mean", 0.0) + 0.1 * gradient
+        square = state["square"] = 0.999 * state.get("square", 0.0) + 0.001 * gradient.square()
+        return z - rate * (mean / (1 - 0.9 ** (k + 1))) / ((square / (1 - 0.999 ** (k + 1))).sqrt() + epsilon)
+
+    return update
 
 
 def _epsilon(encoded: Tensor) -> float:
     return 1e-8 if encoded.dtype == torch.float32 else 1e-4
 
 
-def _fixed_point(encode, decode, encoded, update, iterations, tolerance, callback) -> DecoderInversion:
+def _fixed_point(
+    encode: Coder,
+    decode: Coder,
+    encoded: Tensor,
+    update: Update,
+    iterations: int,
+    tolerance: float,
+    callback: Callback | None,
+) -> DecoderInversion:
+    """Iterate on `T(z) = E(D(z)) - E(x)` from `E(x)`."""
     encoded = encoded.float()
     scale = encoded.flatten(1).norm(dim=1).clamp_min(1e-12)
 
@@ -242,7 +249,14 @@ def _fixed_point(encode, decode, encoded, update, iterations, tolerance, callbac
     return _iterate(encoded, evaluate, update, iterations, tolerance, callback)
 
 
-def _iterate(start: Tensor, evaluate, update, iterations: int, tolerance: float, callback) -> DecoderInversion:
+def _iterate(
+    start: Tensor,
+    evaluate: Callable[[Tensor, Tensor], tuple[Tensor, Tensor]],
+    update: Update,
+    iterations: int,
+    tolerance: float,
+    callback: Callback | None,
+) -> DecoderInversion:
     """Run `z <- update(z, evaluate(z))`, image by image as far as convergence goes, and keep the best iterates."""
     active = torch.arange(len(start), device=start.device)
     z, best = start, start.clone()

@@ -23,7 +23,6 @@ from __future__ import annotations
 import math
 from collections.abc import Callable
 from dataclasses import dataclass
-from itertools import pairwise
 
 import torch
 from torch import Tensor
@@ -82,17 +81,14 @@ def ddim(
         callback: Called with the number of finished steps.
     """
     schedule = _Schedule(predict, alphas_cumprod)
-    times = inversion_timesteps(len(alphas_cumprod), steps)
-    z, worst = latent.float(), torch.full((len(latent),), torch.nan)
-    for i, (s, t) in enumerate(pairwise(times)):
+
+    def step(z: Tensor, s: int, t: int, r: int | None) -> tuple[Tensor, Tensor]:
         guess = schedule.naive_step(z, s, t, evaluate_at)
-        if corrections:
-            guess, residual = schedule.implicit_step(z, guess, s, t, 0.0, corrections)
-            worst = torch.fmax(worst, residual)
-        z = guess
-        if callback:
-            callback(i + 1)
-    return DiffusionInversion(z, worst)
+        if not corrections:
+            return guess, torch.full((len(z),), torch.nan)
+        return schedule.implicit_step(z, guess, s, t, 0.0, corrections)
+
+    return _run(step, inversion_timesteps(len(alphas_cumprod), steps), latent, callback)
 
 
 def dpmsolver(
@@ -107,24 +103,36 @@ def dpmsolver(
 ) -> DiffusionInversion:
     """Inversion of DPM-Solver++(2M): the same arguments as :func:`ddim`, with `corrections` at least 1."""
     schedule = _Schedule(predict, alphas_cumprod)
-    times = inversion_timesteps(len(alphas_cumprod), steps)
-    z, worst = latent.float(), torch.full((len(latent),), torch.nan)
-    for i, (s, t) in enumerate(pairwise(times)):
+
+    def step(z: Tensor, s: int, t: int, r: int | None) -> tuple[Tensor, Tensor]:
         guess, second_order = schedule.naive_step(z, s, t, evaluate_at), 0.0
-        if i + 2 <= steps:
-            r = times[i + 2]
+        if r is not None:
             rho = (schedule.log_snr(t) - schedule.log_snr(r)) / (schedule.log_snr(s) - schedule.log_snr(t))
             before = schedule.naive_step(guess, t, r, evaluate_at)
             second_order = (schedule.data(guess, t) - schedule.data(before, r)) / (2 * rho)
-        z, residual = schedule.implicit_step(z, guess, s, t, second_order, max(1, corrections))
-        worst = torch.fmax(worst, residual)
-        if callback:
-            callback(i + 1)
-    return DiffusionInversion(z, worst)
+        return schedule.implicit_step(z, guess, s, t, second_order, max(1, corrections))
+
+    return _run(step, inversion_timesteps(len(alphas_cumprod), steps), latent, callback)
 
 
 METHODS: dict[str, Callable[..., DiffusionInversion]] = {"ddim": ddim, "dpmsolver++": dpmsolver}
 """Diffusion inversions by the name that the command line and the records use."""
+
+
+def _run(
+    step: Callable[[Tensor, int, int, int | None], tuple[Tensor, Tensor]],
+    times: list[int],
+    latent: Tensor,
+    callback: Callable[[int], None] | None,
+) -> DiffusionInversion:
+    """Go up the timesteps; a step is told s, t and the next noisier r, and returns z_t with its residual."""
+    z, worst = latent.float(), torch.full((len(latent),), torch.nan)
+    for done, (s, t, r) in enumerate(zip(times, times[1:], [*times[2:], None], strict=False), start=1):
+        z, residual = step(z, s, t, r)
+        worst = torch.fmax(worst, residual)
+        if callback:
+            callback(done)
+    return DiffusionInversion(z, worst)
 
 
 class _Schedule:
