@@ -194,6 +194,7 @@ def stage_seconds(model: LatentDiffusion, keys: list[Key], image: Image.Image) -
     x = to_tensor(image)[None].to(model.device)
     detector = Detector(model, keys[:1])
     noise = whiten(FAST.recover(model, x))[0]
+    (canvas,) = detector.canvases(noise, keys[0].pattern)
     with torch.no_grad():
         parts = {
             "encoder": lambda: model.encode(x),
@@ -202,8 +203,8 @@ def stage_seconds(model: LatentDiffusion, keys: list[Key], image: Image.Image) -
             ),
             "fast recovery": lambda: FAST.recover(model, x),
             "exact recovery": lambda: EXACT.recover(model, x),
-            "identity test": lambda: detector.coordinates(noise, keys[0].pattern),
-            "alignment search, one key": lambda: alignment_search(detector.canvas).best(noise, keys[:1]),
+            "identity test": lambda: detector.coordinates(noise, keys[0].pattern, canvas),
+            "alignment search, one key": lambda: alignment_search(canvas).best(noise, keys[:1]),
         }
         seconds: dict[str, list[float]] = {name: [] for name in parts}
         for _ in range(REPEATS):

@@ -17,7 +17,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from functools import lru_cache
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 import torch
@@ -40,6 +40,17 @@ if TYPE_CHECKING:
 __all__ = ["ALIGN", "Detector"]
 
 ALIGN: dict[str, tuple[str, ...]] = {"off": ("identity",), "auto": ("identity", "search"), "full": ("search",)}
+
+
+Size = tuple[int, int]
+
+
+class Found(NamedTuple):
+    """Where a key stands best in one reading."""
+
+    cosine: float
+    alignment: Alignment
+    canvas: Size
 
 
 @dataclass(frozen=True)
@@ -167,55 +178,66 @@ class Detector:
         """The best of all keys in one reading of one image's noise (C, h, w)."""
         tested = []
         for pattern, keys in _by_pattern(self.keys).items():
-            search = alignment_search(self.canvas)
-            if reading == "search" and pattern.spans_mask:
-                best, alignments = search.best(noise, keys), search.count
-            else:
-                coordinates = self.coordinates(noise, pattern)
-                best = [(float(cosine(coordinates, key.direction)), IDENTITY) for key in keys]
-                alignments = 1
-            for key, (value, alignment) in zip(keys, best, strict=True):
+            search = reading == "search" and pattern.spans_mask
+            canvases = self.canvases(noise, pattern)
+            best, alignments = (
+                self._search(noise, keys, canvases) if search else (self._read(noise, keys, canvases[0]), 1)
+            )
+            for key, found in zip(keys, best, strict=True):
                 trials = float(len(self.keys)) * alignments * looks
-                log10_p = corrected(hypercone_log10_p(value, pattern.dimension), trials)
-                tested.append((log10_p, -value, key.id, alignment, alignments))
-        log10_p, value, key_id, alignment, alignments = min(tested, key=lambda row: row[:2])
+                log10_p = corrected(hypercone_log10_p(found.cosine, pattern.dimension), trials)
+                tested.append((log10_p, -found.cosine, key.id, found, alignments))
+        log10_p, _, key_id, found, alignments = min(tested, key=lambda row: row[:2])
         return Verdict(
             found=log10_p <= math.log10(self.fpr),
             key_id=key_id,
             log10_p=log10_p,
-            cosine=-value,
-            alignment=alignment,
+            cosine=found.cosine,
+            alignment=found.alignment,
             look=name,
             keys=len(self.keys),
             alignments=alignments,
             looks=looks,
             fpr=self.fpr,
             seconds=0.0,
+            canvas=found.canvas,
             noise=noise if self.keep_noise else None,
         )
 
-    def coordinates(self, noise: Tensor, pattern: Pattern, alignment: Alignment = IDENTITY) -> np.ndarray:
-        """Coordinates (d,) of one image's noise (C, h, w) with an alignment undone."""
-        return project(self.masked_coordinates(noise, pattern, alignment)[None], pattern)[0].numpy()
+    def _read(self, noise: Tensor, keys: Sequence[Key], canvas: Size) -> list[Found]:
+        coordinates = self.coordinates(noise, keys[0].pattern, canvas)
+        return [Found(float(cosine(coordinates, key.direction)), IDENTITY, canvas) for key in keys]
 
-    def masked_coordinates(self, noise: Tensor, pattern: Pattern, alignment: Alignment = IDENTITY) -> Tensor:
-        """Masked coordinates (channels, n, 2) of one image's noise (C, h, w) with an alignment undone, float64."""
-        if alignment == IDENTITY and 2 * pattern.radius < min(noise.shape[-2:]):
+    def _search(self, noise: Tensor, keys: Sequence[Key], canvases: Sequence[Size]) -> tuple[list[Found], int]:
+        """The best alignment of each key over all canvases, and how many alignments were tried."""
+        searches = [alignment_search(canvas) for canvas in canvases]
+        best = [[Found(*found, search.canvas) for found in search.best(noise, keys)] for search in searches]
+        return [max(found, key=lambda f: f.cosine) for found in zip(*best, strict=True)], sum(s.count for s in searches)
+
+    def canvases(self, noise: Tensor, pattern: Pattern) -> list[Size]:
+        """Heights and widths of the noise that a key may have been planted in, for one image's noise (C, h, w).
+
+        The noise's own size, if the pattern fits into it, and the model's; only the stated one if a size was stated.
+        """
+        own = tuple(noise.shape[-2:])
+        native = self.model.latent_shape(*(self.size or self.model.native_size))[1:]
+        return list(dict.fromkeys([own, native] if 2 * pattern.radius < min(own) else [native]))
+
+    def coordinates(self, noise: Tensor, pattern: Pattern, canvas: Size, alignment: Alignment = IDENTITY) -> np.ndarray:
+        """Coordinates (d,) of one image's noise (C, h, w) on a canvas, an alignment undone."""
+        return project(self.masked_coordinates(noise, pattern, canvas, alignment)[None], pattern)[0].numpy()
+
+    def masked_coordinates(
+        self, noise: Tensor, pattern: Pattern, canvas: Size, alignment: Alignment = IDENTITY
+    ) -> Tensor:
+        """Masked coordinates (channels, n, 2), float64, of one image's noise (C, h, w) on a canvas."""
+        if alignment == IDENTITY and canvas == tuple(noise.shape[-2:]):
             return mask_coordinates(noise[None], pattern)[0]
-        return alignment_search(self.canvas).coordinates(noise, pattern, alignment).double()
-
-    def surface(self, noise: Tensor, key: Key, alignment: Alignment = IDENTITY) -> np.ndarray:
-        """Cosine of one image's noise (C, h, w) with a key at every shift, with shape `canvas`."""
-        return alignment_search(self.canvas).surface(noise, key, alignment).numpy()
-
-    @property
-    def canvas(self) -> tuple[int, int]:
-        """Height and width in latent pixels of the noise that keys were planted in."""
-        return self.model.latent_shape(*(self.size or self.model.native_size))[1:]
+        return alignment_search(canvas).coordinates(noise, pattern, alignment).double()
 
 
 @lru_cache(maxsize=8)
-def alignment_search(canvas: tuple[int, int]) -> AlignmentSearch:
+def alignment_search(canvas: Size) -> AlignmentSearch:
     """The search over a canvas, its grid kept from image to image."""
     return AlignmentSearch(canvas)
 

@@ -11,6 +11,7 @@ from ..figures import figure, save
 from ..images import open_image
 from ..watermark.pattern import lift
 from .alignment import IDENTITY
+from .chain import alignment_search
 
 if TYPE_CHECKING:
     from ..watermark.keys import Key, Pattern
@@ -34,7 +35,7 @@ def plot_verdict(image: str | Path, verdict: Verdict, key: Key, detector: Detect
     """
     pattern = key.pattern
     ours = lift(key.direction, pattern).numpy() * pattern.size**0.5
-    seen = detector.masked_coordinates(verdict.noise, pattern, verdict.alignment).numpy()
+    seen = detector.masked_coordinates(verdict.noise, pattern, verdict.canvas, verdict.alignment).numpy()
     seen = seen * (seen.size / (seen**2).sum()) ** 0.5
 
     drawing, ((left, planted, recovered, peak, agreement),) = figure(1, 5, width=19, height=4.1)
@@ -48,7 +49,7 @@ def plot_verdict(image: str | Path, verdict: Verdict, key: Key, detector: Detect
         axis.set_title(f"{title}, channel {pattern.channels[0]}", fontsize=9)
         axis.set_xlabel("cycles per side: hue is phase, brightness magnitude", fontsize=7)
 
-    surface = np.fft.fftshift(detector.surface(verdict.noise, key, verdict.alignment))
+    surface = np.fft.fftshift(alignment_search(verdict.canvas).surface(verdict.noise, key, verdict.alignment))
     half = [side // 2 for side in surface.shape]
     peak.imshow(surface, cmap="magma", origin="lower", vmin=0, extent=[-half[1], half[1], -half[0], half[0]])
     peak.set_title("cosine at every shift", fontsize=9)

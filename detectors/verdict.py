@@ -26,6 +26,7 @@ class Verdict:
         keys, alignments, looks: What the union bound paid for.
         fpr: False-positive rate asked for.
         seconds: Time spent on this image.
+        canvas: Height and width in latent pixels of the noise that the key is taken to have been planted in.
         noise: The whitened noise that was read, with shape (C, h, w), if the detector was asked to keep it.
     """
 
@@ -40,6 +41,7 @@ class Verdict:
     looks: int
     fpr: float
     seconds: float
+    canvas: tuple[int, int]
     noise: Tensor | None = field(default=None, repr=False, compare=False)
 
     SCHEMA = "wmark-verdict/1"
@@ -57,7 +59,7 @@ class Verdict:
             "closest_key_id": self.key_id,
             "log10_p": round(self.log10_p, 3),
             "cosine": round(self.cosine, 6),
-            "alignment": self.alignment.to_json(),
+            "alignment": {**self.alignment.to_json(), "canvas": list(self.canvas)},
             "look": self.look,
             "tested": {"keys": self.keys, "alignments": self.alignments, "looks": self.looks},
             "fpr": self.fpr,

@@ -2,9 +2,11 @@ import math
 
 import numpy as np
 import pytest
+import torch
 from PIL import Image
 from scipy.stats import kstest
 
+import wmark
 from wmark import Detector, ImageError, Key, Keyring, KeyringError, Pattern
 from wmark.benchmarks.attacks import ATTACKS, attack
 from wmark.detectors.alignment import IDENTITY
@@ -87,7 +89,7 @@ def test_p_values_of_one_unmarked_image_are_uniform_over_keys(model, unmarked):
     """The hypercone test is exact over the draw of the key, whatever the image."""
     detector = Detector(model, [Key.derive(b"n" * 32, "n", Pattern())], [FAST], align="off", keep_noise=True)
     (verdict,) = detector.verify([unmarked])
-    coordinates = detector.coordinates(verdict.noise, Pattern())
+    coordinates = detector.coordinates(verdict.noise, Pattern(), verdict.canvas)
     coordinates /= np.linalg.norm(coordinates)
     directions = [Key.derive(b"n" * 32, f"n{i}", Pattern()).direction for i in range(500)]
     p = 10 ** hypercone_log10_p(np.array(directions) @ coordinates, Pattern().dimension)
@@ -126,6 +128,18 @@ def test_working_sizes(model, ring, size, working):
 def test_a_crop_that_is_not_scaled_back_is_found(model, ring, marked):
     (verdict,) = Detector(model, [ring.key("one")], "fast").verify([marked.crop((40, 80, 512, 512))])
     assert verdict.found
+
+
+def test_other_generation_sizes_are_tried_beside_the_models_own(model, ring):
+    detector = Detector(model, [ring.key("one")])
+    assert detector.canvases(torch.zeros(4, 64, 64), Pattern()) == [(64, 64)]
+    assert detector.canvases(torch.zeros(4, 64, 96), Pattern()) == [(64, 96), (64, 64)]
+    assert detector.canvases(torch.zeros(4, 20, 64), Pattern()) == [(64, 64)]
+    (wide,) = wmark.embed(model, ring.key("one"), ["a rough brown wood wallpaper"], size=(512, 640), steps=10)
+    (verdict,) = detector.verify([wide.image.rotate(30, Image.Resampling.BICUBIC)])
+    assert verdict.found
+    assert verdict.canvas == (64, 80)
+    assert verdict.alignment.angle == pytest.approx(30, abs=2)
 
 
 def test_sizes_of_a_batch_may_differ(model, ring, marked, unmarked):
