@@ -246,7 +246,8 @@ def verify(
 
     @cache
     def detector():
-        from .detectors.chain import Detector, stages
+        from .detectors.chain import Detector
+        from .detectors.stages import stages
         from .models.registry import load_model
 
         loaded = load_model(model, dtype=dtype, device=device)

@@ -373,11 +373,17 @@ def test_embed_goes_on_where_it_stopped(run, tmp_path):
     again = tmp_path / "all-002.png"
     pixels = np.asarray(Image.open(again)).astype(int)
     again.unlink()
-    (tmp_path / "all-002.png.json").unlink()
     result = run(*command, "-o", "all.png", "--skip-existing")
     assert result.exit_code == 0, result.output
     assert len(result.stdout.splitlines()) == 1
     assert np.abs(np.asarray(Image.open(again)).astype(int) - pixels).max() <= 2
+
+
+def test_embed_leaves_other_files_alone(run, tmp_path):
+    (tmp_path / "out.png.json").write_text("[1, 2]")
+    assert "exists already" in sentence(run("embed", "--prompt", "x", "-o", "out.png", "--steps", 1))
+    assert (tmp_path / "out.png.json").read_text() == "[1, 2]"
+    assert not (tmp_path / "out.png").exists()
 
 
 @pytest.mark.parametrize(

@@ -40,7 +40,9 @@ class MarkedImage:
     record: dict = field(repr=False)
 
     def save(self, path: str | Path, *, overwrite: bool = False) -> Path:
-        """Write the image, marked as AI-generated in its metadata, and its record beside it, each atomically.
+        """Write the record and then the image, marked as AI-generated in its metadata, each atomically.
+
+        A record that an interrupted run left without its image is replaced.
 
         Raises:
             ImageError: If a file stands in the way or the format is none of PNG, JPEG and WebP.
@@ -50,10 +52,11 @@ class MarkedImage:
         record = {**self.record, "image": path.name, "image_sha256": hashlib.sha256(data).hexdigest()}
         text = json.dumps(record, indent=2, ensure_ascii=False) + "\n"
         try:
-            if not overwrite and record_path(path).exists():
+            if path.exists() and not overwrite:
                 raise FileExistsError
+            orphan = recorded_model(path) is not None and not path.exists()
+            write_atomically(record_path(path), text.encode(), overwrite=overwrite or orphan)
             write_atomically(path, data, overwrite=overwrite)
-            write_atomically(record_path(path), text.encode(), overwrite=overwrite)
         except FileExistsError as error:
             raise ImageError(
                 f"{path} or its record exists already: choose another name, or overwrite it with --force"
