@@ -186,11 +186,13 @@ class LatentDiffusion:
 
 
 def fingerprint(folder: Path) -> str:
-    """SHA-256 over the weight files of a model folder, shortened to 16 hexadecimal digits."""
+    """SHA-256 over the weights that a model folder's parts are loaded from, shortened to 16 hexadecimal digits."""
     digest = hashlib.sha256()
-    for file in sorted(folder.rglob("*.safetensors")) or sorted(folder.rglob("*.bin")):
-        digest.update(file.relative_to(folder).as_posix().encode())
-        with file.open("rb") as stream:
-            while block := stream.read(1 << 20):
-                digest.update(block)
+    for part in ("text_encoder", "unet", "vae"):
+        files = sorted(file for file in (folder / part).glob("*.safetensors") if file.name.count(".") == 1)
+        for file in files or sorted((folder / part).glob("*.bin")):
+            digest.update(file.relative_to(folder).as_posix().encode())
+            with file.open("rb") as stream:
+                while block := stream.read(1 << 20):
+                    digest.update(block)
     return digest.hexdigest()[:16]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 
 from ..errors import ModelError
@@ -10,7 +11,7 @@ from .quiet import quiet
 __all__ = ["DTYPES", "EMBEDDED", "load_model"]
 
 EMBEDDED = {"tiny": Path(__file__).parent / "tiny"}
-DTYPES = ("fp32", "bf16", "fp16")
+DTYPES = {"fp32": "float32", "bf16": "bfloat16", "fp16": "float16"}
 
 
 def load_model(name: str | Path = "tiny", *, dtype: str = "fp32", device: str | None = None):
@@ -40,47 +41,49 @@ def load_model(name: str | Path = "tiny", *, dtype: str = "fp32", device: str | 
     if dtype == "fp16" and kind == "cpu":
         raise ModelError("fp16 needs a GPU: on the CPU choose bf16 or fp32")
 
-    folder = EMBEDDED.get(str(name), Path(name))
-    local = folder.is_dir()
-    if local and not (folder / "model_index.json").is_file():
-        raise ModelError(f"{name} is not a diffusers model: it has no model_index.json")
-    if not local and (folder.exists() or str(name).count("/") != 1 or str(name).startswith((".", "/", "~"))):
-        raise ModelError(
-            f"there is no model {str(name)!r}: give 'tiny', a diffusers folder, or a hub id like owner/name"
-        )
-
     with quiet():
+        folder = _local_folder(str(name))
         from .latent_diffusion import LatentDiffusion, StableDiffusionPipeline, fingerprint
 
-        pipeline = _load_pipeline(
-            StableDiffusionPipeline, folder if local else name, local, getattr(torch, _torch_name(dtype))
-        )
-        weights = Path(pipeline.config._name_or_path) if not local else folder
-        return LatentDiffusion(pipeline, str(name), fingerprint(weights) if weights.is_dir() else None, device)
+        kind_of_pipeline = _pipeline_class(folder)
+        if kind_of_pipeline != "StableDiffusionPipeline":
+            raise ModelError(f"{name} is a {kind_of_pipeline}: wmark works with StableDiffusionPipeline models")
+        try:
+            pipeline = StableDiffusionPipeline.from_pretrained(
+                folder,
+                torch_dtype=getattr(torch, DTYPES[dtype]),
+                local_files_only=True,
+                safety_checker=None,
+                requires_safety_checker=False,
+            )
+        except Exception as error:  # Whatever a damaged file makes diffusers, transformers or safetensors raise.
+            reason = str(error).strip().partition("\n")[0] or type(error).__name__
+            raise ModelError(f"the model {name} cannot be loaded: {reason}") from error
+        return LatentDiffusion(pipeline, str(name), fingerprint(folder), device)
 
 
-def _load_pipeline(pipeline_class, source: str | Path, local: bool, dtype):
+def _local_folder(name: str) -> Path:
+    """The folder of a model, downloaded first if the name is a hub id."""
+    folder = EMBEDDED.get(name, Path(name))
+    if folder.is_dir():
+        return folder
+    if folder.exists() or name.count("/") != 1 or name.startswith((".", "/", "~")):
+        raise ModelError(f"there is no model {name!r}: give 'tiny', a diffusers folder, or a hub id like owner/name")
     from diffusers import DiffusionPipeline
 
     try:
-        config = DiffusionPipeline.load_config(str(source), local_files_only=local)
-        if config.get("_class_name") != "StableDiffusionPipeline":
-            raise ModelError(
-                f"{source} is a {config.get('_class_name')}: wmark works with StableDiffusionPipeline models"
-            )
-        return pipeline_class.from_pretrained(
-            str(source), torch_dtype=dtype, local_files_only=local, safety_checker=None, requires_safety_checker=False
-        )
-    except ModelError:
-        raise
-    except Exception as error:
-        if local:
-            reason = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
-            raise ModelError(f"the model folder {source} cannot be loaded: {reason}") from error
+        return Path(DiffusionPipeline.download(name))
+    except Exception as error:  # Offline, unknown, gated: the hub's client has an exception for each.
         raise ModelError(
-            f"the model {source!r} could not be fetched from the hub: check its name and the network, or give a folder"
+            f"the model {name!r} could not be fetched from the hub: check its name and the network, or give a folder"
         ) from error
 
 
-def _torch_name(dtype: str) -> str:
-    return {"fp32": "float32", "bf16": "bfloat16", "fp16": "float16"}[dtype]
+def _pipeline_class(folder: Path) -> str:
+    """What the folder's model_index.json says that it holds."""
+    try:
+        return str(json.loads((folder / "model_index.json").read_text())["_class_name"])
+    except FileNotFoundError:
+        raise ModelError(f"{folder} is not a diffusers model: it has no model_index.json") from None
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise ModelError(f"the model_index.json of {folder} cannot be read") from error

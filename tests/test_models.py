@@ -93,6 +93,14 @@ def test_fingerprints_tell_weights_apart(folder, model):
     assert load_model(folder, device="cpu").fingerprint not in (None, model.fingerprint)
 
 
+def test_models_of_the_hub_are_loaded_from_where_they_were_downloaded_to(folder, monkeypatch):
+    asked = []
+    monkeypatch.setattr("diffusers.DiffusionPipeline.download", lambda name: asked.append(name) or str(folder))
+    model = load_model("owner/name", device="cpu")
+    assert asked == ["owner/name"]
+    assert (model.name, model.fingerprint) == ("owner/name", load_model(folder, device="cpu").fingerprint)
+
+
 @pytest.mark.parametrize("scheduler", ["ddim", "dpmsolver++"])
 def test_sampling_is_reproducible_and_batch_invariant(model, scheduler):
     noise = torch.randn(2, 4, 64, 64, generator=torch.Generator().manual_seed(0))
