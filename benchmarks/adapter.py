@@ -11,16 +11,19 @@ import time
 from pathlib import Path
 
 import torch
-from diffusers import AutoencoderKL, DDIMScheduler, StableDiffusionPipeline, UNet2DConditionModel
-from transformers import CLIPTextConfig, CLIPTextModel
 
 from ..detectors.chain import Detector
 from ..detectors.stages import stages
 from ..models.latent_diffusion import LatentDiffusion
+from ..models.quiet import quiet
 from ..models.registry import EMBEDDED
 from ..watermark.embed import embed
 from ..watermark.keys import Key, Pattern
 from .report import provenance, table, write_csv, write_json
+
+with quiet():
+    from diffusers import AutoencoderKL, DDIMScheduler, StableDiffusionPipeline, UNet2DConditionModel
+    from transformers import CLIPTextConfig, CLIPTextModel, CLIPTokenizer
 
 __all__ = ["run", "stable_diffusion_2"]
 
@@ -34,8 +37,6 @@ def stable_diffusion_2(
         prediction_type: `epsilon` for the 512x512 base model, `v_prediction` for the 768x768 one.
         dtype, device: Of the weights.
     """
-    from transformers import CLIPTokenizer
-
     torch.manual_seed(0)
     sample_size = 64 if prediction_type == "epsilon" else 96
     tokenizer = CLIPTokenizer.from_pretrained(EMBEDDED["tiny"] / "tokenizer")
