@@ -82,7 +82,9 @@ def stable_diffusion_2(
         safety_checker=None,
         feature_extractor=None,
         requires_safety_checker=False,
-    ).to(dtype)
+    )
+    with quiet():
+        pipeline.to(dtype)
     return LatentDiffusion(pipeline, f"random-stable-diffusion-2-1-{prediction_type}", device=device)
 
 
