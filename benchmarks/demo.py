@@ -20,6 +20,7 @@ from ..models.registry import load_model
 from ..terminal import format_p
 from ..watermark.embed import embed
 from ..watermark.keyring import Keyring
+from ..watermark.keys import Pattern
 from .attacks import attack as damage
 from .report import table
 
@@ -42,8 +43,10 @@ def main(out: Path, seed: int) -> None:
     say = partial(print, flush=True)
     say("loading the embedded model and generating 3 watermarked images ...")
     model = load_model("tiny")
-    ring = Keyring.create()
-    keys = [ring.add(f"demo-{i + 1}") for i in range(len(PROMPTS))]
+    with Keyring.edit(out / "keyring.json", create=Pattern()) as ring:
+        known = {entry.id for entry in ring.entries}
+        names = [f"demo-{i + 1}" for i in range(len(PROMPTS))]
+        keys = [ring.key(name) if name in known else ring.add(name) for name in names]
     stranger = Keyring.create().add("somebody-else")
     images = []
     for i, (key, prompt) in enumerate(zip(keys, PROMPTS, strict=True)):
@@ -90,7 +93,10 @@ def main(out: Path, seed: int) -> None:
 
     say(table(("image", "damage", "verdict", "key", "p", "cosine", "seconds"), rows))
     write_atomically(out / "contact-sheet.png", encode_image(contact_sheet(tiles, len(SHOWN)), ".png"))
-    say(f"\nlook at {out}/contact-sheet.png, {out}/spectrum-none.png and {out}/spectrum-rotation-75.png")
+    say(
+        f"\nlook at {out}/contact-sheet.png, {out}/spectrum-none.png and {out}/spectrum-rotation-75.png, and try\n"
+        f"    {Path(sys.prefix).name}/bin/wmark verify {out}/marked-1.png --keyring {out}/keyring.json"
+    )
     missed = [row for row in rows[:-1] if row[3] == "-"]
     if missed or verdict.found:
         sys.exit(f"{len(missed)} damaged images were missed")
