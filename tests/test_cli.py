@@ -54,6 +54,14 @@ def as_opaque_alpha(image, path):
     image.convert("RGBA").save(path, "PNG")
 
 
+def as_partly_transparent(image, path):
+    alpha = Image.new("L", image.size, 255)
+    alpha.paste(0, (0, 0, 512, 40))
+    image = image.convert("RGBA")
+    image.putalpha(alpha)
+    image.save(path, "PNG")
+
+
 def as_exif_rotated(image, path):
     exif = Image.Exif()
     exif[0x0112] = 6
@@ -98,6 +106,7 @@ def as_a_thumbnail(image, path):
     [
         as_cmyk,
         as_opaque_alpha,
+        as_partly_transparent,
         as_exif_rotated,
         as_palette,
         as_16_bit,

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import json
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
@@ -15,7 +14,7 @@ from PIL import Image
 from torch import Tensor
 
 from ..errors import ImageError
-from ..files import write_atomically
+from ..files import sha256, write_atomically
 from ..images import encode_image, to_image
 from ..version import __version__
 from .keys import Key
@@ -49,7 +48,7 @@ class MarkedImage:
         """
         path = Path(path)
         data = encode_image(self.image, path.suffix)
-        record = {**self.record, "image": path.name, "image_sha256": hashlib.sha256(data).hexdigest()}
+        record = {**self.record, "image": path.name, "image_sha256": sha256(data)}
         text = json.dumps(record, indent=2, ensure_ascii=False) + "\n"
         try:
             if path.exists() and not overwrite:
