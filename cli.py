@@ -202,7 +202,7 @@ def embed(
 )
 @click.option(
     "--decoder-inversion",
-    type=click.Choice(["encoder", "forward", "km", "adam", "gradient"]),
+    type=click.Choice(["encoder", "forward", "km", "adam", "gradient", "anderson"]),
     help="In place of the effort's own.",
 )
 @click.option("--iterations", type=click.IntRange(1), help="Iterations of the decoder inversion.")
@@ -274,6 +274,50 @@ def verify(
                     plot_verdict(path, outcome, keys_by_id[outcome.key_id], detector(), plot)
             bar.update(1)
     sys.exit(max(codes))
+
+
+# tune -----------------------------------------------------------------------------------------------------------------
+
+
+@main.command("tune")
+@click.argument("model", default="tiny")
+@click.option("--minutes", type=click.FloatRange(0, min_open=True), default=30, show_default=True, help="Time to tune.")
+@click.option(
+    "--latents", type=click.IntRange(17), default=400, show_default=True, help="Latents to sample and tune on."
+)
+@click.option(
+    "--prompts",
+    type=click.Path(path_type=Path, exists=True, dir_okay=False),
+    help="What to sample: a text file, a prompt a line; simple wallpapers if not given.",
+)
+@click.option("--batch-size", type=click.IntRange(1), help="Images in a step.  [CPU: 1, GPU: 8]")
+@click.option(
+    "-o", "--output", type=click.Path(path_type=Path), help="File to write; where `verify` looks for it if not given."
+)
+@click.option("--plot", type=click.Path(path_type=Path), help="Draw the error against the minutes of tuning.")
+@click.option("--seed", type=click.IntRange(0), default=0, show_default=True)
+@click.option("--dtype", type=click.Choice(["fp32", "bf16"]), default="fp32", show_default=True)
+@click.option("--device", help="Torch device; a GPU if there is one.")
+def tune(model, minutes, latents, prompts, batch_size, output, plot, seed, dtype, device) -> None:
+    """Tune a left inverse of MODEL's decoder, once; every `verify` uses it from then on.
+
+    A copy of the encoder learns to undo the decoder on images that the model makes. An interrupted run goes on where it
+    stopped.
+    """
+    from .models.tune import run
+
+    run(
+        model,
+        minutes=minutes,
+        latents=latents,
+        prompts=prompts,
+        batch=batch_size,
+        output=output,
+        plot=plot,
+        seed=seed,
+        dtype=dtype,
+        device=device,
+    )
 
 
 main.add_command(bench)

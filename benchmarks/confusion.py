@@ -24,13 +24,13 @@ from ..detectors.statistic import corrected, cosine, hypercone_log10_p
 from ..detectors.whitening import whiten
 from ..images import to_image, to_tensor
 from ..models.latent_diffusion import LatentDiffusion
+from ..models.prompts import draw_prompts
 from ..watermark.embed import initial_noise
 from ..watermark.keys import Key, Pattern
 from ..watermark.pattern import distance, read
 from .attacks import attack as damage
 from .attacks import find_attack
 from .memory import peak_memory
-from .prompts import draw_prompts
 from .report import Rows, provenance, table, write_csv, write_json
 
 __all__ = ["run"]

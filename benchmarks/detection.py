@@ -25,12 +25,12 @@ from ..figures import figure, save
 from ..files import write_atomically
 from ..images import encode_image, to_image, to_tensor
 from ..models.latent_diffusion import LatentDiffusion
+from ..models.prompts import draw_prompts
 from ..watermark.embed import initial_noise
 from ..watermark.keys import Key, Pattern
 from ..watermark.pattern import read
 from .attacks import ATTACKS
 from .attacks import attack as damage
-from .prompts import draw_prompts
 from .report import Rows, provenance, table, write_csv, write_json
 
 __all__ = ["run"]

@@ -16,6 +16,7 @@ import torch
 from torch import Tensor
 
 from ..errors import ModelError
+from .left_inverse import LeftInverse
 from .quiet import quiet
 
 with quiet():
@@ -42,7 +43,8 @@ class LatentDiffusion:
         fingerprint: Hash of its weights, from :func:`fingerprint`, or None if unknown.
         device: Where it runs.
         chunk: Images that are encoded or decoded at once; None picks 1 on the CPU (larger batches fall out of its
-            cache) and 4 elsewhere.
+            cache) and 4 elsewhere. It is halved where the memory does not suffice.
+        left_inverse: Tuned left inverse of the decoder, if there is one.
 
     Raises:
         ModelError: If the pipeline predicts something else than noise or velocity.
@@ -55,6 +57,7 @@ class LatentDiffusion:
         fingerprint: str | None = None,
         device: str | torch.device = "cpu",
         chunk: int | None = None,
+        left_inverse: LeftInverse | None = None,
     ) -> None:
         self.device = torch.device(device)
         self.name, self.fingerprint = name, fingerprint
@@ -66,6 +69,9 @@ class LatentDiffusion:
         for module in (self.unet, self.vae):
             module.to(memory_format=torch.channels_last)
         self.chunk = chunk or (1 if self.device.type == "cpu" else 4)
+        self.tuned = None
+        if left_inverse is not None:
+            self.tuned = left_inverse.requires_grad_(False).eval().to(self.device, memory_format=torch.channels_last)
         self.prediction_type = pipeline.scheduler.config.prediction_type
         if self.prediction_type not in ("epsilon", "v_prediction"):
             raise ModelError(
@@ -108,6 +114,10 @@ class LatentDiffusion:
     def encode(self, image: Tensor) -> Tensor:
         """Posterior mean of the encoder, scaled: (B, 3, H, W) in [-1, 1] to (B, C, h, w)."""
         return self._in_chunks(lambda x: self.vae.encode(x).latent_dist.mean * self.vae.config.scaling_factor, image)
+
+    def left_inverse(self, image: Tensor) -> Tensor:
+        """`E'`, tuned so that `E'(D(z)) ~ z`, or the encoder where there is none; shapes as in :meth:`encode`."""
+        return self._in_chunks(self.tuned, image) if self.tuned else self.encode(image)
 
     def decode(self, latent: Tensor) -> Tensor:
         """Decoder: (B, C, h, w) to (B, 3, H, W), about [-1, 1] and not clipped. Differentiable."""
@@ -180,9 +190,18 @@ class LatentDiffusion:
 
     def _in_chunks(self, function: Callable[[Tensor], Tensor], batch: Tensor) -> Tensor:
         batch = batch.to(self.device, self.vae.dtype)
-        return torch.cat(
-            [function(chunk.contiguous(memory_format=torch.channels_last)) for chunk in batch.split(self.chunk)]
-        )
+        done: list[Tensor] = []
+        start = 0
+        while start < len(batch):
+            chunk = batch[start : start + self.chunk].contiguous(memory_format=torch.channels_last)
+            try:
+                done.append(function(chunk))
+                start += len(chunk)
+            except torch.cuda.OutOfMemoryError:
+                if self.chunk == 1:
+                    raise ModelError(f"{self.name} needs more memory than {self.device} has for one image") from None
+                self.chunk //= 2
+        return torch.cat(done)
 
 
 def fingerprint(folder: Path) -> str:

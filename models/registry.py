@@ -8,19 +8,20 @@ from pathlib import Path
 from ..errors import ModelError
 from .quiet import quiet
 
-__all__ = ["DTYPES", "EMBEDDED", "load_model"]
+__all__ = ["DTYPES", "EMBEDDED", "load_model", "local_folder"]
 
 EMBEDDED = {"tiny": Path(__file__).parent / "tiny"}
 DTYPES = {"fp32": "float32", "bf16": "bfloat16", "fp16": "float16"}
 
 
-def load_model(name: str | Path = "tiny", *, dtype: str = "fp32", device: str | None = None):
-    """Load a latent diffusion model.
+def load_model(name: str | Path = "tiny", *, dtype: str = "fp32", device: str | None = None, tuned: bool = True):
+    """Load a latent diffusion model, with its tuned left inverse where `wmark tune` has made one.
 
     Arguments:
         name: `tiny`, a folder in diffusers' format, or a hub id such as `stabilityai/stable-diffusion-2-1`.
         dtype: `fp32`, `bf16` or `fp16` (GPUs only).
         device: Torch device; None takes a GPU if there is one.
+        tuned: Whether to load the left inverse.
 
     Returns:
         A :class:`~wmark.models.latent_diffusion.LatentDiffusion`.
@@ -42,8 +43,9 @@ def load_model(name: str | Path = "tiny", *, dtype: str = "fp32", device: str | 
         raise ModelError("fp16 needs a GPU: on the CPU choose bf16 or fp32")
 
     with quiet():
-        folder = _local_folder(str(name))
+        folder = local_folder(str(name))
         from .latent_diffusion import LatentDiffusion, StableDiffusionPipeline, fingerprint
+        from .left_inverse import LeftInverse, find_left_inverse
 
         kind_of_pipeline = _pipeline_class(folder)
         if kind_of_pipeline != "StableDiffusionPipeline":
@@ -59,10 +61,13 @@ def load_model(name: str | Path = "tiny", *, dtype: str = "fp32", device: str | 
         except Exception as error:  # Whatever a damaged file makes diffusers, transformers or safetensors raise.
             reason = str(error).strip().partition("\n")[0] or type(error).__name__
             raise ModelError(f"the model {name} cannot be loaded: {reason}") from error
-        return LatentDiffusion(pipeline, str(name), fingerprint(folder), device)
+        weights = fingerprint(folder)
+        file = find_left_inverse(folder, weights) if tuned else None
+        left_inverse = LeftInverse.load(file, pipeline.vae, weights) if file else None
+        return LatentDiffusion(pipeline, str(name), weights, device, left_inverse=left_inverse)
 
 
-def _local_folder(name: str) -> Path:
+def local_folder(name: str) -> Path:
     """The folder of a model, downloaded first if the name is a hub id."""
     folder = EMBEDDED.get(name, Path(name))
     if folder.is_dir():

@@ -42,3 +42,40 @@ def unmarked(model):
     noise = torch.randn(1, 4, 64, 64, generator=torch.Generator().manual_seed(3))
     with torch.no_grad():
         return to_image(model.decode(model.sample(noise, [PROMPT], steps=20))[0])
+
+
+@pytest.fixture(scope="session")
+def small_pipeline():
+    """From a prediction type to a pipeline of Stable Diffusion's make with random weights, a few thousand of them."""
+    return build_small_pipeline
+
+
+def build_small_pipeline(prediction_type):
+    """A pipeline of Stable Diffusion's make with random weights, a few thousand of them."""
+    import torch
+    from diffusers import AutoencoderKL, DDIMScheduler, StableDiffusionPipeline, UNet2DConditionModel
+    from transformers import CLIPTextConfig, CLIPTextModel, CLIPTokenizer
+
+    from wmark.models.registry import EMBEDDED
+
+    torch.manual_seed(0)
+    tokenizer = CLIPTokenizer.from_pretrained(EMBEDDED["tiny"] / "tokenizer")
+    text = CLIPTextConfig(
+        vocab_size=len(tokenizer), hidden_size=16, intermediate_size=32, num_hidden_layers=1, num_attention_heads=2,
+        max_position_embeddings=24,
+    )  # fmt: skip
+    return StableDiffusionPipeline(
+        vae=AutoencoderKL(
+            block_out_channels=(8, 8, 8), down_block_types=("DownEncoderBlock2D",) * 3,
+            up_block_types=("UpDecoderBlock2D",) * 3, norm_num_groups=4, sample_size=96,
+        ),
+        unet=UNet2DConditionModel(
+            sample_size=24, block_out_channels=(8, 8), norm_num_groups=4, cross_attention_dim=16, attention_head_dim=4,
+            down_block_types=("DownBlock2D", "CrossAttnDownBlock2D"),
+            up_block_types=("CrossAttnUpBlock2D", "UpBlock2D"),
+        ),
+        text_encoder=CLIPTextModel(text),
+        tokenizer=tokenizer,
+        scheduler=DDIMScheduler(prediction_type=prediction_type, clip_sample=False, steps_offset=1),
+        safety_checker=None, feature_extractor=None, requires_safety_checker=False,
+    )  # fmt: skip

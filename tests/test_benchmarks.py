@@ -9,7 +9,7 @@ from wmark import WmarkError
 from wmark.benchmarks import confusion, detection, report
 from wmark.benchmarks.attacks import ATTACKS, attack
 from wmark.benchmarks.memory import peak_memory
-from wmark.benchmarks.prompts import draw_prompts
+from wmark.models.prompts import draw_prompts
 
 
 @pytest.mark.parametrize("name", ATTACKS)

@@ -5,36 +5,8 @@ from wmark import ModelError, load_model
 from wmark.models.registry import EMBEDDED
 
 
-def small_pipeline(prediction_type):
-    """A pipeline of Stable Diffusion's make with random weights, a few thousand of them."""
-    from diffusers import AutoencoderKL, DDIMScheduler, StableDiffusionPipeline, UNet2DConditionModel
-    from transformers import CLIPTextConfig, CLIPTextModel, CLIPTokenizer
-
-    torch.manual_seed(0)
-    tokenizer = CLIPTokenizer.from_pretrained(EMBEDDED["tiny"] / "tokenizer")
-    text = CLIPTextConfig(
-        vocab_size=len(tokenizer), hidden_size=16, intermediate_size=32, num_hidden_layers=1, num_attention_heads=2,
-        max_position_embeddings=24,
-    )  # fmt: skip
-    return StableDiffusionPipeline(
-        vae=AutoencoderKL(
-            block_out_channels=(8, 8, 8), down_block_types=("DownEncoderBlock2D",) * 3,
-            up_block_types=("UpDecoderBlock2D",) * 3, norm_num_groups=4, sample_size=96,
-        ),
-        unet=UNet2DConditionModel(
-            sample_size=24, block_out_channels=(8, 8), norm_num_groups=4, cross_attention_dim=16, attention_head_dim=4,
-            down_block_types=("DownBlock2D", "CrossAttnDownBlock2D"),
-            up_block_types=("CrossAttnUpBlock2D", "UpBlock2D"),
-        ),
-        text_encoder=CLIPTextModel(text),
-        tokenizer=tokenizer,
-        scheduler=DDIMScheduler(prediction_type=prediction_type, clip_sample=False, steps_offset=1),
-        safety_checker=None, feature_extractor=None, requires_safety_checker=False,
-    )  # fmt: skip
-
-
 @pytest.fixture(scope="module", params=["epsilon", "v_prediction"])
-def folder(request, tmp_path_factory):
+def folder(request, tmp_path_factory, small_pipeline):
     folder = tmp_path_factory.mktemp("models") / request.param
     small_pipeline(request.param).save_pretrained(folder)
     return folder
@@ -129,7 +101,7 @@ def test_bad_requests_are_refused(arguments, expected):
         load_model(**arguments)
 
 
-def test_other_predictions_are_refused(tmp_path):
+def test_other_predictions_are_refused(tmp_path, small_pipeline):
     pipeline = small_pipeline("epsilon")
     pipeline.scheduler.register_to_config(prediction_type="sample")
     pipeline.save_pretrained(tmp_path / "odd")

@@ -1,0 +1,87 @@
+"""Fewer calls of `E` and `D` for the same latent.
+
+The forward step method knows nothing but the last residual. Anderson's method remembers the last few steps and what
+they changed, and goes as far along each as explains what is left.
+"""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+from .iteration import Callback, Coder, DecoderInversion, Evaluation, State, equation, iterate
+
+__all__ = ["anderson"]
+
+
+def anderson(
+    encode: Coder,
+    decode: Coder,
+    image: Tensor,
+    *,
+    iterations: int = 5,
+    memory: int = 5,
+    mixing: float = 1.0,
+    regularization: float = 1e-6,
+    in_image: bool = True,
+    tolerance: float = 1e-3,
+    restarts: int = 2,
+    callback: Callback | None = None,
+) -> DecoderInversion:
+    """Anderson acceleration of the forward step method, its combination fitted in the image.
+
+    With the last changes of the iterates and of the residuals as columns of `dZ` and `dR` (type II of Walker and Ni,
+    SIAM J. Numer. Anal. 2011),
+
+        z <- z - dZ gamma - mixing (T(z) - dR gamma),    gamma = argmin ||e - dM gamma||^2 + mu ||gamma||^2.
+
+    The textbook takes `e = T(z)` and `dM = dR`. Here the encoder only proposes: what is fitted is the image,
+    `e = D(z) - x`, and `dM` its last changes. It has dozens of numbers for each of the latent's, no direction of the
+    latent vanishes in it as some do in `E`, and it costs no further call.
+
+    Arguments are those of :func:`forward_step`, and
+
+        memory: Number of changes that are remembered.
+        mixing: Step along what the combination leaves of the residual.
+        regularization: `mu`, in units of the largest of the columns' squared norms.
+        in_image: Fit the image, and judge iterates by it; else both by the residual.
+        restarts: How often an image that diverges is turned back to its best iterate, with half the mixing and nothing
+            remembered, before it is given up.
+    """
+
+    def update(z: Tensor, here: Evaluation, state: State) -> Tensor:
+        error = here.mismatch if in_image else here.slope
+        steps, slopes, errors = (
+            _changes(state, name, value, memory)
+            for name, value in (("latent", z), ("slope", here.slope), ("error", error))
+        )
+        gamma = _least_squares(errors, error, regularization)
+        rest = here.slope - _combine(slopes, gamma)
+        return z - _combine(steps, gamma) - state["damping"] * mixing * rest
+
+    return iterate(*equation(encode, decode, image, in_image=in_image), update,
+                   iterations=iterations, tolerance=tolerance, restarts=restarts, callback=callback)  # fmt: skip
+
+
+def _changes(state: State, name: str, value: Tensor, memory: int) -> Tensor:
+    """The last changes of a value, newest first, with shape (B, memory, *value.shape[1:]), zero where there is none."""
+    changes = state.get(f"changes of {name}")
+    if changes is None:
+        changes = value.new_zeros(len(value), memory, *value.shape[1:])
+    change = torch.where(state["age"] > 0, value - state.get(f"last {name}", value), 0.0)
+    changes = torch.cat([change[:, None], changes[:, :-1]], dim=1)
+    state[f"changes of {name}"], state[f"last {name}"] = changes, value
+    return changes
+
+
+def _least_squares(columns: Tensor, target: Tensor, regularization: float) -> Tensor:
+    """`argmin ||target - columns gamma||^2 + mu ||gamma||^2` for each image, with shape (B, memory)."""
+    columns, target = columns.flatten(2), target.flatten(1)
+    gram = (columns @ columns.mT).double()
+    ridge = regularization * gram.diagonal(dim1=1, dim2=2).amax(dim=1).clamp_min(1e-30)
+    gram = gram + ridge[:, None, None] * torch.eye(gram.shape[1], dtype=gram.dtype, device=gram.device)
+    return torch.linalg.solve(gram, (columns @ target[..., None])[..., 0].double()).float()
+
+
+def _combine(columns: Tensor, weights: Tensor) -> Tensor:
+    return torch.einsum("bm...,bm->b...", columns, weights)

@@ -1,0 +1,98 @@
+"""A left inverse of the decoder: an encoder tuned so that `E'(D(z)) ~ z`.
+
+An autoencoder is trained for `D(E(x)) ~ x` on photographs. Detection needs the other order, `E(D(z)) ~ z`, on the
+model's own latents, where nobody ever asked the encoder for it. `wmark tune` fits a copy of the encoder to that, once
+for each model (:mod:`.tuning`). It is a file of its own, beside the model or in the user's data folder, and names the
+weights it belongs to. The encoder itself stays what it is.
+"""
+
+from __future__ import annotations
+
+import copy
+import json
+from pathlib import Path
+
+from torch import Tensor, nn
+
+from ..errors import ModelError
+from ..files import write_atomically
+
+__all__ = ["FILE_NAME", "LeftInverse", "about", "find_left_inverse", "user_path"]
+
+FILE_NAME = "left_inverse.safetensors"
+FORMAT = "wmark-left-inverse-1"
+
+
+class LeftInverse(nn.Module):
+    """`E'`: starts as a copy of an autoencoder's encoder.
+
+    Arguments:
+        vae: A diffusers `AutoencoderKL`; its weights are copied.
+    """
+
+    def __init__(self, vae: nn.Module) -> None:
+        super().__init__()
+        self.encoder = copy.deepcopy(vae.encoder)
+        self.quant_conv = copy.deepcopy(vae.quant_conv)
+        self.channels, self.scaling_factor = vae.config.latent_channels, vae.config.scaling_factor
+
+    def forward(self, image: Tensor) -> Tensor:
+        """Images (B, 3, H, W) in [-1, 1] to clean latents (B, C, h, w)."""
+        moments = self.encoder(image)
+        if self.quant_conv is not None:
+            moments = self.quant_conv(moments)
+        return moments[:, : self.channels] * self.scaling_factor
+
+    def save(self, path: Path, fingerprint: str | None, about: dict) -> None:
+        """Write the weights in half precision, with the fingerprint of the model and what is known about the tuning."""
+        from safetensors.torch import save
+
+        weights = {name: value.detach().half().cpu().contiguous() for name, value in self.state_dict().items()}
+        metadata = {"format": FORMAT, "model": str(fingerprint), "about": json.dumps(about)}
+        write_atomically(path, save(weights, metadata=metadata))
+
+    @classmethod
+    def load(cls, path: Path, vae: nn.Module, fingerprint: str | None) -> LeftInverse:
+        """Read a file of :meth:`save`.
+
+        Raises:
+            ModelError: If it cannot be read, or belongs to other weights.
+        """
+        from safetensors import SafetensorError, safe_open
+
+        try:
+            with safe_open(path, "pt") as file:
+                metadata = file.metadata() or {}
+                weights = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
+        except (OSError, SafetensorError) as error:
+            raise ModelError(f"{path} cannot be read: delete it, or make it again with `wmark tune`") from error
+        if metadata.get("format") != FORMAT:
+            raise ModelError(f"{path} was not written by `wmark tune`, or by another version: make it again")
+        if metadata["model"] != str(fingerprint):
+            raise ModelError(f"{path} was tuned for other weights than this model's: make it again with `wmark tune`")
+        found = cls(vae)
+        try:
+            found.load_state_dict(weights)
+        except RuntimeError as error:
+            raise ModelError(f"{path} does not fit this model's encoder: make it again with `wmark tune`") from error
+        return found.to(next(vae.parameters()).dtype)
+
+
+def user_path(fingerprint: str) -> Path:
+    """Where the left inverse of a model is kept whose own folder cannot be written to."""
+    from platformdirs import user_data_path
+
+    return user_data_path("wmark") / "left-inverses" / f"{fingerprint}.safetensors"
+
+
+def find_left_inverse(folder: Path, fingerprint: str) -> Path | None:
+    """The left inverse in the user's data folder, or else the one beside the model."""
+    return next((path for path in (user_path(fingerprint), folder / FILE_NAME) if path.exists()), None)
+
+
+def about(path: Path) -> dict:
+    """What :meth:`LeftInverse.save` was told about the tuning."""
+    from safetensors import safe_open
+
+    with safe_open(path, "pt") as file:
+        return json.loads(file.metadata()["about"])

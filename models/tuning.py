@@ -1,0 +1,271 @@
+"""Tuning the left inverse of a decoder, `min ||E'(D(z)) - z||^2` over the weights of `E'`.
+
+1. Sample clean latents z from the diffusion model itself, at guidance from 1 to 8: that is where an encoder trained on
+   photographs is wrong, and where detection needs it.
+2. Decode them, mirrored, turned and with a little noise added, round to 8 bits, damage a part of them, and fit `E'` to
+   the latents they came from. The decoder is never differentiated.
+
+The loss is the mean of `||E'(x) - z|| / ||z||`, so that no image outweighs the others. What is kept is an exponential
+moving average of the weights. Everything is written down as it is made: an interrupted run goes on.
+"""
+
+from __future__ import annotations
+
+import io
+import math
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import torch
+from PIL import Image
+from torch import Tensor
+
+from ..errors import ModelError
+from ..files import write_atomically
+from ..images import to_image, to_tensor
+from .latent_diffusion import LatentDiffusion
+from .left_inverse import LeftInverse
+
+__all__ = ["DAMAGES", "Settings", "Tuning", "nmse_db", "sample_latents", "tune"]
+
+HELD_OUT = 16
+EVALUATE_EVERY = 120.0
+"""Seconds of tuning between two evaluations, each followed by a checkpoint."""
+
+
+@dataclass(frozen=True)
+class Settings:
+    """How a left inverse is tuned.
+
+    Arguments:
+        latents: Sampled latents to fit, beside the 16 that are held out.
+        sampling_steps: DDIM steps of each.
+        learning_rate: Peak, after a short warm-up and before a cosine decay over the whole time.
+        batch: Images in a step.
+        damaged: Share of the images that are compressed, made noisy or blurred before they are encoded.
+        latent_noise: Largest standard deviation of the noise added to a latent before it is decoded.
+        seed: Seed of prompts, noise and order.
+    """
+
+    latents: int = 384
+    sampling_steps: int = 20
+    learning_rate: float = 4e-4
+    batch: int = 1
+    damaged: float = 0.5
+    latent_noise: float = 0.2
+    seed: int = 0
+
+
+@dataclass
+class Tuning:
+    """What a tuning has come to.
+
+    Attributes:
+        inverse: The tuned left inverse.
+        curve: Mean NMSE in dB on held-out latents, by damage, one entry an evaluation: `minutes`, `steps` and the names
+            of :data:`DAMAGES`. The first is the encoder's.
+    """
+
+    inverse: LeftInverse
+    curve: list[dict] = field(default_factory=list)
+
+
+def nmse_db(found: Tensor, latent: Tensor) -> Tensor:
+    """`10 log10(||found - latent||^2 / ||latent||^2)` of each, with shape (B,)."""
+    error = (found - latent).flatten(1).square().sum(dim=1)
+    return 10 * torch.log10(error / latent.flatten(1).square().sum(dim=1))
+
+
+def sample_latents(
+    model: LatentDiffusion,
+    prompts: Sequence[str],
+    folder: Path,
+    *,
+    steps: int,
+    seed: int,
+    callback: Callable[[int], None] | None = None,
+    batch: int = 8,
+) -> Tensor:
+    """Clean latents (B, C, h, w), one for each prompt, at guidance scales from 1 to 8; kept in a folder as they come.
+
+    Arguments:
+        model: The model to sample from, at its native size.
+        prompts: B prompts.
+        folder: Where batches are kept; those that are there already are read, not sampled.
+        steps: DDIM steps.
+        seed: Seed of noise and guidance.
+        callback: Called with the number of latents that are ready.
+        batch: Latents sampled together.
+    """
+    shape, latents = model.latent_shape(*model.native_size), []
+    for start in range(0, len(prompts), batch):
+        path = folder / f"latents-{start:05d}.pt"
+        if path.exists():
+            part = torch.load(path)
+        else:
+            some = prompts[start : start + batch]
+            generator = torch.Generator().manual_seed(seed * 100_000 + start)
+            noise = torch.randn(len(some), *shape, generator=generator)
+            guidance = 1 + 7 * torch.rand(1, generator=generator).item()
+            part = model.sample(noise, some, steps=steps, guidance_scale=guidance).cpu()
+            _save(path, part)
+        latents.append(part)
+        if callback:
+            callback(min(start + batch, len(prompts)))
+    return torch.cat(latents)
+
+
+def tune(
+    model: LatentDiffusion,
+    latents: Tensor,
+    *,
+    minutes: float,
+    folder: Path,
+    settings: Settings,
+    callback: Callable[[float, list[dict]], None] | None = None,
+) -> Tuning:
+    """Tune a left inverse on sampled latents; a run with the same folder goes on where the last one stopped.
+
+    Arguments:
+        model: The model; its decoder is used as it is.
+        latents: Clean latents (B, C, h, w) from :func:`sample_latents`. 16 of them, evenly spread, are held out.
+        minutes: Time to tune for, that of earlier runs counted in, evaluations not.
+        folder: Where checkpoints are kept.
+        settings: How.
+        callback: Called after each step with the share of the time that has passed and the curve so far.
+
+    Raises:
+        ModelError: If there are no latents to learn from.
+    """
+    if len(latents) <= HELD_OUT:
+        raise ModelError(f"{len(latents)} latents are too few to tune on: {HELD_OUT} are held out")
+    device = model.device
+    apart = torch.zeros(len(latents), dtype=torch.bool)
+    apart[torch.linspace(0, len(latents) - 1, HELD_OUT).long()] = True
+    held_out, latents = latents[apart], latents[~apart]
+    tests = _tests(model, held_out, settings.seed)
+    tuned, average = (LeftInverse(model.vae).float().to(device, memory_format=torch.channels_last) for _ in range(2))
+    parameters, averages = (list(m.requires_grad_(flag).parameters()) for m, flag in ((tuned, True), (average, False)))
+    optimizer = torch.optim.AdamW(parameters, lr=settings.learning_rate, betas=(0.9, 0.99), weight_decay=0.0)
+    generator = torch.Generator().manual_seed(settings.seed)
+    curve, spent, step, evaluated_at = [], 0.0, 0, -math.inf
+
+    checkpoint = folder / "checkpoint.pt"
+    if checkpoint.exists():
+        saved = torch.load(checkpoint, map_location=device)
+        tuned.load_state_dict(saved["tuned"])
+        average.load_state_dict(saved["average"])
+        optimizer.load_state_dict(saved["optimizer"])
+        generator.set_state(saved["generator"].cpu())
+        curve, spent, step, evaluated_at = (saved[name] for name in ("curve", "spent", "step", "evaluated_at"))
+
+    def evaluate() -> None:
+        nonlocal evaluated_at
+        with torch.no_grad():
+            errors = {
+                name: nmse_db(torch.cat([average(x.to(device)).cpu() for x in images.split(1)]), held_out).mean().item()
+                for name, images in tests.items()
+            }
+        curve.append({"minutes": spent / 60, "steps": step, **errors})
+        evaluated_at = spent
+        state = {"tuned": tuned.state_dict(), "average": average.state_dict(), "optimizer": optimizer.state_dict()}
+        state |= {"generator": generator.get_state(), "curve": curve, "spent": spent, "step": step}
+        _save(checkpoint, {**state, "evaluated_at": evaluated_at})
+
+    if not curve:
+        evaluate()
+    begin = time.perf_counter()
+    while (share := spent / (60 * minutes)) < 1:
+        rate = min(1, (step + 1) / 50) * (0.505 + 0.495 * math.cos(math.pi * share))
+        for group in optimizer.param_groups:
+            group["lr"] = settings.learning_rate * rate
+        z, x = _draw(model, latents, settings, generator)
+        with torch.autocast(device.type, torch.bfloat16):
+            found = tuned(x)
+        loss = ((found.float() - z).flatten(1).norm(dim=1) / z.flatten(1).norm(dim=1)).mean()
+        optimizer.zero_grad(set_to_none=True)
+        loss.backward()
+        torch.nn.utils.clip_grad_norm_(parameters, 1.0)
+        optimizer.step()
+        step += 1
+        torch._foreach_lerp_(averages, parameters, 1 - min(0.995, step / (step + 10)))
+        now = time.perf_counter()
+        spent, begin = spent + now - begin, now
+        if spent - evaluated_at >= EVALUATE_EVERY or spent >= 60 * minutes:
+            evaluate()
+            begin = time.perf_counter()
+        if callback:
+            callback(spent / (60 * minutes), curve)
+    return Tuning(average, curve)
+
+
+def _draw(model: LatentDiffusion, latents: Tensor, settings: Settings, generator: torch.Generator):
+    """A batch of latents and of the images they decode to, as a detector would meet them."""
+    draw = lambda: torch.rand(1, generator=generator).item()  # noqa: E731
+    chosen = []
+    for index in torch.randint(len(latents), (settings.batch,), generator=generator):
+        z = latents[index]
+        z = torch.rot90(z, int(4 * draw()), (1, 2)) if z.shape[1] == z.shape[2] else z
+        z = z.flip(2) if draw() < 0.5 else z
+        spread = settings.latent_noise * max(0.0, 2 * draw() - 1)
+        chosen.append(z + spread * torch.randn(z.shape, generator=generator))
+    z = torch.stack(chosen).to(model.device)
+    with torch.no_grad(), torch.autocast(model.device.type, torch.bfloat16):
+        decoded = model.decode(z).float().cpu()
+    images = [_damage(image, draw, generator) if draw() < settings.damaged else image for image in decoded]
+    x = torch.stack([_rounded(image) for image in images])
+    return z, x.to(model.device, memory_format=torch.channels_last)
+
+
+def _damage(image: Tensor, draw: Callable[[], float], generator: torch.Generator) -> Tensor:
+    """Compression, noise, or a loss of detail, each of a random strength."""
+    kind = draw()
+    if kind < 0.5:
+        return _jpeg(image, quality=int(10 + 85 * draw()))
+    if kind < 0.8:
+        return _noisy(image, 0.2 * draw(), generator)
+    height, width = image.shape[1:]
+    factor = 1 + 3 * draw()
+    smaller = to_image(image).resize((int(width / factor), int(height / factor)), Image.Resampling.LANCZOS)
+    return to_tensor(smaller.resize((width, height), Image.Resampling.BICUBIC))
+
+
+def _jpeg(image: Tensor, quality: int) -> Tensor:
+    buffer = io.BytesIO()
+    to_image(image).save(buffer, "JPEG", quality=quality)
+    return to_tensor(Image.open(buffer))
+
+
+def _noisy(image: Tensor, std: float, generator: torch.Generator) -> Tensor:
+    """White noise of a standard deviation given in units of the full range, 1."""
+    return image + 2 * std * torch.randn(image.shape, generator=generator)
+
+
+def _rounded(image: Tensor) -> Tensor:
+    """Clipped to [-1, 1] and rounded to 8 bits."""
+    return ((image.clamp(-1, 1) + 1) * 127.5).round() / 127.5 - 1
+
+
+DAMAGES: dict[str, Callable[[Tensor, torch.Generator], Tensor]] = {
+    "none": lambda image, generator: image,
+    "jpeg-25": lambda image, generator: _jpeg(image, 25),
+    "noise-0.1": lambda image, generator: _noisy(image, 0.1, generator),
+}
+"""What a left inverse is evaluated on."""
+
+
+def _tests(model: LatentDiffusion, latents: Tensor, seed: int) -> dict[str, Tensor]:
+    generator = torch.Generator().manual_seed(seed + 1)
+    with torch.no_grad():
+        decoded = torch.cat([model.decode(z).float().cpu() for z in latents.split(1)])
+    return {
+        name: torch.stack([_rounded(damage(image, generator)) for image in decoded]) for name, damage in DAMAGES.items()
+    }
+
+
+def _save(path: Path, content: object) -> None:
+    buffer = io.BytesIO()
+    torch.save(content, buffer)
+    write_atomically(path, buffer.getvalue())

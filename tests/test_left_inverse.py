@@ -1,0 +1,123 @@
+import pytest
+import torch
+from click.testing import CliRunner
+
+from wmark import ModelError, load_model
+from wmark.cli import main
+from wmark.models import left_inverse, tuning
+from wmark.models.left_inverse import LeftInverse
+
+
+@pytest.fixture(autouse=True)
+def own_folders(tmp_path, monkeypatch):
+    """Neither the user's left inverses nor those of the last test."""
+    for name in ("XDG_DATA_HOME", "XDG_CACHE_HOME"):
+        monkeypatch.setenv(name, str(tmp_path / name))
+
+
+@pytest.fixture
+def folder(tmp_path, small_pipeline):
+    small_pipeline("epsilon").save_pretrained(tmp_path / "model")
+    return tmp_path / "model"
+
+
+@pytest.fixture
+def small(folder):
+    return load_model(folder, device="cpu")
+
+
+class Clock:
+    """Half a second passes whenever somebody looks."""
+
+    now = 0.0
+
+    def perf_counter(self):
+        self.now += 0.5
+        return self.now
+
+
+def latents_of(model, count=20):
+    return torch.randn(count, *model.latent_shape(96, 96), generator=torch.Generator().manual_seed(0))
+
+
+def test_it_starts_as_the_encoder(small):
+    x = torch.rand(2, 3, 96, 96) * 2 - 1
+    with torch.no_grad():
+        assert torch.allclose(LeftInverse(small.vae)(x), small.encode(x), atol=1e-6)
+        assert torch.equal(small.left_inverse(x), small.encode(x))
+
+
+def test_tuning_brings_the_latent_closer_and_leaves_the_encoder_alone(small, tmp_path, monkeypatch):
+    before = {name: value.clone() for name, value in small.vae.state_dict().items()}
+    monkeypatch.setattr(tuning, "time", Clock())
+    settings = tuning.Settings(learning_rate=3e-3, damaged=0.2, batch=4)
+    tuned = tuning.tune(small, latents_of(small), minutes=1, folder=tmp_path, settings=settings)
+    assert [point["minutes"] for point in tuned.curve] == [0, 1]
+    assert tuned.curve[-1]["none"] < tuned.curve[0]["none"] - 0.3
+    assert all(torch.equal(value, before[name]) for name, value in small.vae.state_dict().items())
+
+
+def test_an_interrupted_tuning_goes_on_where_it_stopped(small, tmp_path, monkeypatch):
+    monkeypatch.setattr(tuning, "EVALUATE_EVERY", 0.0)  # A checkpoint after each step.
+    latents, settings = latents_of(small), tuning.Settings()
+
+    def interrupt(share, curve):
+        if curve[-1]["steps"] == 3:
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        tuning.tune(small, latents, minutes=1, folder=tmp_path, settings=settings, callback=interrupt)
+    kept = torch.load(tmp_path / "checkpoint.pt")
+    tuned = tuning.tune(small, latents, minutes=(kept["spent"] + 0.1) / 60, folder=tmp_path, settings=settings)
+    assert [point["steps"] for point in tuned.curve[:5]] == [0, 1, 2, 3, 4]
+    assert tuned.curve[:4] == kept["curve"]
+
+
+def test_sampled_latents_are_kept(small, tmp_path, monkeypatch):
+    first = tuning.sample_latents(small, ["a", "b", "c"], tmp_path, steps=2, seed=0, batch=2)
+    assert first.shape == (3, 4, 24, 24)
+    monkeypatch.setattr(small, "sample", None)
+    assert torch.equal(first, tuning.sample_latents(small, ["a", "b", "c"], tmp_path, steps=2, seed=0, batch=2))
+
+
+def test_saved_beside_the_model_it_is_used_from_then_on(small, folder):
+    inverse = LeftInverse(small.vae)
+    with torch.no_grad():
+        inverse.encoder.conv_out.weight.mul_(2)
+    inverse.save(folder / left_inverse.FILE_NAME, small.fingerprint, {"minutes": 1})
+    again = load_model(folder, device="cpu")
+    x = torch.rand(1, 3, 96, 96)
+    with torch.no_grad():
+        assert (again.left_inverse(x) - inverse(x)).abs().max() < 1e-2
+        assert torch.equal(again.encode(x), small.encode(x))
+    assert again.fingerprint == small.fingerprint
+    assert load_model(folder, device="cpu", tuned=False).tuned is None
+    assert left_inverse.about(folder / left_inverse.FILE_NAME) == {"minutes": 1}
+
+
+def test_one_of_other_weights_or_damaged_is_refused(small, folder):
+    path = folder / left_inverse.FILE_NAME
+    LeftInverse(small.vae).save(path, "0123456789abcdef", {})
+    with pytest.raises(ModelError, match="tuned for other weights"):
+        load_model(folder, device="cpu")
+    path.write_bytes(path.read_bytes()[:100])
+    with pytest.raises(ModelError, match="cannot be read"):
+        load_model(folder, device="cpu")
+
+
+def test_the_command_tunes_saves_and_goes_on(folder, tmp_path, monkeypatch):
+    monkeypatch.setattr(tuning, "EVALUATE_EVERY", 1.0)
+    (tmp_path / "prompts.txt").write_text("a red leaf\n\na blue sea\n")
+    arguments = ["tune", str(folder), "--minutes", "0.05", "--latents", "18", "--device", "cpu",
+                 "--prompts", str(tmp_path / "prompts.txt"), "--plot", str(tmp_path / "curve.png")]  # fmt: skip
+    done = CliRunner().invoke(main, arguments)
+    assert done.exit_code == 0, done.output
+    assert "held-out latents" in done.output
+    assert (folder / left_inverse.FILE_NAME).exists() == ("not saved" not in done.output)
+    assert (tmp_path / "curve.png").stat().st_size > 1000
+
+
+def test_the_command_refuses_prompts_that_are_none(folder, tmp_path):
+    (tmp_path / "empty.txt").write_text("\n")
+    done = CliRunner().invoke(main, ["tune", str(folder), "--prompts", str(tmp_path / "empty.txt"), "--device", "cpu"])
+    assert (done.exit_code, "holds no prompts" in done.output) == (2, True)
