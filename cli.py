@@ -206,6 +206,11 @@ def embed(
     help="In place of the effort's own.",
 )
 @click.option("--iterations", type=click.IntRange(1), help="Iterations of the decoder inversion.")
+@click.option(
+    "--left-inverse/--no-left-inverse",
+    default=True,
+    help="Use what `wmark tune` made.  [default: if there is one]",
+)
 @click.option("--diffusion-inversion", type=click.Choice(["ddim", "dpmsolver++"]), help="In place of the effort's own.")
 @click.option("--inversion-steps", type=click.IntRange(1, 1000), help="Steps of the diffusion inversion.")
 @click.option("--size", type=Size(), help="Size the images were generated at; the model's own if not given.")
@@ -226,6 +231,7 @@ def verify(
     align,
     decoder_inversion,
     iterations,
+    left_inverse,
     diffusion_inversion,
     inversion_steps,
     size,
@@ -251,7 +257,7 @@ def verify(
         from .models.registry import load_model
 
         loaded = load_model(model, dtype=dtype, device=device)
-        chosen = stages(effort, decoder_inversion, iterations, diffusion_inversion, inversion_steps)
+        chosen = stages(effort, decoder_inversion, iterations, diffusion_inversion, inversion_steps, left_inverse)
         return Detector(loaded, tested, chosen, align=align, fpr=fpr, size=size, keep_noise=bool(plot))
 
     from .detectors.files import verify_files

@@ -85,6 +85,67 @@ def bench_detection(images, exact_images, fpr, out, seed, model, dtype, device) 
     )
 
 
+@bench.command("decoder-inversion")
+@click.option("-n", "--images", type=click.IntRange(1), default=64, show_default=True, help="Images to invert.")
+@click.option(
+    "--deep-images",
+    type=click.IntRange(0),
+    default=8,
+    show_default=True,
+    help="Images that are also inverted with up to 200 iterations, for the ablation.",
+)
+@with_options([option for option in bench_options if option is not model_options[1]])
+def bench_decoder_inversion(images, deep_images, out, seed, model, device) -> None:
+    """Error against calls, seconds and memory: the paper's decoder inversions, the gradient, and ours."""
+    from ..models.registry import load_model
+    from .decoder_inversion import VARIANTS, run
+
+    precisions = dict.fromkeys(variant.dtype for variant in VARIANTS)
+    run(
+        {dtype: load_model(model, dtype=dtype, device=device) for dtype in precisions},
+        images=images,
+        deep_images=deep_images,
+        seed=seed,
+        out=out,
+    )
+
+
+@bench.command("cocoercivity")
+@click.option("-n", "--images", type=click.IntRange(1), default=64, show_default=True)
+@click.option("--iterations", type=click.IntRange(1), default=12, show_default=True, help="Length of the path.")
+@click.option("--rho", type=click.FloatRange(0, min_open=True), default=0.5, show_default=True, help="Step size.")
+@with_options(bench_options)
+def bench_cocoercivity(images, iterations, rho, out, seed, model, dtype, device) -> None:
+    """Whether the assumption holds under which the iterations converge, and how it goes with their error."""
+    from ..models.registry import load_model
+    from .cocoercivity import run
+
+    loaded = load_model(model, dtype=dtype, device=device)
+    run(loaded, images=images, iterations=iterations, rho=rho, seed=seed, out=out)
+
+
+@bench.command("latent")
+@click.option("-n", "--images", type=click.IntRange(1), default=16, show_default=True, help="Marked images.")
+@with_options(bench_options)
+def bench_latent(images, out, seed, model, dtype, device) -> None:
+    """What a better latent buys: noise error and p-value by decoder inversion, damage and inversion steps."""
+    from ..models.registry import load_model
+    from .latent import run
+
+    run(load_model(model, dtype=dtype, device=device), images=images, seed=seed, out=out)
+
+
+@bench.command("autoencoders")
+@click.option("--timed/--counted", default=False, help="Measure seconds, too, or only count the memory.")
+@bench_options[0]
+@click.option("--device", default="cpu", show_default=True, help="Where seconds are measured.")
+def bench_autoencoders(timed, out, device) -> None:
+    """Memory and time on the autoencoders of Stable Diffusion 2.1, InstaFlow, LaVie and SDXL, random weights."""
+    from .autoencoders import run
+
+    run(out=out, timed=timed, device=device)
+
+
 @bench.command("adapter")
 @with_options([option for option in bench_options if option is not model_options[0]])
 def bench_adapter(out, seed, dtype, device) -> None:

@@ -161,7 +161,7 @@ class Detector:
                 break
             if stage != stage_of_noise:
                 begin = time.perf_counter()
-                recovered = whiten(stage.recover(self.model, images[open_cases]))
+                recovered = stage.recover(self.model, images[open_cases])
                 noise, stage_of_noise = dict(zip(open_cases, recovered, strict=True)), stage
                 for i in open_cases:
                     seconds[i] += (time.perf_counter() - begin) / len(open_cases)
@@ -180,14 +180,14 @@ class Detector:
         for pattern, keys in _by_pattern(self.keys).items():
             search = reading == "search" and pattern.spans_mask
             canvases = self.canvases(noise, pattern)
-            best, alignments = (
-                self._search(noise, keys, canvases) if search else (self._read(noise, keys, canvases[0]), 1)
-            )
+            read = prepare(noise, pattern)
+            best, alignments = self._search(read, keys, canvases) if search else self._read(read, keys, canvases[0])
             for key, found in zip(keys, best, strict=True):
                 trials = float(len(self.keys)) * alignments * looks
                 log10_p = corrected(hypercone_log10_p(found.cosine, pattern.dimension), trials)
                 tested.append((log10_p, -found.cosine, key.id, found, alignments))
         log10_p, _, key_id, found, alignments = min(tested, key=lambda row: row[:2])
+        pattern_of = {key.id: key.pattern for key in self.keys}
         return Verdict(
             found=log10_p <= math.log10(self.fpr),
             key_id=key_id,
@@ -201,12 +201,13 @@ class Detector:
             fpr=self.fpr,
             seconds=0.0,
             canvas=found.canvas,
-            noise=noise if self.keep_noise else None,
+            noise=prepare(noise, pattern_of[key_id]) if self.keep_noise else None,
         )
 
-    def _read(self, noise: Tensor, keys: Sequence[Key], canvas: Size) -> list[Found]:
+    def _read(self, noise: Tensor, keys: Sequence[Key], canvas: Size) -> tuple[list[Found], int]:
+        """Each key where it was planted, the one place that was tried."""
         coordinates = self.coordinates(noise, keys[0].pattern, canvas)
-        return [Found(float(cosine(coordinates, key.direction)), IDENTITY, canvas) for key in keys]
+        return [Found(float(cosine(coordinates, key.direction)), IDENTITY, canvas) for key in keys], 1
 
     def _search(self, noise: Tensor, keys: Sequence[Key], canvases: Sequence[Size]) -> tuple[list[Found], int]:
         """The best alignment of each key over all canvases, and how many alignments were tried."""
@@ -240,6 +241,11 @@ class Detector:
 def alignment_search(canvas: Size) -> AlignmentSearch:
     """The search over a canvas, its grid kept from image to image."""
     return AlignmentSearch(canvas)
+
+
+def prepare(noise: Tensor, pattern: Pattern) -> Tensor:
+    """Noise (C, h, w) as a pattern is read from it: whitened, but for constant rings, which whitening would flatten."""
+    return whiten(noise[None])[0] if pattern.spans_mask else torch.nan_to_num(noise)
 
 
 def fit(image: Image.Image, size: tuple[int, int]) -> Image.Image:

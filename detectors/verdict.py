@@ -27,7 +27,7 @@ class Verdict:
         fpr: False-positive rate asked for.
         seconds: Time spent on this image.
         canvas: Height and width in latent pixels of the noise that the key is taken to have been planted in.
-        noise: The whitened noise that was read, with shape (C, h, w), if the detector was asked to keep it.
+        noise: The noise as the key was read from it, with shape (C, h, w), if the detector was asked to keep it.
     """
 
     found: bool

@@ -16,13 +16,14 @@ import torch
 from torch import Tensor
 
 from ..errors import ModelError
+from .lean import make_lean
 from .left_inverse import LeftInverse
 from .quiet import quiet
 
 with quiet():
     from diffusers import DDIMScheduler, DPMSolverMultistepScheduler, StableDiffusionPipeline
 
-__all__ = ["SCHEDULERS", "LatentDiffusion"]
+__all__ = ["SCHEDULERS", "LatentDiffusion", "fingerprint"]
 
 # Sampling ends at the lowest noise level, as DDIM does with Stable Diffusion's settings, not at zero: what is left of
 # the initial noise there carries most of the evidence in smooth images.
@@ -68,10 +69,12 @@ class LatentDiffusion:
             module.requires_grad_(False).eval()
         for module in (self.unet, self.vae):
             module.to(memory_format=torch.channels_last)
+        make_lean(self.vae)
         self.chunk = chunk or (1 if self.device.type == "cpu" else 4)
         self.tuned = None
         if left_inverse is not None:
             self.tuned = left_inverse.requires_grad_(False).eval().to(self.device, memory_format=torch.channels_last)
+            make_lean(self.tuned)
         self.prediction_type = pipeline.scheduler.config.prediction_type
         if self.prediction_type not in ("epsilon", "v_prediction"):
             raise ModelError(

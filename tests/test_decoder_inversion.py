@@ -3,18 +3,30 @@ import math
 import pytest
 import torch
 
-from wmark.detectors.decoder_inversion import METHODS, encoder_only, forward_step, gradient_based, paper_schedule
+from wmark.detectors.decoder_inversion import (
+    METHODS,
+    anderson,
+    encoder_only,
+    forward_step,
+    gradient_based,
+    paper_schedule,
+)
 
+REPELLING = [-0.5, 0.8, 1.3, 0.9] * 4
 ITERATIVE = [name for name in METHODS if name != "encoder"]
 
 
 class Linear:
-    """An autoencoder with E(D(z)) = gain * z, and D onto orthonormal features."""
+    """An autoencoder with E(D(z)) = gain * z, and D onto orthonormal features.
+
+    Gains that differ by coordinate, some of them negative, make one like the distilled tiny autoencoders: not a
+    contraction, whatever the step, so that every plain iteration drifts away.
+    """
 
     def __init__(self, gain, batch=3):
         generator = torch.Generator().manual_seed(0)
         self.basis = torch.linalg.qr(torch.randn(3 * 64, 16, generator=generator))[0]
-        self.gain = gain
+        self.gain = torch.as_tensor(gain).expand(16)
         self.latent = torch.randn(batch, 1, 4, 4, generator=generator) * 0.2
 
     def decode(self, z):
@@ -47,6 +59,54 @@ def test_divergence_never_returns_a_larger_residual(method, gain):
     found = METHODS[method](coder.encode, coder.decode, coder.decode(coder.latent), iterations=30)
     assert (found.residual <= found.initial_residual).all()
     assert torch.isfinite(found.latent).all()
+
+
+@pytest.mark.parametrize("method", ["forward", "km", "adam"])
+def test_the_papers_methods_do_no_harm_where_the_map_repels(method):
+    coder = Linear(REPELLING)
+    image = coder.decode(coder.latent)
+    found = METHODS[method](coder.encode, coder.decode, image, iterations=30)
+    assert (found.residual <= found.initial_residual).all()
+    assert (found.history.nan_to_num().amax(dim=0) > found.initial_residual).all()
+    assert coder.error(found) > 0.1
+
+
+def test_restarts_with_smaller_steps_solve_what_the_full_step_cannot():
+    coder = Linear(2.5)
+    image = coder.decode(coder.latent)
+    plain = forward_step(coder.encode, coder.decode, image, iterations=40)
+    assert plain.diverged.all()
+    assert (plain.restarts == 0).all()
+    turned = forward_step(coder.encode, coder.decode, image, iterations=40, restarts=3)
+    assert (turned.restarts > 0).all()
+    assert not turned.diverged.any()
+    assert (turned.residual < 0.01 * turned.initial_residual).all()
+
+
+@pytest.mark.parametrize("in_image", [True, False])
+@pytest.mark.parametrize("coder", [Linear(0.4), Linear(2.5), Linear(REPELLING)])
+def test_anderson_needs_fewer_calls_and_no_tuned_step(coder, in_image):
+    image = coder.decode(coder.latent)
+    found = anderson(coder.encode, coder.decode, image, iterations=12, in_image=in_image, tolerance=1e-5)
+    assert (found.residual < 1e-2 * found.initial_residual).all()
+    same_calls = forward_step(coder.encode, coder.decode, image, iterations=12, rho=0.5)
+    assert (found.residual <= same_calls.residual).all()
+
+
+def test_calls_are_counted_for_each_image():
+    coder = Linear(0.5)
+    coder.latent[0] = 0.0
+    found = forward_step(coder.encode, coder.decode, coder.decode(coder.latent), iterations=4, tolerance=1e-6)
+    assert found.calls.tolist() == [1, 5, 5]
+
+
+def test_a_lower_error_in_the_image_never_pays_for_a_larger_residual():
+    """The best iterate by the image is refused where `T` is worse than at the encoder's answer."""
+    coder = Linear(0.7, batch=1)
+    image = coder.decode(coder.latent)
+    flip = lambda x: -coder.encode(x)  # noqa: E731
+    found = anderson(flip, coder.decode, image, iterations=6)
+    assert (found.residual <= found.initial_residual).all()
 
 
 def test_images_stop_on_their_own():
@@ -102,7 +162,7 @@ def test_paper_schedule():
     assert paper_schedule(torch.tensor(0), 1, 0.1) > 0
 
 
-@pytest.mark.parametrize("method", ["forward", "adam"])
+@pytest.mark.parametrize("method", ["forward", "adam", "anderson"])
 def test_half_precision_stays_close_to_single(model, marked, method):
     import wmark
     from wmark.images import to_tensor

@@ -107,3 +107,38 @@ def test_other_predictions_are_refused(tmp_path, small_pipeline):
     pipeline.save_pretrained(tmp_path / "odd")
     with pytest.raises(ModelError, match="'sample'"):
         load_model(tmp_path / "odd", device="cpu")
+
+
+def test_lean_blocks_change_nothing(model):
+    """Without a gradient the autoencoder works in place, with one it is diffusers' own: same numbers."""
+    z = torch.randn(1, 4, 16, 16, generator=torch.Generator().manual_seed(0))
+    with torch.no_grad():
+        image = model.decode(z)
+        latent = model.encode(image)
+    assert torch.allclose(model.decode(z.requires_grad_()), image, atol=1e-5)
+    assert torch.allclose(model.encode(image.requires_grad_()), latent, atol=1e-5)
+
+
+def test_images_are_decoded_in_smaller_chunks_where_memory_is_short(folder):
+    model = load_model(folder, device="cpu")
+    model.chunk, sizes = 4, []
+
+    def short(batch):
+        sizes.append(len(batch))
+        if len(batch) > 1:
+            raise torch.cuda.OutOfMemoryError("out of memory")
+        return 2 * batch
+
+    batch = torch.arange(5.0).reshape(5, 1, 1, 1)
+    assert torch.equal(model._in_chunks(short, batch), 2 * batch)
+    assert sizes == [4, 2, 1, 1, 1, 1, 1]
+
+
+def test_too_little_memory_for_one_image_is_one_sentence(folder):
+    model = load_model(folder, device="cpu")
+
+    def never(batch):
+        raise torch.cuda.OutOfMemoryError("out of memory")
+
+    with pytest.raises(ModelError, match="needs more memory"):
+        model._in_chunks(never, torch.zeros(1, 1, 1, 1))

@@ -1,0 +1,176 @@
+"""`wmark bench autoencoders`: what decoder inversion costs on full-size autoencoders.
+
+The autoencoders of Stable Diffusion 2.1 and InstaFlow (512x512), of LaVie (16 frames of 320x512) and of SDXL
+(1024x1024), with random weights, so that nothing is downloaded. Peak memory is counted on tensors without data
+(:func:`.memory.counted_memory`), so that what needs 100 GB is known on a laptop. Frames are decoded one by one, but for
+the gradient of a whole clip, as one back-propagates when the frames are a batch. Seconds are measured, where wanted.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import torch
+from torch._subclasses.fake_tensor import FakeTensorMode
+from tqdm import tqdm
+
+from ..models.lean import make_lean
+from ..models.quiet import quiet
+from .memory import counted_memory
+from .report import provenance, table, write_csv, write_json
+
+with quiet():
+    from diffusers import AutoencoderKL
+
+__all__ = ["SHAPES", "run"]
+
+SHAPES: dict[str, tuple[int, int, int]] = {
+    "Stable Diffusion 2.1": (1, 512, 512),
+    "InstaFlow": (1, 512, 512),
+    "LaVie": (16, 320, 512),
+    "SDXL": (1, 1024, 1024),
+}
+"""Images or frames, height and width. All four use the autoencoder architecture of Stable Diffusion."""
+
+PRECISIONS = {"fp32": torch.float32, "bf16": torch.bfloat16}
+KINDS = ("encoder only", "gradient-free", "Anderson", "gradient-based", "gradient-based, frames at once")
+
+
+def autoencoder(dtype: torch.dtype) -> torch.nn.Module:
+    """The autoencoder of Stable Diffusion, 84 M parameters, random."""
+    before = torch.get_default_dtype()
+    torch.set_default_dtype(dtype)
+    try:
+        vae = AutoencoderKL(
+            block_out_channels=(128, 256, 512, 512),
+            down_block_types=("DownEncoderBlock2D",) * 4,
+            up_block_types=("UpDecoderBlock2D",) * 4,
+            layers_per_block=2,
+            latent_channels=4,
+        )
+    finally:
+        torch.set_default_dtype(before)
+    make_lean(vae)
+    return vae.requires_grad_(False)
+
+
+def coders(vae: torch.nn.Module, at_once: int) -> tuple[Callable, Callable]:
+    """E and D on a few images at a time."""
+
+    def in_chunks(function: Callable) -> Callable:
+        dtype = next(vae.parameters()).dtype
+        return lambda batch: torch.cat([function(chunk.to(dtype)) for chunk in batch.split(at_once)])
+
+    return in_chunks(lambda x: vae.encode(x).latent_dist.mean), in_chunks(lambda z: vae.decode(z).sample)
+
+
+def run(*, out: Path, timed: bool, device: str, repeats: int = 3) -> dict:
+    """Count, measure, print the table and write `autoencoders.{csv,json,png}`; returns what the JSON holds.
+
+    Arguments:
+        out: Folder of the results.
+        timed: Whether to measure seconds of one call of E, of D, and of D with its gradient.
+        device: Where to measure them.
+        repeats: Measurements of each, interleaved; the median counts.
+    """
+    results = []
+    for shape, size in tqdm(SHAPES.items(), unit="shape", disable=None):
+        for precision, dtype in PRECISIONS.items():
+            memory = {kind: memory_of(kind, size, dtype) for kind in KINDS if size[0] > 1 or "at once" not in kind}
+            seconds = measure_seconds(size, dtype, device, repeats) if timed else {}
+            results.append({"shape": shape, "size": size, "precision": precision, "memory_gb": memory, **seconds})
+    result = {**provenance(None, timed=timed, device=device, repeats=repeats), "results": results}
+    header = ("shape", "images", "precision", *(f"{kind}, GB" for kind in KINDS), "gradient / gradient-free", "seconds")
+    cells = []
+    for r in results:
+        memory = r["memory_gb"]
+        most = memory.get("gradient-based, frames at once", memory["gradient-based"])
+        cells.append(
+            (
+                r["shape"],
+                "{}x {}x{}".format(*r["size"]),
+                r["precision"],
+                *(f"{memory[kind]:.2f}" if kind in memory else "" for kind in KINDS),
+                f"{most / memory['gradient-free']:.1f}",
+                ", ".join(f"{name} {value:.2f}" for name, value in r.items() if name in ("E", "D", "D and gradient")),
+            )
+        )
+    write_csv(out / "autoencoders.csv", header, cells)
+    write_json(out / "autoencoders.json", result)
+    plot(out / "autoencoders.png", results)
+    print(table(header, cells))
+    return result
+
+
+def memory_of(kind: str, size: tuple[int, int, int], dtype: torch.dtype) -> float:
+    """Peak memory of one iteration beyond the weights, in GB, with all that the solver keeps between iterations."""
+    images, height, width = size
+    with FakeTensorMode(), torch.no_grad():
+        vae = autoencoder(dtype)
+        encode, decode = coders(vae, images if "at once" in kind else 1)
+
+        def iterate() -> None:
+            x, z = torch.zeros(images, 3, height, width), torch.zeros(images, 4, height // 8, width // 8)
+            if kind == "encoder only":
+                encode(x)
+            elif "gradient-based" in kind:
+                for latents, targets in zip(
+                    *(t.split(images if "at once" in kind else 1) for t in (z, x)), strict=True
+                ):
+                    with torch.enable_grad():
+                        latents.requires_grad_()
+                        torch.autograd.grad((decode(latents).float() - targets).square().mean(), latents)
+            else:
+                # Anderson remembers 5 changes of the image and 2 states of it, and as many latents twice.
+                remembered = (x.new_zeros(7, *x.shape), x.new_zeros(14, *z.shape)) if kind == "Anderson" else None
+                encode(decode(z).clamp(-1, 1)) - z
+                del remembered
+
+        return counted_memory(iterate) / 1e9
+
+
+def measure_seconds(size: tuple[int, int, int], dtype: torch.dtype, device: str, repeats: int) -> dict[str, float]:
+    """Median seconds of E, of D and of D with its gradient, on one image or frame."""
+    _, height, width = size
+    vae = autoencoder(dtype).to(device)
+    encode, decode = coders(vae, 1)
+    image = torch.zeros(1, 3, height, width, device=device)
+    latent = torch.zeros(1, 4, height // 8, width // 8, device=device)
+
+    def gradient() -> None:
+        with torch.enable_grad():
+            z = latent.clone().requires_grad_()
+            decode(z).float().square().mean().backward()
+
+    calls = {"E": lambda: encode(image), "D": lambda: decode(latent), "D and gradient": gradient}
+    spent: dict[str, list[float]] = {name: [] for name in calls}
+    for _ in range(repeats):
+        for name, call in calls.items():
+            begin = time.perf_counter()
+            with torch.no_grad():
+                call()
+            if device.startswith("cuda"):
+                torch.cuda.synchronize()
+            spent[name].append(time.perf_counter() - begin)
+    return {name: float(np.median(times)) for name, times in spent.items()}
+
+
+def plot(path: Path, results: list[dict]) -> None:
+    """Peak memory by shape and method, single precision."""
+    from ..figures import figure, save
+
+    canvas, axes = figure(1, 1, width=8, height=4.5)
+    axis = axes[0, 0]
+    shown = [r for r in results if r["precision"] == "fp32"]
+    for number, kind in enumerate(KINDS):
+        places = [(i, r["memory_gb"][kind]) for i, r in enumerate(shown) if kind in r["memory_gb"]]
+        axis.bar([i + (number - 2) * 0.16 for i, _ in places], [gb for _, gb in places], 0.15, label=kind)
+    axis.set_xticks(range(len(shown)), ["{}\n{} x {}x{}".format(r["shape"], *r["size"]) for r in shown])
+    axis.set_yscale("log")
+    axis.set_ylabel("peak memory beyond the weights, GB (fp32)")
+    axis.legend(fontsize=8)
+    axis.grid(axis="y", alpha=0.3)
+    save(canvas, path)

@@ -1,0 +1,148 @@
+"""`wmark bench cocoercivity`: does the assumption hold under which the iterations converge?
+
+Hong et al. (NeurIPS 2024, section 3) prove that their iterations converge where `T` is cocoercive towards the solution:
+
+    <T(z_k) - T(z*), z_k - z*>  >=  beta ||T(z_k) - T(z*)||^2        for some beta > 0 along the path.
+
+Where the true latent z* is known, beta can be measured: at each iterate it is the left side over the square on the
+right. The forward step method with step rho needs beta > rho / 2.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import torch
+from scipy.stats import spearmanr
+from torch import Tensor
+from tqdm import tqdm
+
+from ..models.latent_diffusion import LatentDiffusion
+from ..models.tuning import nmse_db
+from .decoder_inversion import generated_latents, rounded_images
+from .report import Rows, provenance, table, write_csv, write_json
+
+__all__ = ["cocoercivity", "run"]
+
+GUIDANCE_SCALE, SAMPLING_STEPS = 7.5, 50
+
+
+def run(model: LatentDiffusion, *, images: int, iterations: int, rho: float, seed: int, out: Path) -> dict:
+    """Measure along the forward step method's path, print a table and write `cocoercivity.{csv,json,png}`.
+
+    Arguments:
+        model: The model to generate and invert with; its tuned left inverse is measured, too, if it has one.
+        images: Images.
+        iterations: Length of the path.
+        rho: Step size.
+        seed: Seed of prompts and noise.
+        out: Folder of the results.
+    """
+    settings = dict(iterations=iterations, rho=rho, seed=seed)
+    about = provenance(model, **settings, images=images, guidance_scale=GUIDANCE_SCALE, sampling_steps=SAMPLING_STEPS)
+    rows = Rows(out / "cocoercivity.jsonl", {**settings, "model": about["model"]}, ("image", "encoder"))
+    latents = generated_latents(model, images, seed, SAMPLING_STEPS, GUIDANCE_SCALE, out)
+    encoders = {"encoder": model.encode} | ({"left inverse": model.left_inverse} if model.tuned else {})
+    for i in tqdm(range(images), unit="image", disable=None):
+        for name, encode in encoders.items():
+            if (i, name) not in rows:
+                image, latent = rounded_images(model, latents[i : i + 1]), latents[i : i + 1].to(model.device)
+                path = cocoercivity(encode, model.decode, image, latent, iterations=iterations, rho=rho)
+                rows.add({"image": i, "encoder": name, **path})
+
+    summary = {name: summarise(rows.select(encoder=name), rho) for name in encoders}
+    result = {**about, "results": summary, "images": list(rows.rows.values())}
+    header = (
+        "E",
+        "images",
+        "holds",
+        f"beta > {rho / 2:g}",
+        "median beta",
+        "NMSE, first",
+        "NMSE, last",
+        "rank correlation",
+    )
+    cells = [
+        (
+            name,
+            r["images"],
+            f"{r['share_that_holds']:.1%}",
+            f"{r['share_above_half_the_step']:.1%}",
+            f"{r['median_beta']:.2f}",
+            f"{r['nmse_db_first']:.1f}",
+            f"{r['nmse_db_last']:.1f}",
+            f"{r['rank_correlation']:.2f}",
+        )
+        for name, r in summary.items()
+    ]
+    write_csv(out / "cocoercivity.csv", header, cells)
+    write_json(out / "cocoercivity.json", result)
+    plot(out / "cocoercivity.png", rows, tuple(encoders), rho)
+    print(table(header, cells))
+    return result
+
+
+@torch.no_grad()
+def cocoercivity(encode, decode, image: Tensor, latent: Tensor, *, iterations: int, rho: float) -> dict[str, list]:
+    """beta and NMSE in dB along the path of the forward step method.
+
+    Arguments:
+        encode, decode: `E` and `D`.
+        image: One image, with shape (1, 3, H, W) in [-1, 1].
+        latent: Its true latent z*, with shape (1, C, h, w).
+        iterations: Length of the path.
+        rho: Step size.
+    """
+    encoded = encode(image).float()
+    residual = lambda z: encode(decode(z).clamp(-1, 1)).float() - encoded  # noqa: E731
+    at_solution = residual(latent)
+    z, betas, errors = encoded, [], []
+    for _ in range(iterations + 1):
+        slope = residual(z)
+        change, distance = (slope - at_solution).flatten(), (z - latent).flatten()
+        betas.append(round(float(change @ distance / change.square().sum()), 5))
+        errors.append(round(nmse_db(z, latent).item(), 4))
+        z = z - rho * slope
+    return {"beta": betas, "nmse_db": errors}
+
+
+def summarise(rows: list[dict], rho: float) -> dict:
+    """Shares of the images on whose whole path the assumption holds, and how it goes with the error at its end."""
+    beta = np.array([min(row["beta"]) for row in rows])
+    last = np.array([row["nmse_db"][-1] for row in rows])
+    return {
+        "images": len(rows),
+        "share_that_holds": float((beta > 0).mean()),
+        "share_above_half_the_step": float((beta > rho / 2).mean()),
+        "median_beta": float(np.median(beta)),
+        "nmse_db_first": float(np.mean([row["nmse_db"][0] for row in rows])),
+        "nmse_db_last": float(last.mean()),
+        "rank_correlation": float(spearmanr(beta, last).statistic) if len(rows) > 2 else float("nan"),
+    }
+
+
+def plot(path: Path, rows: Rows, encoders: tuple[str, ...], rho: float) -> None:
+    """beta along the path, and the smallest beta of each image against the error at its end."""
+    from ..figures import figure, save
+
+    canvas, axes = figure(1, 2, width=11, height=4.2)
+    for number, name in enumerate(encoders):
+        found = rows.select(encoder=name)
+        beta = np.array([row["beta"] for row in found])
+        steps = np.arange(beta.shape[1])
+        axes[0, 0].plot(steps, np.median(beta, axis=0), color=f"C{number}", label=f"{name}: median")
+        axes[0, 0].fill_between(steps, *np.quantile(beta, [0.05, 0.95], axis=0), color=f"C{number}", alpha=0.2)
+        axes[0, 1].plot(
+            beta.min(axis=1), [row["nmse_db"][-1] for row in found], ".", color=f"C{number}", label=f"T with the {name}"
+        )
+    axes[0, 0].axhline(rho / 2, color="black", linewidth=0.8, linestyle=":", label="half the step")
+    axes[0, 0].set_xlabel(f"iteration of the forward step method, rho = {rho:g}")
+    axes[0, 0].set_ylabel("beta, 5% to 95% of the images")
+    axes[0, 1].axvline(0, color="black", linewidth=0.8)
+    axes[0, 1].set_xlabel("smallest beta on the path")
+    axes[0, 1].set_ylabel("NMSE at its end, dB")
+    for axis in axes.flat:
+        axis.legend(fontsize=8)
+        axis.grid(alpha=0.3)
+    save(canvas, path)
