@@ -46,6 +46,8 @@ class LatentDiffusion:
         chunk: Images that are encoded or decoded at once; None picks 1 on the CPU (larger batches fall out of its
             cache) and 4 elsewhere. It is halved where the memory does not suffice.
         left_inverse: Tuned left inverse of the decoder, if there is one.
+        tiled: Whether images larger than the autoencoder's own size are encoded and decoded in overlapping tiles, which
+            bounds the memory and changes the result a little. Turned on where not even one image fits.
 
     Raises:
         ModelError: If the pipeline predicts something else than noise or velocity.
@@ -59,6 +61,7 @@ class LatentDiffusion:
         device: str | torch.device = "cpu",
         chunk: int | None = None,
         left_inverse: LeftInverse | None = None,
+        tiled: bool = False,
     ) -> None:
         self.device = torch.device(device)
         self.name, self.fingerprint = name, fingerprint
@@ -75,6 +78,8 @@ class LatentDiffusion:
         if left_inverse is not None:
             self.tuned = left_inverse.requires_grad_(False).eval().to(self.device, memory_format=torch.channels_last)
             make_lean(self.tuned)
+        if tiled:
+            self.vae.enable_tiling()
         self.prediction_type = pipeline.scheduler.config.prediction_type
         if self.prediction_type not in ("epsilon", "v_prediction"):
             raise ModelError(
@@ -120,7 +125,7 @@ class LatentDiffusion:
 
     def left_inverse(self, image: Tensor) -> Tensor:
         """`E'`, tuned so that `E'(D(z)) ~ z`, or the encoder where there is none; shapes as in :meth:`encode`."""
-        return self._in_chunks(self.tuned, image) if self.tuned else self.encode(image)
+        return self._in_chunks(self.tuned, image) if self.tuned and not self.vae.use_tiling else self.encode(image)
 
     def decode(self, latent: Tensor) -> Tensor:
         """Decoder: (B, C, h, w) to (B, 3, H, W), about [-1, 1] and not clipped. Differentiable."""
@@ -201,9 +206,12 @@ class LatentDiffusion:
                 done.append(function(chunk))
                 start += len(chunk)
             except torch.cuda.OutOfMemoryError:
-                if self.chunk == 1:
+                if self.chunk > 1:
+                    self.chunk //= 2
+                elif not self.vae.use_tiling:
+                    self.vae.enable_tiling()
+                else:
                     raise ModelError(f"{self.name} needs more memory than {self.device} has for one image") from None
-                self.chunk //= 2
         return torch.cat(done)
 
 

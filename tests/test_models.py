@@ -2,6 +2,7 @@ import pytest
 import torch
 
 from wmark import ModelError, load_model
+from wmark.benchmarks.memory import counted_memory
 from wmark.models.registry import EMBEDDED
 
 
@@ -142,3 +143,15 @@ def test_too_little_memory_for_one_image_is_one_sentence(folder):
 
     with pytest.raises(ModelError, match="needs more memory"):
         model._in_chunks(never, torch.zeros(1, 1, 1, 1))
+    assert model.vae.use_tiling  # The last resort before giving up.
+
+
+def test_large_images_are_decoded_in_tiles(folder):
+    model, tiled = (load_model(folder, device="cpu") for _ in range(2))
+    tiled.vae.enable_tiling()
+    z = torch.randn(1, 4, 48, 48, generator=torch.Generator().manual_seed(0))
+    with torch.no_grad():
+        assert tiled.decode(z).shape == model.decode(z).shape
+        assert counted_memory(lambda: tiled.decode(z)) < 0.7 * counted_memory(lambda: model.decode(z))
+        small = z[..., :24, :24]
+        assert torch.equal(tiled.decode(small), model.decode(small))

@@ -1,0 +1,120 @@
+import json
+import math
+
+import pytest
+import torch
+
+from wmark.benchmarks import autoencoders, cocoercivity, decoder_inversion, latent
+from wmark.benchmarks.decoder_inversion import Variant
+from wmark.benchmarks.memory import counted_memory
+from wmark.models.latent_diffusion import LatentDiffusion
+
+VARIANTS = (
+    Variant("forward", "paper", "forward", {"rho": 0.5}, 3),
+    Variant("Adam in 2", "paper", "adam", {"learning_rate": 0.1}, 2),
+    Variant("gradient in 2", "gradient", "gradient", {"learning_rate": 0.1}, 2),
+    Variant("Anderson", "ours", "anderson", {}, 3),
+)
+
+
+@pytest.fixture(scope="module")
+def small(small_pipeline):
+    return LatentDiffusion(small_pipeline("epsilon"), "small", "0123456789abcdef")
+
+
+def test_decoder_inversion_is_measured_once_and_goes_on(small, tmp_path, capsys):
+    options = {"seed": 0, "out": tmp_path, "variants": VARIANTS, "deep": VARIANTS[:1], "sampling_steps": 2}
+    first = decoder_inversion.run({"fp32": small}, images=2, deep_images=1, **options)
+    lines = (tmp_path / "decoder-inversion.jsonl").read_text()
+    again = decoder_inversion.run({"fp32": small}, images=2, deep_images=1, **options)
+    assert (tmp_path / "decoder-inversion.jsonl").read_text() == lines
+    assert again["results"] == first["results"]
+    decoder_inversion.run({"fp32": small}, images=3, deep_images=1, **options)
+    assert (tmp_path / "decoder-inversion.jsonl").read_text().startswith(lines)
+    assert all(r["worse_by_residual"] == 0 for r in first["results"])
+    assert {(r["variant"], r["iterations"]) for r in first["results"]} >= {("forward", 3), ("Adam in 2", 2)}
+    assert ("Adam in 2", 1) not in {(r["variant"], r["iterations"]) for r in first["results"]}
+    assert json.loads((tmp_path / "decoder-inversion.json").read_text())["targets"].keys() >= {"paper_best", "Anderson"}
+    assert (tmp_path / "decoder-inversion.png").stat().st_size > 1000
+    assert "| Anderson" in capsys.readouterr().out
+
+
+def test_what_is_compared_with_the_papers_best():
+    traces = {
+        "forward": {"nmse_db": [-10, -12, -14, -16, -18], "seconds": [0, 1, 2, 3, 4]},
+        "gradient": {"nmse_db": [-10, -10.5, -11, -11.5, -12], "seconds": [0, 10, 20, 30, 40]},
+        "Anderson": {"nmse_db": [-10, -18, -21, -21, -21], "seconds": [0, 1, 2, 3, 4]},
+    }
+
+    class Rows:
+        def select(self, set, variant):
+            return [traces[variant]]
+
+    variants = [
+        Variant("forward", "paper", "forward", {}, 4),
+        Variant("gradient", "gradient", "gradient", {"schedule": False}, 4),
+        Variant("Anderson", "ours", "anderson", {}, 4),
+    ]
+    found = decoder_inversion.compare(Rows(), variants)["Anderson"]
+    assert (found["iterations_to_paper_best"], found["calls_ratio"], found["db_below_paper_best"]) == (1, 4, 3)
+    assert found["times_faster_than_gradient_at_equal_nmse"] == 40
+    assert found["db_below_gradient_at_equal_time"] == 9
+
+
+def test_generated_latents_are_kept_and_added_to(small, tmp_path):
+    two = decoder_inversion.generated_latents(small, 2, 0, 2, 7.5, tmp_path)
+    three = decoder_inversion.generated_latents(small, 3, 0, 2, 7.5, tmp_path)
+    assert torch.equal(three[:2], two)
+    assert torch.equal(decoder_inversion.generated_latents(small, 2, 0, 2, 7.5, tmp_path), two)
+
+
+def test_cocoercivity_of_a_linear_map():
+    """With E(D(z)) = g z, T(z) - T(z*) = g (z - z*): beta is 1 / g."""
+    latent = torch.randn(1, 1, 4, 4, generator=torch.Generator().manual_seed(0)) / 10
+    decode = lambda z: z.repeat(1, 3, 1, 1)  # noqa: E731
+    encode = lambda x: 0.8 * x.mean(1, keepdim=True)  # noqa: E731
+    path = cocoercivity.cocoercivity(encode, decode, decode(latent), latent, iterations=3, rho=0.5)
+    assert path["beta"] == pytest.approx([1 / 0.8] * 4, abs=1e-3)
+    assert path["nmse_db"] == pytest.approx([20 * math.log10(0.2 * 0.6**k) for k in range(4)], abs=0.05)
+
+
+def test_cocoercivity_benchmark(small, tmp_path, capsys):
+    result = cocoercivity.run(small, images=3, iterations=2, rho=0.5, seed=0, out=tmp_path)
+    assert result["results"]["encoder"]["images"] == 3
+    assert (tmp_path / "cocoercivity.png").stat().st_size > 1000
+    assert "rank correlation" in capsys.readouterr().out
+
+
+def test_latent_benchmark(model, tmp_path, capsys, monkeypatch):
+    monkeypatch.setattr(latent, "INVERSIONS", {"encoder": ("encoder", {}, False), "left": ("encoder", {}, True)})
+    monkeypatch.setattr(latent, "STEPS", (2, 3))
+    monkeypatch.setattr(latent, "DAMAGES", ("none", "jpeg-25"))
+    result = latent.run(model, images=1, seed=0, out=tmp_path, sampling_steps=10)
+    by_name = {(r["damage"], r["latent"]): r["median_log10_p"]["3"] for r in result["results"]}
+    assert by_name["none", "true latent"] < by_name["none", "encoder"] < -6
+    assert (tmp_path / "latent.png").stat().st_size > 1000
+    assert "true latent" in capsys.readouterr().out
+
+
+def test_memory_is_counted_with_and_without_gradients():
+    weight = torch.randn(1000, 1000, requires_grad=True)
+
+    def chain(grad):
+        def call():
+            with torch.set_grad_enabled(grad):
+                h = weight
+                for _ in range(4):
+                    h = h.sin()
+                return h.sum()
+
+        return call
+
+    assert counted_memory(chain(False)) == pytest.approx(8e6, rel=0.01)
+    assert counted_memory(chain(True)) == pytest.approx(16e6, rel=0.01)
+    assert counted_memory(lambda: weight.detach().add_(0)) == 0
+
+
+def test_memory_of_a_full_size_autoencoder_is_known_without_having_it():
+    small, large = (autoencoders.memory_of("gradient-free", (1, side, side), torch.float32) for side in (128, 256))
+    assert large == pytest.approx(4 * small, rel=0.05)
+    assert autoencoders.memory_of("gradient-based", (1, 256, 256), torch.float32) > 6 * large
