@@ -17,6 +17,10 @@ lint: .venv/.installed
 bench: .venv/.installed
 	@$(BIN)/wmark bench confusion --out benchmarks/results
 	@$(BIN)/wmark bench detection --out benchmarks/results
+	@$(BIN)/wmark bench decoder-inversion --out benchmarks/results
+	@$(BIN)/wmark bench latent --out benchmarks/results
+	@$(BIN)/wmark bench cocoercivity --out benchmarks/results
+	@$(BIN)/wmark bench autoencoders --out benchmarks/results
 
 clean:
 	rm -rf .venv build dist demo wmark.egg-info .pytest_cache .ruff_cache

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import math
 import time
+from dataclasses import asdict
 from pathlib import Path
 
 import numpy as np
@@ -60,7 +61,8 @@ def run(
         out: Folder of the results.
         sampling_steps: DDIM steps of the generation.
     """
-    settings = dict(images=images, fpr=fpr, seed=seed, sampling_steps=sampling_steps)
+    stages = {stage.name: asdict(stage) for stage in (FAST, EXACT)}
+    settings = dict(images=images, fpr=fpr, seed=seed, sampling_steps=sampling_steps, stages=stages)
     about = provenance(
         model,
         **settings,
@@ -118,8 +120,8 @@ def run(
             effort: float(np.median([row["seconds"] for row in found])) for effort, found in unmarked.items() if found
         },
     }
-    stages = stage_seconds(model, keys, _open(pictures, True, 0))
-    result = {**about, "results": summary, "unmarked": false_positives, "stage_seconds": stages}
+    seconds = stage_seconds(model, keys, _open(pictures, True, 0))
+    result = {**about, "results": summary, "unmarked": false_positives, "stage_seconds": seconds}
 
     header = ("damage", "effort", "images", "found", "right key", "median log10 p", "worst log10 p", "seconds")
     cells = [
@@ -144,7 +146,7 @@ def run(
         f"{RANDOM_KEYS} random keys on each: KS p {false_positives['ks_random_keys']['p']:.3f}, "
         f"share below 0.01: {false_positives['share_below']['0.01']:.4f}; seconds {false_positives['seconds']}"
     )
-    print("seconds per image and stage: " + ", ".join(f"{name} {value:.3f}" for name, value in stages.items()))
+    print("seconds per image and stage: " + ", ".join(f"{name} {value:.3f}" for name, value in seconds.items()))
     return result
 
 
@@ -199,7 +201,7 @@ def stage_seconds(model: LatentDiffusion, keys: list[Key], image: Image.Image) -
         parts = {
             "encoder": lambda: model.encode(x),
             "decoder inversion (exact)": lambda: METHODS[EXACT.decoder_inversion](
-                model.encode, model.decode, x, **EXACT.decoder_options
+                model.left_inverse, model.decode, x, **EXACT.decoder_options
             ),
             "fast recovery": lambda: FAST.recover(model, x),
             "exact recovery": lambda: EXACT.recover(model, x),

@@ -64,7 +64,16 @@ def provenance(model=None, **settings) -> dict:
     """What a result depends on: command, model, settings, versions, machine."""
     import diffusers
 
-    described = {"name": model.name, "fingerprint": model.fingerprint, "dtype": str(model.dtype)} if model else None
+    described = (
+        {
+            "name": model.name,
+            "fingerprint": model.fingerprint,
+            "left_inverse": model.tuned.fingerprint if model.tuned else None,
+            "dtype": str(model.dtype),
+        }
+        if model
+        else None
+    )
     device = model.device.type if model else "cpu"
     return {
         "command": "wmark " + " ".join(sys.argv[1:]),

@@ -15,7 +15,7 @@ from pathlib import Path
 from torch import Tensor, nn
 
 from ..errors import ModelError
-from ..files import write_atomically
+from ..files import sha256, write_atomically
 
 __all__ = ["FILE_NAME", "LeftInverse", "about", "find_left_inverse", "user_path"]
 
@@ -43,13 +43,20 @@ class LeftInverse(nn.Module):
             moments = self.quant_conv(moments)
         return moments[:, : self.channels] * self.scaling_factor
 
+    @property
+    def fingerprint(self) -> str:
+        """Hash of the weights as they are saved."""
+        return sha256(b"".join(value.numpy().tobytes() for value in self._halves().values()))[:16]
+
+    def _halves(self) -> dict[str, Tensor]:
+        return {name: value.detach().half().cpu().contiguous() for name, value in self.state_dict().items()}
+
     def save(self, path: Path, fingerprint: str | None, about: dict) -> None:
         """Write the weights in half precision, with the fingerprint of the model and what is known about the tuning."""
         from safetensors.torch import save
 
-        weights = {name: value.detach().half().cpu().contiguous() for name, value in self.state_dict().items()}
         metadata = {"format": FORMAT, "model": str(fingerprint), "about": json.dumps(about)}
-        write_atomically(path, save(weights, metadata=metadata))
+        write_atomically(path, save(self._halves(), metadata=metadata))
 
     @classmethod
     def load(cls, path: Path, vae: nn.Module, fingerprint: str | None) -> LeftInverse:

@@ -79,7 +79,7 @@ def test_auto_stops_as_soon_as_it_is_decisive(model, ring, marked, unmarked, mon
 
 def test_efforts_are_made_of_the_measured_stages():
     assert stages("auto") == (FAST, EXACT)
-    assert stages("exact", iterations=3)[0].decoder_options == {"rho": 0.5, "iterations": 3}
+    assert stages("exact", iterations=3)[0].decoder_options == {"iterations": 3}
     (only,) = stages("auto", decoder_inversion="encoder", steps=7)
     assert (only.decoder_inversion, only.steps) == ("encoder", 7)
     assert stages("exact", decoder_inversion="adam")[0].decoder_options == {}

@@ -91,6 +91,7 @@ def test_saved_beside_the_model_it_is_used_from_then_on(small, folder):
         assert (again.left_inverse(x) - inverse(x)).abs().max() < 1e-2
         assert torch.equal(again.encode(x), small.encode(x))
     assert again.fingerprint == small.fingerprint
+    assert again.tuned.fingerprint == inverse.fingerprint != LeftInverse(small.vae).fingerprint
     assert load_model(folder, device="cpu", tuned=False).tuned is None
     assert left_inverse.about(folder / left_inverse.FILE_NAME) == {"minutes": 1}
 
