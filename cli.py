@@ -191,7 +191,7 @@ def embed(
     type=click.Choice(["fast", "auto", "exact"]),
     default="auto",
     show_default=True,
-    help="Encoder only, iterated decoder inversion, or the second only where the first is not decisive.",
+    help="One call for the latent, iterated decoder inversion, or the second only where the first is not decisive.",
 )
 @click.option(
     "--align",

@@ -19,9 +19,8 @@ import torch
 from tqdm import tqdm
 
 from ..detectors import decoder_inversion, diffusion_inversion
-from ..detectors.chain import prepare
-from ..detectors.stages import EXACT
 from ..detectors.statistic import corrected, cosine, hypercone_log10_p
+from ..detectors.whitening import whiten
 from ..images import to_image, to_tensor
 from ..models.latent_diffusion import LatentDiffusion
 from ..models.prompts import draw_prompts
@@ -44,7 +43,7 @@ def inversions(iterations: int) -> dict[str, tuple[str, dict]]:
     return {
         "encoder only": ("encoder", {}),
         "gradient-based": ("gradient", {"iterations": iterations}),
-        "gradient-free": (EXACT.decoder_inversion, {**EXACT.decoder_options, "iterations": iterations}),
+        "gradient-free": ("forward", {"rho": 0.5, "iterations": iterations}),
     }
 
 
@@ -183,13 +182,14 @@ def _invert(model: LatentDiffusion, image: torch.Tensor, solver: str, options: d
 
 def _read(found: dict, keys: dict[str, list[Key]], latent: torch.Tensor) -> dict:
     error = (found["latent"] - latent.cpu()).square().sum() / latent.square().sum().cpu()
+    white = whiten(found["noise"])
     row = {
         "seconds": round(found["seconds"], 4),
         "decoder_seconds": round(found["decoder_seconds"], 4),
         "nmse_db": round(10 * math.log10(error), 3),
     }
     for kind, ring in keys.items():
-        coordinates = read(prepare(found["noise"][0], ring[0].pattern)[None], ring[0].pattern)[0].numpy()
+        coordinates = read(white, ring[0].pattern)[0].numpy()
         row[kind] = {
             "distance": [round(float(distance(found["noise"], key.pattern, key.direction)), 6) for key in ring],
             "log10_p": [float(hypercone_log10_p(cosine(coordinates, key.direction), len(coordinates))) for key in ring],

@@ -62,10 +62,9 @@ class Variant:
 
 KM = {"rho": 0.5, "alpha": 0.9}
 VARIANTS = (
-    Variant("forward, 1", "paper", "forward", {"rho": 1.0}),
+    Variant("forward, 1", "paper", "forward", {"rho": 1.0}, 20),
     Variant("forward, 0.5", "paper", "forward", {"rho": 0.5}),
     Variant("KM", "paper", "km", KM),
-    Variant("Adam, 0.01 fixed", "paper", "adam", {"learning_rate": 0.01, "schedule": False}),
     Variant("Adam, 0.1 in 20", "paper", "adam", {"learning_rate": 0.1}, 20),
     Variant("Adam, 0.1 in 50", "paper", "adam", {"learning_rate": 0.1}, 50),
     Variant("Adam, 0.03 in 50", "paper", "adam", {"learning_rate": 0.03}, 50),

@@ -173,7 +173,7 @@ def plot(path: Path, summary: list[dict], images: int) -> None:
     """Median log10 p against the number of inversion steps, one panel a damage, one line a decoder inversion."""
     from ..figures import figure, save
 
-    canvas, axes = figure(1, len(DAMAGES), width=5 * len(DAMAGES), height=4.4)
+    canvas, axes = figure(1, len(DAMAGES), width=5 * len(DAMAGES), height=5)
     names = list(dict.fromkeys(r["latent"] for r in summary))
     for axis, attack in zip(axes.flat, DAMAGES, strict=True):
         for r in (r for r in summary if r["damage"] == attack):
@@ -184,9 +184,10 @@ def plot(path: Path, summary: list[dict], images: int) -> None:
             )
         axis.set_xscale("log")
         axis.set_xticks(STEPS, STEPS)
+        axis.minorticks_off()
         axis.set_title(f"damage: {attack}", fontsize=10)
         axis.set_xlabel("DDIM inversion steps")
         axis.grid(alpha=0.3)
     axes[0, 0].set_ylabel(f"log10 p, median of {images} images")
-    axes[0, 0].legend(fontsize=7)
+    canvas.legend(*axes[0, 0].get_legend_handles_labels(), loc="outside lower center", ncols=5, fontsize=8)
     save(canvas, path)

@@ -5,8 +5,17 @@ import pytest
 PROMPT = "a bright orange and purple sunset wallpaper"
 
 
+@pytest.fixture(scope="session", autouse=True)
+def user_folders(tmp_path_factory):
+    """Neither the keyring nor the left inverses of whoever runs the tests."""
+    with pytest.MonkeyPatch.context() as patch:
+        for name in ("XDG_DATA_HOME", "XDG_CACHE_HOME"):
+            patch.setenv(name, str(tmp_path_factory.mktemp(name)))
+        yield
+
+
 @pytest.fixture(scope="session")
-def model():
+def model(user_folders):
     import wmark
 
     return wmark.load_model("tiny", device="cpu")

@@ -20,6 +20,9 @@ __all__ = ["Callback", "Coder", "DecoderInversion", "Evaluation", "State", "Upda
 DIVERGED = 5.0
 """An image diverges once its loss is this many times the best it has had."""
 
+SECANT = 0.05
+"""Root mean square, in an image in [-1, 1], over which the encoder's answer to a mismatch is evaluated."""
+
 
 @dataclass(frozen=True)
 class DecoderInversion:
@@ -100,20 +103,23 @@ def equation(
         encode: `E`.
         decode: `D`.
         image: Images x with shape (B, 3, H, W) in [-1, 1].
-        in_image: Judge iterates by the root mean square of `D(z) - x`, and keep that; else by the residual.
+        in_image: Judge iterates by the root mean square of the mismatch `e = D(z) - x`, keep that, and evaluate T over
+            a longer secant, `(E(x + s e) - E(x)) / s` with the s that brings `e` up to :data:`SECANT`. For s = 1 that
+            is `T(z)`; near the solution, where `T` is a small difference of large numbers, it loses less to rounding
+            and points better.
     """
     encoded = encode(image)
     target = encoded.float()
     scale = target.flatten(1).norm(dim=1).clamp_min(1e-12)
 
     def evaluate(z: Tensor, active: Tensor) -> Evaluation:
-        decoded = decode(z).clamp(-1, 1)
-        slope = encode(decoded).float() - target[active]
+        x, decoded = image[active].float(), decode(z).float().clamp(-1, 1)
+        mismatch = decoded - x
+        error = mismatch.flatten(1).square().mean(dim=1).sqrt()
+        stretch = (SECANT / error).clamp(1, 64)[:, None, None, None] if in_image else 1.0
+        slope = (encode(x + stretch * mismatch).float() - target[active]) / stretch
         residual = slope.flatten(1).norm(dim=1) / scale[active]
-        if not in_image:
-            return Evaluation(slope, residual, residual)
-        mismatch = decoded.float() - image[active].to(decoded.device)
-        return Evaluation(slope, residual, mismatch.flatten(1).square().mean(dim=1).sqrt(), mismatch)
+        return Evaluation(slope, residual, error, mismatch) if in_image else Evaluation(slope, residual, residual)
 
     return encoded, evaluate
 
