@@ -1,0 +1,214 @@
+"""Debian packages -> pictures: fetched with apt, unpacked without being installed, sifted and deduplicated."""
+
+from __future__ import annotations
+
+import contextlib
+import shutil
+import subprocess
+from dataclasses import dataclass, field
+from fnmatch import fnmatch
+from pathlib import Path
+
+import numpy as np
+from PIL import Image
+
+from ...errors import ImageError, WmarkError
+from ...files import sha256
+from ...images import open_image
+from ...terminal import progress
+from .captions import subject_of
+from .licences import copyright_text, kde_metadata, licence_of
+
+with contextlib.suppress(ImportError):
+    import pillow_jxl  # noqa: F401  JPEG XL, where the plugin is installed
+
+__all__ = ["Picture", "fetch", "find_pictures", "perceptual_hash"]
+
+SUFFIXES = {".jpg", ".jpeg", ".png", ".webp", ".jxl", ".avif"}
+SHORTEST_SIDE = 512
+LONGEST_ASPECT = 4
+FLAT = 3.0
+"""Standard deviation of the 8-bit luma below which a picture is empty."""
+
+SAME = 8
+"""Bits of the 128 in which the hashes of the same picture may differ."""
+
+
+@dataclass
+class Picture:
+    """A picture and where it comes from.
+
+    Attributes:
+        package, version, path: The Debian package and the path inside it.
+        licence: Short name, from :func:`~.licences.licence_of`.
+        authors: As far as stated.
+        subject: One of the captions' subjects.
+        hash: SHA-256 of the file.
+        file: Where it lies on this machine.
+        signature: Perceptual hash, with shape (128,), bool.
+        area: Size in pixels.
+    """
+
+    package: str
+    version: str
+    path: str
+    licence: str
+    authors: list[str]
+    subject: str
+    hash: str
+    file: Path = field(repr=False)
+    signature: np.ndarray = field(repr=False)
+    area: int = 0
+
+
+def fetch(sources: dict, folder: Path) -> Path:
+    """Download and unpack the packages; what is there already is kept.
+
+    Arguments:
+        sources: The tables of `sources.toml`.
+        folder: Gets the package lists, the packages and their contents.
+
+    Returns:
+        A folder with one folder `NAME_VERSION` for each package.
+
+    Raises:
+        WmarkError: If apt is missing or cannot reach its mirror.
+    """
+    for tool in ("apt-get", "dpkg-deb"):
+        if not shutil.which(tool):
+            raise WmarkError(f"{tool} is needed to fetch the pictures: run this on Debian, or give --unpacked")
+    lists, packages, trees = folder / "apt", folder / "packages", folder / "unpacked"
+    for needed in (lists / "lists/partial", lists / "cache/archives/partial", packages, trees):
+        needed.mkdir(parents=True, exist_ok=True)
+    (lists / "sources.list").write_text(
+        "".join(f"deb {sources['mirror']} {suite} main\n" for suite in sources["suites"])
+    )
+    options = {
+        "Dir::Etc::sourcelist": lists.resolve() / "sources.list",
+        "Dir::Etc::sourceparts": "/dev/null",
+        "Dir::State::lists": lists.resolve() / "lists",
+        "Dir::State::status": "/dev/null",
+        "Dir::Cache": lists.resolve() / "cache",
+        "Acquire::Languages": "none",
+    }
+    apt = ["apt-get", "-qq", *(part for name, value in options.items() for part in ("-o", f"{name}={value}"))]
+    _run([*apt, "update"], folder)
+    wanted = [f"{package['name']}/{suite}" for package in sources["packages"] for suite in sources["suites"]]
+    with progress(len(wanted), "package") as bar:
+        for name in wanted:
+            # A suite may well lack a package; that is seen when no suite has it.
+            subprocess.run([*apt, "download", name], cwd=packages, capture_output=True, check=False)
+            bar.update(1)
+    for package in sources["packages"]:
+        files = sorted(packages.glob(f"{package['name']}_*.deb"))
+        if not files:
+            raise WmarkError(f"no suite has the package {package['name']}: take it out of sources.toml")
+        for file in files:
+            name, version, _ = file.stem.split("_")
+            tree = trees / f"{name}_{version.replace('%3a', '+')}"
+            if not tree.exists():
+                _run(["dpkg-deb", "-x", str(file.resolve()), str(tree.with_suffix(".partial").resolve())], folder)
+                tree.with_suffix(".partial").rename(tree)
+    return trees
+
+
+def find_pictures(sources: dict, trees: Path) -> list[Picture]:
+    """The usable pictures of the unpacked packages, each once, in its largest size.
+
+    Arguments:
+        sources: The tables of `sources.toml`.
+        trees: Folder with one folder `NAME_VERSION` for each package.
+    """
+    found: list[Picture] = []
+    candidates = [
+        (rules, tree, path) for rules, tree in _trees(sources, trees) for path in _candidates(sources, rules, tree)
+    ]
+    with progress(len(candidates), "picture") as bar:
+        for tree, path in candidates:
+            picture = _inspect(tree, path, sources.get("subjects", {}))
+            if picture:
+                _keep_once(found, picture)
+            bar.update(1)
+    limits = {rules["name"]: rules["limit"] for rules in sources["packages"] if "limit" in rules}
+    kept: dict[str, int] = {}
+    result = []
+    for picture in sorted(found, key=lambda picture: picture.hash):
+        kept[picture.package] = kept.get(picture.package, 0) + 1
+        if kept[picture.package] <= limits.get(picture.package, len(found)):
+            result.append(picture)
+    return result
+
+
+def perceptual_hash(image: Image.Image) -> np.ndarray:
+    """Signs of the horizontal and vertical differences of a small grey version, with shape (128,), bool."""
+    grey = np.asarray(image.convert("L").resize((9, 9), Image.Resampling.BOX), dtype=np.float32)
+    return np.concatenate([(np.diff(grey, axis=1)[:8] > 0).ravel(), (np.diff(grey, axis=0)[:, :8] > 0).ravel()])
+
+
+def _trees(sources: dict, trees: Path) -> list[tuple[dict, Path]]:
+    return [
+        (rules, tree)
+        for rules in sources["packages"]
+        for tree in sorted(trees.glob(f"{rules['name']}_*"))
+        if tree.is_dir() and tree.suffix != ".partial"
+    ]
+
+
+def _candidates(sources: dict, rules: dict, tree: Path) -> list[Path]:
+    def wanted(path: Path) -> bool:
+        name = path.relative_to(tree).as_posix().lower()
+        return (
+            path.suffix.lower() in SUFFIXES
+            and not path.is_symlink()
+            and path.is_file()
+            and any(fnmatch(name, pattern) for pattern in rules.get("include", ["*"]))
+            and (not any(fnmatch(name, pattern) for pattern in sources["exclude"]) or "include" in rules)
+        )
+
+    return [path for path in sorted(tree.rglob("*")) if wanted(path)]
+
+
+def _inspect(tree: Path, path: Path, synonyms: dict) -> Picture | None:
+    try:
+        with Image.open(path) as header:
+            width, height = header.size
+            if min(width, height) < SHORTEST_SIDE or max(width, height) > LONGEST_ASPECT * min(width, height):
+                return None
+            header.draft("RGB", (width // 4, height // 4))
+            small = header.convert("RGB").resize((128, 128), Image.Resampling.BOX)
+    except (OSError, ValueError, Image.DecompressionBombError):
+        return None
+    if np.asarray(small.convert("L"), dtype=np.float32).std() < FLAT:
+        return None
+    name, _, version = tree.name.partition("_")
+    inside = path.relative_to(tree).as_posix()
+    licence, authors = licence_of(inside, copyright_text(tree), kde_metadata(path))
+    subject = subject_of("/".join(Path(inside).parts[3:]), synonyms)
+    return Picture(
+        name, version, inside, licence, authors, subject, sha256(path), path, perceptual_hash(small), width * height
+    )
+
+
+def _keep_once(found: list[Picture], picture: Picture) -> None:
+    """Add a picture; of two versions of the same picture, the larger stays."""
+    for i, other in enumerate(found):
+        if picture.hash == other.hash or int((picture.signature != other.signature).sum()) <= SAME:
+            if picture.area > other.area:
+                found[i] = picture
+            return
+    found.append(picture)
+
+
+def _run(command: list[str], folder: Path) -> None:
+    outcome = subprocess.run(command, cwd=folder, capture_output=True, text=True, check=False)
+    if outcome.returncode:
+        last = (outcome.stderr.strip().splitlines() or ["no reason given"])[-1]
+        raise WmarkError(f"{command[0]} failed: {last}")
+
+
+def decode(picture: Picture) -> Image.Image | None:
+    """The whole picture, upright and RGB; None if it is damaged."""
+    try:
+        return open_image(picture.file)
+    except ImageError:
+        return None
