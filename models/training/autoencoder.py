@@ -9,13 +9,15 @@ S compares gradients and local structure (SSIM) at three scales; C is a patch di
 weight w the ratio of gradients at D's last layer (Esser et al., CVPR 2021); P holds down the isolated huge activations
 through which a decoder with GroupNorm sneaks brightness, and which show as blobs (Karras et al., CVPR 2020).
 
-`refine` goes on with latents g sampled from the diffusion model, for which `||E(D(g)) - g||^2` is what decoder inversion
-meets; E is held to its former self on pictures, D to its former self on g, so that the diffusion model stays valid.
+`refine` goes on with latents g sampled from the diffusion model, for which `||E(D(g)) - g||^2` is what decoder
+inversion meets; E is held to its former self on pictures, D to its former self on g, so that the diffusion model
+stays valid.
 """
 
 from __future__ import annotations
 
 import copy
+import itertools
 from pathlib import Path
 
 import torch
@@ -54,8 +56,7 @@ def discriminator(width: int = 32) -> nn.Module:
     """Patch discriminator: images (B, 3, H, W) to scores (B, 1, H/8, W/8)."""
     widths = [3, width, 2 * width, 4 * width]
     blocks = [
-        nn.Sequential(nn.Conv2d(a, b, 4, stride=2, padding=1), nn.LeakyReLU(0.2))
-        for a, b in zip(widths, widths[1:], strict=False)
+        nn.Sequential(nn.Conv2d(a, b, 4, stride=2, padding=1), nn.LeakyReLU(0.2)) for a, b in itertools.pairwise(widths)
     ]
     return nn.Sequential(*blocks, nn.Conv2d(widths[-1], 1, 3, padding=1))
 

@@ -27,7 +27,7 @@ DARK, BRIGHT = 0.25, 0.65
 """Mean luma below and above which a picture is called so."""
 
 ROUGHNESS = [0.006, 0.015, 0.05, 0.09]
-"""Mean luma gradients: smooth below the first, soft below the second, detailed above the third, rough above the last."""
+"""Mean luma gradients: smooth below the first, soft below the second, detailed above the third, rough above all."""
 
 SECOND_COLOUR = 0.2
 """Share of a picture above which its second colour is named."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import getpass
 import shutil
 import subprocess
 from dataclasses import dataclass, field
@@ -90,6 +91,8 @@ def fetch(sources: dict, folder: Path) -> Path:
         "Dir::State::status": "/dev/null",
         "Dir::Cache": lists.resolve() / "cache",
         "Acquire::Languages": "none",
+        # apt would fetch as another user, who need not be able to write here.
+        "APT::Sandbox::User": getpass.getuser(),
     }
     apt = ["apt-get", "-qq", *(part for name, value in options.items() for part in ("-o", f"{name}={value}"))]
     _run([*apt, "update"], folder)
@@ -120,9 +123,7 @@ def find_pictures(sources: dict, trees: Path) -> list[Picture]:
         trees: Folder with one folder `NAME_VERSION` for each package.
     """
     found: list[Picture] = []
-    candidates = [
-        (rules, tree, path) for rules, tree in _trees(sources, trees) for path in _candidates(sources, rules, tree)
-    ]
+    candidates = [(tree, path) for rules, tree in _trees(sources, trees) for path in _candidates(sources, rules, tree)]
     with progress(len(candidates), "picture") as bar:
         for tree, path in candidates:
             picture = _inspect(tree, path, sources.get("subjects", {}))
@@ -200,7 +201,7 @@ def _keep_once(found: list[Picture], picture: Picture) -> None:
 
 
 def _run(command: list[str], folder: Path) -> None:
-    outcome = subprocess.run(command, cwd=folder, capture_output=True, text=True, check=False)
+    outcome = subprocess.run(command, cwd=folder, stdin=subprocess.DEVNULL, capture_output=True, text=True, check=False)
     if outcome.returncode:
         last = (outcome.stderr.strip().splitlines() or ["no reason given"])[-1]
         raise WmarkError(f"{command[0]} failed: {last}")
