@@ -219,6 +219,12 @@ def test_exported_model_is_a_model(run, prepared, tmp_path):
     assert model.native_size == (64, 64) and model.prediction_type == "epsilon"
     latent = model.sample(torch.randn(1, 4, 8, 8), ["a blue sea wallpaper"], steps=2)
     assert model.decode(latent).shape == (1, 3, 64, 64)
+    train("card", tmp_path, *options, "--count", "2")
+    card = (tmp_path / "README.md").read_text()
+    assert "| mate-backgrounds | 1.0-1" in card and "CC-BY-SA-4.0 (11)" in card and "{" not in card
+    measures = json.loads((tmp_path / "measures.json").read_text())
+    assert measures["guidance"]["7.5"].keys() >= {"encoder_db", "gain_db", "diverged", "round_trip_db", "spread"}
+    assert Image.open(tmp_path / "samples.jpg").size == (1024, 1024)
 
 
 def test_v_prediction_is_a_setting(run, prepared, tmp_path):

@@ -99,7 +99,9 @@ def card(folder, count, config, overrides, data, run, device) -> None:
     from .card import write_card
     from .configuration import load_configuration
 
-    write_card(load_configuration(config, overrides), folder, data, run, choose_device(device), count)
+    write_card(
+        load_configuration(config, overrides), folder, data, run, choose_device(device), count, Path(config).stem
+    )
     click.echo(f"{folder / 'README.md'}")
 
 

@@ -151,6 +151,8 @@ class Stage:
         state = {
             "step": self.step,
             "seconds": self.seconds,
+            "batch": self.settings["batch"],
+            "hardware": torch.cuda.get_device_name() if self.device.type == "cuda" else "the CPU",
             "log": self.log,
             "modules": {name: module.state_dict() for name, module in self.modules.items()},
             "averages": {name: average.state_dict() for name, average in self.averages.items()},
