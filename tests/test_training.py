@@ -221,7 +221,7 @@ def test_exported_model_is_a_model(run, prepared, tmp_path):
     assert model.decode(latent).shape == (1, 3, 64, 64)
     train("card", tmp_path, *options, "--count", "2")
     card = (tmp_path / "README.md").read_text()
-    assert "| mate-backgrounds | 1.0-1" in card and "CC-BY-SA-4.0 (11)" in card and "{" not in card
+    assert "| mate-backgrounds | 1.0-1" in card and "CC-BY-SA-4.0 (10)" in card and "{" not in card
     measures = json.loads((tmp_path / "measures.json").read_text())
     assert measures["guidance"]["7.5"].keys() >= {"encoder_db", "gain_db", "diverged", "round_trip_db", "spread"}
     assert Image.open(tmp_path / "samples.jpg").size == (1024, 1024)

@@ -11,6 +11,7 @@ import json
 import math
 import zipfile
 from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import torch
@@ -22,7 +23,7 @@ from ...errors import ModelError, WmarkError
 from ...files import write_atomically
 from ...images import to_tensor
 from ...terminal import progress
-from .sources import Picture, decode
+from .sources import THREADS, Picture, decode
 
 __all__ = ["Pictures", "prepare"]
 
@@ -56,13 +57,13 @@ def prepare(pictures: Sequence[Picture], folder: Path, cap: int) -> dict:
     quality = next((q for q, total in zip(QUALITIES, totals, strict=True) if total < 0.95 * cap), QUALITIES[-1])
 
     entries, files = [], {}
-    with progress(len(pictures), "picture") as bar:
-        for picture in pictures:
+    with progress(len(pictures), "picture") as bar, ThreadPoolExecutor(THREADS) as pool:
+        encoded = pool.map(lambda picture: (image := decode(picture)) and _encode(image, quality=[quality]), pictures)
+        for picture, versions in zip(pictures, encoded, strict=True):
             bar.update(1)
-            image = decode(picture)
-            if image is None:
+            if versions is None:
                 continue
-            (files[picture.hash],) = _encode(image, quality=[quality])
+            (files[picture.hash],) = versions
             held_out = int(picture.hash[:8], 16) % HELD_OUT == 0
             about = ("package", "version", "path", "licence", "authors", "subject", "hash")
             entries.append({**{name: getattr(picture, name) for name in about}, "held_out": held_out})

@@ -6,8 +6,10 @@ import contextlib
 import getpass
 import shutil
 import subprocess
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from fnmatch import fnmatch
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -28,6 +30,7 @@ __all__ = ["Picture", "fetch", "find_pictures", "perceptual_hash"]
 SUFFIXES = {".jpg", ".jpeg", ".png", ".webp", ".jxl", ".avif"}
 SHORTEST_SIDE = 512
 LONGEST_ASPECT = 4
+THREADS = 4
 FLAT = 3.0
 """Standard deviation of the 8-bit luma below which a picture is empty."""
 
@@ -94,14 +97,14 @@ def fetch(sources: dict, folder: Path) -> Path:
         # apt would fetch as another user, who need not be able to write here.
         "APT::Sandbox::User": getpass.getuser(),
     }
-    apt = ["apt-get", "-qq", *(part for name, value in options.items() for part in ("-o", f"{name}={value}"))]
-    _run([*apt, "update"], folder)
-    wanted = [f"{package['name']}/{suite}" for package in sources["packages"] for suite in sources["suites"]]
-    with progress(len(wanted), "package") as bar:
-        for name in wanted:
-            # A suite may well lack a package; that is seen when no suite has it.
-            subprocess.run([*apt, "download", name], cwd=packages, capture_output=True, check=False)
-            bar.update(1)
+    settings = [part for name, value in options.items() for part in ("-o", f"{name}={value}")]
+    names = [package["name"] for package in sources["packages"]]
+    _run(["apt-get", "-qq", *settings, "update"], folder)
+    listed = _run(["apt-cache", *settings, "madison", *names], folder)
+    versions = {
+        tuple(part.strip() for part in line.split("|")[:2]) for line in listed.splitlines() if "Packages" in line
+    }
+    _run(["apt-get", "-qq", *settings, "download", *sorted(map("=".join, versions))], packages)
     for package in sources["packages"]:
         files = sorted(packages.glob(f"{package['name']}_*.deb"))
         if not files:
@@ -124,9 +127,10 @@ def find_pictures(sources: dict, trees: Path) -> list[Picture]:
     """
     found: list[Picture] = []
     candidates = [(tree, path) for rules, tree in _trees(sources, trees) for path in _candidates(sources, rules, tree)]
-    with progress(len(candidates), "picture") as bar:
-        for tree, path in candidates:
-            picture = _inspect(tree, path, sources.get("subjects", {}))
+    with progress(len(candidates), "picture") as bar, ThreadPoolExecutor(THREADS) as pool:
+        for picture in pool.map(
+            partial(_inspect, synonyms=sources.get("subjects", {})), *zip(*candidates, strict=True)
+        ):
             if picture:
                 _keep_once(found, picture)
             bar.update(1)
@@ -169,7 +173,7 @@ def _candidates(sources: dict, rules: dict, tree: Path) -> list[Path]:
     return [path for path in sorted(tree.rglob("*")) if wanted(path)]
 
 
-def _inspect(tree: Path, path: Path, synonyms: dict) -> Picture | None:
+def _inspect(tree: Path, path: Path, *, synonyms: dict) -> Picture | None:
     try:
         with Image.open(path) as header:
             width, height = header.size
@@ -200,11 +204,12 @@ def _keep_once(found: list[Picture], picture: Picture) -> None:
     found.append(picture)
 
 
-def _run(command: list[str], folder: Path) -> None:
+def _run(command: list[str], folder: Path) -> str:
     outcome = subprocess.run(command, cwd=folder, stdin=subprocess.DEVNULL, capture_output=True, text=True, check=False)
     if outcome.returncode:
         last = (outcome.stderr.strip().splitlines() or ["no reason given"])[-1]
         raise WmarkError(f"{command[0]} failed: {last}")
+    return outcome.stdout
 
 
 def decode(picture: Picture) -> Image.Image | None:
