@@ -225,6 +225,10 @@ def test_exported_model_is_a_model(run, prepared, tmp_path):
     measures = json.loads((tmp_path / "measures.json").read_text())
     assert measures["guidance"]["7.5"].keys() >= {"encoder_db", "gain_db", "diverged", "round_trip_db", "spread"}
     assert Image.open(tmp_path / "samples.jpg").size == (1024, 1024)
+    again = ["--config", "toy", "--data", prepared, "--run", tmp_path / "again", "--start", tmp_path, "--minutes", "0"]
+    assert "stopped" in train("autoencoder", *again, "--set", "autoencoder.learning_rate=0.0")
+    before, after = (model.vae.state_dict(), read_checkpoint(tmp_path / "again" / "autoencoder.pt")["modules"]["vae"])
+    torch.testing.assert_close(after["decoder.conv_in.weight"], before["decoder.conv_in.weight"])
 
 
 def test_v_prediction_is_a_setting(run, prepared, tmp_path):

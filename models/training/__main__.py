@@ -18,9 +18,13 @@ run_options = [
     click.option("--run", type=folder, default="training/run", show_default=True, help="Checkpoints and logs."),
     click.option("--device", help="Torch device; a GPU if there is one."),
 ]
-minutes_option = click.option(
-    "--minutes", type=click.FloatRange(0), help="Stop after so long; the same command goes on from there."
-)
+stage_options = [
+    *run_options,
+    click.option(
+        "--minutes", type=click.FloatRange(0), help="Stop after so long; the same command goes on from there."
+    ),
+    click.option("--start", type=folder, help="Exported model to start from, in place of random weights."),
+]
 
 
 @click.group(cls=Group, context_settings={"help_option_names": ["-h", "--help"]})
@@ -48,10 +52,9 @@ def data(data, cache, unpacked, cap) -> None:
 
 
 @main.command()
-@with_options(run_options)
-@minutes_option
+@with_options(stage_options)
 @click.option("--refine", is_flag=True, help="Go on with latents sampled from the diffusion model.")
-def autoencoder(config, overrides, data, run, device, minutes, refine) -> None:
+def autoencoder(config, overrides, data, run, device, minutes, start, refine) -> None:
     """Train the autoencoder, or go on where it stopped."""
     from . import autoencoder as stage
     from .configuration import load_configuration
@@ -63,19 +66,18 @@ def autoencoder(config, overrides, data, run, device, minutes, refine) -> None:
         samples = sampled_latents(configuration, run, device)
         report("refine", stage.refine(configuration, samples, data, run, device, minutes))
     else:
-        report("autoencoder", stage.train_autoencoder(configuration, data, run, device, minutes))
+        report("autoencoder", stage.train_autoencoder(configuration, data, run, device, minutes, start))
 
 
 @main.command()
-@with_options(run_options)
-@minutes_option
-def diffusion(config, overrides, data, run, device, minutes) -> None:
+@with_options(stage_options)
+def diffusion(config, overrides, data, run, device, minutes, start) -> None:
     """Train the diffusion model on the encoded pictures, or go on where it stopped."""
     from .configuration import load_configuration
     from .diffusion import train_diffusion
 
     configuration = load_configuration(config, overrides)
-    report("diffusion", train_diffusion(configuration, data, run, choose_device(device), minutes))
+    report("diffusion", train_diffusion(configuration, data, run, choose_device(device), minutes, start))
 
 
 @main.command()

@@ -77,7 +77,12 @@ def structure_loss(x: Tensor, y: Tensor, scales: int = 3) -> Tensor:
 
 
 def train_autoencoder(
-    configuration: dict, data: Path, run: Path, device: torch.device, minutes: float | None = None
+    configuration: dict,
+    data: Path,
+    run: Path,
+    device: torch.device,
+    minutes: float | None = None,
+    start: Path | None = None,
 ) -> bool:
     """Train the autoencoder, or go on training it; returns whether it is finished.
 
@@ -87,11 +92,12 @@ def train_autoencoder(
         run: Folder of the checkpoints.
         device: Where it is trained.
         minutes: Time limit.
+        start: Exported model to start from in place of random weights.
     """
     torch.manual_seed(configuration["model"]["seed"])
     settings = configuration["autoencoder"]
     vae, critic = build_autoencoder(configuration), discriminator()
-    stage = _stage(configuration, "autoencoder", settings, vae, critic, run, device)
+    stage = _stage(configuration, "autoencoder", settings, vae, critic, run, device, start)
     pictures, spikes = Pictures(data, device=device), _Spikes(vae)
 
     def update() -> dict[str, Tensor]:
@@ -159,7 +165,7 @@ def relative_error(z: Tensor, target: Tensor) -> Tensor:
     return ((z - target).square().sum(1) / target.square().sum(1).clamp_min(1e-6)).mean()
 
 
-def _stage(configuration, name, settings, vae, critic, run, device) -> Stage:
+def _stage(configuration, name, settings, vae, critic, run, device, start=None) -> Stage:
     modules = {"vae": vae} | ({"critic": critic} if critic else {})
     optimizers = {"autoencoder": ["vae"]} | ({"critic": ["critic"]} if critic else {})
     model = configuration["model"]
@@ -173,6 +179,7 @@ def _stage(configuration, name, settings, vae, critic, run, device) -> Stage:
         seed=model["seed"],
         precision=model["precision"],
         device=device,
+        start=start,
     )
 
 

@@ -114,7 +114,12 @@ def tokenise(tokenizer: CLIPTokenizer, prompts: list[str]) -> Tensor:
 
 
 def train_diffusion(
-    configuration: dict, data: Path, run: Path, device: torch.device, minutes: float | None = None
+    configuration: dict,
+    data: Path,
+    run: Path,
+    device: torch.device,
+    minutes: float | None = None,
+    start: Path | None = None,
 ) -> bool:
     """Train the diffusion model, or go on training it; returns whether it is finished.
 
@@ -125,7 +130,8 @@ def train_diffusion(
         raise ModelError(f"prediction_type is {settings['prediction_type']!r}: use 'epsilon' or 'v_prediction'")
     torch.manual_seed(seed)
     tokenizer = build_tokenizer(configuration)
-    unet, text_encoder = build_unet(configuration), build_text_encoder(configuration, tokenizer)
+    unet = build_unet(configuration).to(memory_format=torch.channels_last)
+    text_encoder = build_text_encoder(configuration, tokenizer)
     stage = Stage(
         run,
         "diffusion",
@@ -136,9 +142,8 @@ def train_diffusion(
         seed=seed,
         precision=configuration["model"]["precision"],
         device=device,
+        start=start,
     )
-    if device.type == "cuda":
-        unet.to(memory_format=torch.channels_last)
     bank = _bank(configuration, tokenizer, data, run, device)
     latents = bank["latents"].to(device) * bank["scaling_factor"]
     tokens = torch.cat([bank["tokens"], tokenise(tokenizer, [""])]).to(device)

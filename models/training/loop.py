@@ -11,10 +11,11 @@ import io
 import json
 import math
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import torch
+from safetensors.torch import load_file
 from torch import Tensor, nn
 from torch.optim import AdamW
 from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
@@ -23,7 +24,7 @@ from ...errors import ModelError
 from ...files import write_atomically
 from ...terminal import progress
 
-__all__ = ["Stage", "load_averages"]
+__all__ = ["Stage", "load_averages", "read_checkpoint"]
 
 WARM_UP = 0.02
 LARGEST_GRADIENT = 1.0
@@ -44,6 +45,7 @@ class Stage:
         seed: Of the stage's generators: `generator` on the CPU and `noise` on the device.
         precision: `bf16` or `fp32`.
         device: Where it runs.
+        start: Exported model to start from, where there is no checkpoint yet; its parts are named like the modules.
     """
 
     def __init__(
@@ -53,14 +55,17 @@ class Stage:
         settings: dict,
         modules: dict[str, nn.Module],
         *,
-        averaged: Iterable[str],
+        averaged: Sequence[str],
         optimizers: dict[str, list[str]],
         seed: int,
         precision: str,
         device: torch.device,
+        start: Path | None = None,
     ) -> None:
         self.checkpoint, self.log_file = run / f"{name}.pt", run / f"{name}.jsonl"
         self.name, self.settings, self.device, self.precision = name, settings, device, precision
+        if start and not self.checkpoint.exists():
+            load_exported(start, {key: modules[key] for key in averaged})
         self.modules = {key: module.to(device).train() for key, module in modules.items()}
         decay = get_ema_multi_avg_fn(settings["average"])
         self.averages = {key: AveragedModel(modules[key], multi_avg_fn=decay) for key in averaged}
@@ -140,7 +145,6 @@ class Stage:
         return min((self.step + 1) / warm, 0.01 + 0.99 * 0.5 * (1 + math.cos(math.pi * self.done)))
 
     def _record(self, sums: dict[str, Tensor]) -> None:
-        # Adding zero makes one transfer from the device of many.
         count = self.step - (self.log[-1]["step"] if self.log else 0)
         row = {name: round(float(total) / count, 6) for name, total in sums.items()}
         if not all(math.isfinite(value) for value in row.values()):
@@ -189,6 +193,20 @@ def read_checkpoint(path: Path, device: torch.device | str = "cpu") -> dict:
         raise ModelError(f"{path} is missing: run the stage `{path.stem}` first") from None
     except Exception as error:  # torch raises what zipfile, pickle or the system raise.
         raise ModelError(f"the checkpoint {path} cannot be read: delete it to train anew") from error
+
+
+def load_exported(folder: Path, modules: dict[str, nn.Module]) -> None:
+    """Put the weights of an exported model into modules, by the names of its parts.
+
+    Raises:
+        ModelError: If a part is missing, damaged, or of another configuration.
+    """
+    for name, module in modules.items():
+        try:
+            (file,) = (folder / name).glob("*.safetensors")
+            module.load_state_dict(load_file(file))
+        except Exception as error:  # Missing or several files, or whatever safetensors and torch raise.
+            raise ModelError(f"{folder / name} has no weights of this configuration to start from") from error
 
 
 def load_averages(path: Path, modules: dict[str, nn.Module]) -> None:
