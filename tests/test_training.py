@@ -68,6 +68,9 @@ def unpacked(tmp_path_factory):
     Image.new("RGB", (600, 600), "white").save(pictures / "empty.png")
     drawing(20, (300, 300)).save(pictures / "small.png")
     drawing(21).save(pictures / "screenshot.png")
+    cut_out = drawing(22)
+    cut_out.putalpha(Image.new("L", cut_out.size, 128))
+    cut_out.save(pictures / "cut-out.png")
     document = folder / "mate-backgrounds_1.0-1" / "usr/share/doc/mate-backgrounds/copyright"
     document.parent.mkdir(parents=True)
     document.write_text(COPYRIGHT)

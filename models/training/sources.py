@@ -180,10 +180,11 @@ def _inspect(tree: Path, path: Path, *, synonyms: dict) -> Picture | None:
             if min(width, height) < SHORTEST_SIDE or max(width, height) > LONGEST_ASPECT * min(width, height):
                 return None
             header.draft("RGB", (width // 4, height // 4))
-            small = header.convert("RGB").resize((128, 128), Image.Resampling.BOX)
+            small = header.convert("RGBA").resize((128, 128), Image.Resampling.BOX)
     except (OSError, ValueError, Image.DecompressionBombError):
         return None
-    if np.asarray(small.convert("L"), dtype=np.float32).std() < FLAT:
+    # Overlays and cut-outs are transparent somewhere.
+    if np.asarray(small)[..., 3].min() < 255 or np.asarray(small.convert("L"), dtype=np.float32).std() < FLAT:
         return None
     name, _, version = tree.name.partition("_")
     inside = path.relative_to(tree).as_posix()
