@@ -18,7 +18,8 @@ __all__ = ["BRIGHTNESS", "COLOURS", "SUBJECTS", "TEXTURES", "captions", "colour_
 COLOURS = ["black", "gray", "white", "red", "pink", "brown", "orange", "yellow", "green", "teal", "blue", "purple"]
 SUBJECTS = [
     "abstract", "waves", "sky", "clouds", "sunset", "mountain", "water", "sea", "flower", "leaf", "garden", "grass",
-    "meadow", "wood", "pattern", "painting", "lights", "ribbon", "fog", "night", "forest", "tree",
+    "meadow", "wood", "pattern", "painting", "lights", "ribbon", "fog", "night", "forest", "tree", "planet", "desert",
+    "canyon", "snow", "city", "building", "tunnel", "bird",
 ]  # fmt: skip
 BRIGHTNESS = ["dark", "bright"]
 TEXTURES = ["smooth", "soft", "detailed", "rough"]

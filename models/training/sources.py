@@ -6,9 +6,10 @@ import contextlib
 import getpass
 import shutil
 import subprocess
+from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
-from fnmatch import fnmatch
+from fnmatch import fnmatch, fnmatchcase
 from functools import partial
 from pathlib import Path
 
@@ -20,7 +21,7 @@ from ...files import sha256
 from ...images import open_image
 from ...terminal import progress
 from .captions import subject_of
-from .licences import copyright_text, kde_metadata, licence_of
+from .licences import NAMELESS, copyright_text, kde_metadata, licence_of
 
 with contextlib.suppress(ImportError):
     import pillow_jxl  # noqa: F401  JPEG XL, where the plugin is installed
@@ -98,12 +99,13 @@ def fetch(sources: dict, folder: Path) -> Path:
         "APT::Sandbox::User": getpass.getuser(),
     }
     settings = [part for name, value in options.items() for part in ("-o", f"{name}={value}")]
-    names = [package["name"] for package in sources["packages"]]
+    wanted = {package["name"]: package.get("version", "*") for package in sources["packages"]}
     _run(["apt-get", "-qq", *settings, "update"], folder)
-    listed = _run(["apt-cache", *settings, "madison", *names], folder)
+    listed = _run(["apt-cache", *settings, "madison", *wanted], folder)
     versions = {
         tuple(part.strip() for part in line.split("|")[:2]) for line in listed.splitlines() if "Packages" in line
     }
+    versions = {(name, version) for name, version in versions if fnmatch(version, wanted[name])}
     _run(["apt-get", "-qq", *settings, "download", *sorted(map("=".join, versions))], packages)
     for package in sources["packages"]:
         files = sorted(packages.glob(f"{package['name']}_*.deb"))
@@ -126,11 +128,13 @@ def find_pictures(sources: dict, trees: Path) -> list[Picture]:
         trees: Folder with one folder `NAME_VERSION` for each package.
     """
     found: list[Picture] = []
-    candidates = [(tree, path) for rules, tree in _trees(sources, trees) for path in _candidates(sources, rules, tree)]
+    candidates = [
+        (rules, tree, path) for rules, tree in _trees(sources, trees) for path in _candidates(sources, rules, tree)
+    ]
+    if not candidates:
+        return []
     with progress(len(candidates), "picture") as bar, ThreadPoolExecutor(THREADS) as pool:
-        for picture in pool.map(
-            partial(_inspect, synonyms=sources.get("subjects", {})), *zip(*candidates, strict=True)
-        ):
+        for picture in pool.map(partial(_inspect, sources), *zip(*candidates, strict=True)):
             if picture:
                 _keep_once(found, picture)
             bar.update(1)
@@ -154,7 +158,7 @@ def _trees(sources: dict, trees: Path) -> list[tuple[dict, Path]]:
     return [
         (rules, tree)
         for rules in sources["packages"]
-        for tree in sorted(trees.glob(f"{rules['name']}_*"))
+        for tree in sorted(trees.glob(f"{rules['name']}_{rules.get('version', '*')}"))
         if tree.is_dir() and tree.suffix != ".partial"
     ]
 
@@ -168,16 +172,36 @@ def _candidates(sources: dict, rules: dict, tree: Path) -> list[Path]:
             and path.is_file()
             and any(fnmatch(name, pattern) for pattern in rules.get("include", ["*"]))
             and (not any(fnmatch(name, pattern) for pattern in sources["exclude"]) or "include" in rules)
+            and not _named(rules.get("drop", []), tree, path)
         )
 
     return [path for path in sorted(tree.rglob("*")) if wanted(path)]
 
 
-def _inspect(tree: Path, path: Path, *, synonyms: dict) -> Picture | None:
+def _named(patterns: Sequence[str], tree: Path, path: Path) -> bool:
+    """Whether one of the patterns fits the end of NAME_VERSION/PATH, from the start of a folder's or the file's name."""
+    whole = f"/{tree.name}/{path.relative_to(tree).as_posix()}"
+    return any(fnmatchcase(whole, f"*/{pattern}") for pattern in patterns)
+
+
+def _licence(sources: dict, rules: dict, tree: Path, path: Path) -> tuple[str, list[str]] | None:
+    """Licence and authors, as `sources.toml` or the package states them; None where the picture may not be used."""
+    for stated in rules.get("licences", []):
+        if _named(stated["files"], tree, path):
+            return stated["licence"], stated["authors"]
+    licence, authors = licence_of(path.relative_to(tree).as_posix(), copyright_text(tree), kde_metadata(path))
+    allowed = sources.get("licences", [licence])
+    return (licence, authors) if licence in allowed and authors != NAMELESS else None
+
+
+def _inspect(sources: dict, rules: dict, tree: Path, path: Path) -> Picture | None:
+    terms = _licence(sources, rules, tree, path)
+    if not terms:
+        return None
     try:
         with Image.open(path) as header:
             width, height = header.size
-            if min(width, height) < SHORTEST_SIDE or max(width, height) > LONGEST_ASPECT * min(width, height):
+            if min(width, height) < rules.get("shortest", SHORTEST_SIDE) or max(width, height) > LONGEST_ASPECT * min(width, height):
                 return None
             header.draft("RGB", (width // 4, height // 4))
             small = header.convert("RGBA").resize((128, 128), Image.Resampling.BOX)
@@ -188,10 +212,12 @@ def _inspect(tree: Path, path: Path, *, synonyms: dict) -> Picture | None:
         return None
     name, _, version = tree.name.partition("_")
     inside = path.relative_to(tree).as_posix()
-    licence, authors = licence_of(inside, copyright_text(tree), kde_metadata(path))
-    subject = subject_of("/".join(Path(inside).parts[3:]), synonyms)
+    subject = next(
+        (subject for subject, patterns in rules.get("subjects", {}).items() if _named(patterns, tree, path)),
+        subject_of("/".join(Path(inside).parts[3:]), sources.get("subjects")),
+    )
     return Picture(
-        name, version, inside, licence, authors, subject, sha256(path), path, perceptual_hash(small), width * height
+        name, version, inside, *terms, subject, sha256(path), path, perceptual_hash(small), width * height
     )
 
 
