@@ -15,7 +15,7 @@ from wmark.benchmarks import prompts
 from wmark.models.training import captions
 from wmark.models.training.__main__ import main
 from wmark.models.training.autoencoder import structure_loss
-from wmark.models.training.configuration import load_configuration
+from wmark.models.training.configuration import FOLDER, load_configuration, read_toml
 from wmark.models.training.diffusion import build_tokenizer, build_unet, draw_timesteps, min_snr_weight
 from wmark.models.training.licences import UNKNOWN, licence_of
 from wmark.models.training.loop import read_checkpoint
@@ -29,7 +29,7 @@ Files: *
 Copyright: 2014, A Group
 License: GPL-2+
 
-Files: nature/*.png
+Files: nature/*
        sea/Wave.png
 Copyright: 2020, Ann Author <ann@example.org>
            2021-2022 Ben Builder
@@ -60,7 +60,7 @@ def drawing(seed: int, size: tuple[int, int] = (640, 520)) -> Image.Image:
 def unpacked(tmp_path_factory):
     """Two packages of the recipe's list, as dpkg-deb would unpack them."""
     folder = tmp_path_factory.mktemp("unpacked")
-    pictures = folder / "mate-backgrounds_1.0-1" / "usr/share/backgrounds/mate/nature"
+    pictures = folder / "budgie-backgrounds_1.0-1" / "usr/share/backgrounds/mate/nature"
     pictures.mkdir(parents=True)
     for seed in range(11):
         drawing(seed).save(pictures / f"Sea{seed}.png")
@@ -71,12 +71,15 @@ def unpacked(tmp_path_factory):
     cut_out = drawing(22)
     cut_out.putalpha(Image.new("L", cut_out.size, 128))
     cut_out.save(pictures / "cut-out.png")
-    document = folder / "mate-backgrounds_1.0-1" / "usr/share/doc/mate-backgrounds/copyright"
+    document = folder / "budgie-backgrounds_1.0-1" / "usr/share/doc/budgie-backgrounds/copyright"
     document.parent.mkdir(parents=True)
     document.write_text(COPYRIGHT)
     other = folder / "ukui-wallpapers_2.0" / "usr/share/backgrounds"
     other.mkdir(parents=True)
     drawing(1).save(other / "copy.jpg")
+    terms = folder / "ukui-wallpapers_2.0" / "usr/share/doc/ukui-wallpapers/copyright"
+    terms.parent.mkdir(parents=True)
+    terms.write_text("Files: *\nCopyright: 2020, Another\nLicense: CC-BY-SA-3.0\n")
     return folder
 
 
@@ -103,15 +106,46 @@ def test_pictures_are_sifted_deduplicated_and_described(prepared, unpacked):
     by_name = {picture["path"].rpartition("/")[2]: picture for picture in pictures}
     assert "Sea0_large.jpg" in by_name and "Sea0.png" not in by_name
     sea = by_name["Sea3.png"]
-    assert (sea["package"], sea["version"], sea["licence"]) == ("mate-backgrounds", "1.0-1", "CC-BY-SA-4.0")
+    assert (sea["package"], sea["version"], sea["licence"]) == ("budgie-backgrounds", "1.0-1", "CC-BY-SA-4.0")
     assert sea["authors"] == ["Ann Author <ann@example.org>", "Ben Builder"] and sea["subject"] == "sea"
     assert 0 < sum(picture["held_out"] for picture in pictures) < 6
     assert sum(file.stat().st_size for file in prepared.iterdir()) < 1e6
 
 
 def test_limit_of_a_package(unpacked):
-    sources = {"packages": [{"name": "mate-backgrounds", "limit": 3}], "exclude": []}
+    sources = {"packages": [{"name": "budgie-backgrounds", "limit": 3}], "exclude": []}
     assert len(find_pictures(sources, unpacked)) == 3
+
+
+def test_terms_and_subjects_stated_for_a_package(unpacked):
+    rules = {
+        "name": "budgie-backgrounds",
+        "drop": ["Sea[12].png", "budgie-backgrounds_1.*/Sea3.png"],
+        "licences": [{"files": ["Sea4.png"], "licence": "CC0-1.0", "authors": ["Kay"], "reason": "AUTHORS"}],
+        "subjects": {"planet": ["nature/Sea5*", "Sea4.png"]},
+        "shortest": 300,
+    }
+    sources = {"packages": [rules], "exclude": ["*cut-out*"], "licences": ["CC-BY-SA-4.0"]}
+    found = {picture.path.rpartition("/")[2]: picture for picture in find_pictures(sources, unpacked)}
+    assert not found.keys() & {"Sea1.png", "Sea2.png", "Sea3.png"} and "small.png" in found
+    assert (found["Sea4.png"].licence, found["Sea4.png"].authors) == ("CC0-1.0", ["Kay"])
+    assert [found[f"Sea{i}.png"].subject for i in (4, 5, 6)] == ["planet", "planet", "sea"]
+    assert find_pictures({**sources, "packages": [{**rules, "version": "2.*"}]}, unpacked) == []
+    gpl = {"name": "budgie-backgrounds", "licences": []}
+    assert find_pictures({"packages": [gpl], "exclude": [], "licences": ["MIT"]}, unpacked) == []
+
+
+def test_shipped_sources_are_consistent():
+    sources = read_toml(FOLDER / "sources.toml")
+    names = [rules["name"] for rules in sources["packages"]]
+    assert len(set(names)) == len(names)
+    assert sources["subjects"].keys() <= set(captions.SUBJECTS)
+    for rules in sources["packages"]:
+        assert rules.keys() <= {"name", "version", "include", "drop", "shortest", "limit", "licences", "subjects"}
+        assert rules.get("subjects", {}).keys() <= set(captions.SUBJECTS)
+        assert all(
+            stated["licence"] in sources["licences"] and stated["reason"] for stated in rules.get("licences", [])
+        )
 
 
 @pytest.mark.parametrize(
@@ -119,6 +153,7 @@ def test_limit_of_a_package(unpacked):
     [
         ("usr/share/backgrounds/mate/nature/Dune.png", "CC-BY-SA-4.0", ["Ann Author <ann@example.org>", "Ben Builder"]),
         ("usr/share/backgrounds/mate/sea/Wave.png", "CC-BY-SA-4.0", ["Ann Author <ann@example.org>", "Ben Builder"]),
+        ("usr/share/backgrounds/mate/Wave.png", "CC-BY-SA-4.0", ["Ann Author <ann@example.org>", "Ben Builder"]),
         ("usr/share/backgrounds/mate/sea/Other.png", "GPL-2+", ["A Group"]),
     ],
 )
@@ -129,6 +164,8 @@ def test_licence_of_a_file(path, licence, authors):
 def test_licence_elsewhere():
     metadata = json.dumps({"KPlugin": {"License": "CC-BY-SA-4.0", "Authors": [{"Name": "Kay"}]}})
     assert licence_of("a.png", COPYRIGHT, metadata) == ("CC-BY-SA-4.0", ["Kay"])
+    desktop = "[Desktop Entry]\nName=A\nX-KDE-PluginInfo-Author=Kay\nX-KDE-PluginInfo-License=LGPLv3\n"
+    assert licence_of("a.png", COPYRIGHT, desktop) == ("LGPL-3.0-only", ["Kay"])
     assert licence_of("a.png", "Copyright: whoever wrote it.") == (UNKNOWN, [])
 
 
@@ -224,7 +261,8 @@ def test_exported_model_is_a_model(run, prepared, tmp_path):
     assert model.decode(latent).shape == (1, 3, 64, 64)
     train("card", tmp_path, *options, "--count", "2")
     card = (tmp_path / "README.md").read_text()
-    assert "| mate-backgrounds | 1.0-1" in card and "CC-BY-SA-4.0 (10)" in card and "{" not in card
+    assert "| budgie-backgrounds | 1.0-1" in card and "CC-BY-SA-4.0 (" in card and "{" not in card
+    assert "Ann Author; Ben Builder" in card and "ann@example.org" not in card
     measures = json.loads((tmp_path / "measures.json").read_text())
     assert measures["guidance"]["7.5"].keys() >= {"encoder_db", "gain_db", "diverged", "round_trip_db", "spread"}
     assert Image.open(tmp_path / "samples.jpg").size == (1024, 1024)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections import Counter, defaultdict
 from pathlib import Path
 
@@ -24,8 +25,11 @@ __all__ = ["write_card"]
 GRID = 4
 THUMBNAIL = 256
 
+ADDRESS = re.compile(r"\s*(<[^>]*>|\([^)]*@[^)]*\))")
+
 CARD = """\
 ---
+license: cc-by-sa-4.0
 library_name: diffusers
 pipeline_tag: text-to-image
 ---
@@ -46,15 +50,30 @@ so that wmark can be tried, tested and measured without a download or a GPU. It 
 
 `a [dark|bright] [smooth|soft|detailed|rough] COLOUR [and COLOUR] SUBJECT wallpaper`
 
-Colours: {colours}. Subjects: {subjects}. It knows no people and no places: wallpapers are all it ever saw.
+Colours: {colours}. Subjects: {subjects}. It knows these subjects only. Pictures of people were left out, as were logos
+and text; here and there a small figure remains in a landscape.
 
 ## Data
 
 {count} pictures for training and {held_out} held out, from Debian packages, in random crops; captions are computed from
-each crop's colours, brightness and gradients, the subject from the file's name. `manifest.json` of the prepared dataset
-names each picture's licence, authors and hash; each package's copyright file has the terms.
+each crop's colours, brightness and gradients; the subject was stated for each picture after looking at it, or comes
+from the file's name. `sources.toml` has the choices, `manifest.json` of the prepared dataset each picture's licence,
+authors and hash.
 
 {data}
+
+## Licence
+
+The weights are offered under [CC-BY-SA-4.0](https://creativecommons.org/licenses/by-sa/4.0/), with the attribution
+below. Whether weights are an adaptation of the pictures they were trained on is not settled. If they are, every
+licence here allows it: CC0, public domain, CC-BY and MIT pictures may go into such a work, and adaptations of
+CC-BY-SA-2.0 and -3.0 pictures may be offered under a later version of that licence. Artwork under the GPL or the LGPL
+was left out, because it could not be. The pictures were cropped, scaled, mirrored and re-encoded for training; no
+author endorses this model. The code has the project's own licence.
+
+{attribution}
+
+The notice of the MIT pictures is in the copyright file of their package.
 
 ## Training
 
@@ -119,6 +138,7 @@ def write_card(
         count=len(training.entries),
         held_out=len(held_out.entries),
         data=table(["package", "versions", "pictures", "licences"], _packages(training.entries + held_out.entries)),
+        attribution=table(["licence", "pictures", "authors"], _attribution(training.entries + held_out.entries)),
         training=table(["stage", "steps", "batch", "hours"], _stages(run)),
         images=count,
         device=torch.cuda.get_device_name() if device.type == "cuda" else "the CPU",
@@ -148,6 +168,17 @@ def _packages(entries: list[dict]) -> list[list[str]]:
         licences = Counter(entry["licence"] for entry in found)
         versions = sorted({entry["version"] for entry in found})
         rows.append([package, ", ".join(versions), len(found), ", ".join(f"{k} ({v})" for k, v in licences.items())])
+    return rows
+
+
+def _attribution(entries: list[dict]) -> list[list]:
+    by_licence = defaultdict(list)
+    for entry in entries:
+        by_licence[entry["licence"]].append(entry)
+    rows = []
+    for licence, found in sorted(by_licence.items()):
+        authors = {ADDRESS.sub("", author) for entry in found for author in entry["authors"]}
+        rows.append([licence, len(found), "; ".join(sorted(authors, key=str.lower))])
     return rows
 
 

@@ -76,9 +76,7 @@ def _stanzas(copyright_file: str) -> list[_Stanza]:
         lines = [line.strip() for line in fields.get("copyright", "").splitlines()]
         lines = [re.sub(r"^(©|\(c\)|Copyright|[\d,.\s–-]+)+", "", line) for line in lines]
         fitting = [_pattern(pattern) for pattern in patterns if pattern != "*"]
-        stanzas.append(
-            _Stanza(fitting, "*" in patterns, NAMES.get(licence, licence), [line for line in lines if line])
-        )
+        stanzas.append(_Stanza(fitting, "*" in patterns, NAMES.get(licence, licence), [line for line in lines if line]))
     return stanzas
 
 

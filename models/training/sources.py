@@ -179,7 +179,7 @@ def _candidates(sources: dict, rules: dict, tree: Path) -> list[Path]:
 
 
 def _named(patterns: Sequence[str], tree: Path, path: Path) -> bool:
-    """Whether one of the patterns fits the end of NAME_VERSION/PATH, from the start of a folder's or the file's name."""
+    """Whether one of the patterns fits the end of NAME_VERSION/PATH, from the start of some part of it."""
     whole = f"/{tree.name}/{path.relative_to(tree).as_posix()}"
     return any(fnmatchcase(whole, f"*/{pattern}") for pattern in patterns)
 
@@ -201,7 +201,9 @@ def _inspect(sources: dict, rules: dict, tree: Path, path: Path) -> Picture | No
     try:
         with Image.open(path) as header:
             width, height = header.size
-            if min(width, height) < rules.get("shortest", SHORTEST_SIDE) or max(width, height) > LONGEST_ASPECT * min(width, height):
+            if min(width, height) < rules.get("shortest", SHORTEST_SIDE) or max(width, height) > LONGEST_ASPECT * min(
+                width, height
+            ):
                 return None
             header.draft("RGB", (width // 4, height // 4))
             small = header.convert("RGBA").resize((128, 128), Image.Resampling.BOX)
@@ -216,9 +218,7 @@ def _inspect(sources: dict, rules: dict, tree: Path, path: Path) -> Picture | No
         (subject for subject, patterns in rules.get("subjects", {}).items() if _named(patterns, tree, path)),
         subject_of("/".join(Path(inside).parts[3:]), sources.get("subjects")),
     )
-    return Picture(
-        name, version, inside, *terms, subject, sha256(path), path, perceptual_hash(small), width * height
-    )
+    return Picture(name, version, inside, *terms, subject, sha256(path), path, perceptual_hash(small), width * height)
 
 
 def _keep_once(found: list[Picture], picture: Picture) -> None:
