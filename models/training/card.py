@@ -55,7 +55,8 @@ and text; here and there a small figure remains in a landscape.
 
 ## Data
 
-{count} pictures for training and {held_out} held out, from Debian packages, in random crops; captions are computed from
+{count} pictures for training and {held_out} held out, from Debian packages, in random crops (those of endless-sky-data
+are 720x360 and are enlarged); captions are computed from
 each crop's colours, brightness and gradients; the subject was stated for each picture after looking at it, or comes
 from the file's name. `sources.toml` has the choices, `manifest.json` of the prepared dataset each picture's licence,
 authors and hash.

@@ -201,9 +201,8 @@ def _inspect(sources: dict, rules: dict, tree: Path, path: Path) -> Picture | No
     try:
         with Image.open(path) as header:
             width, height = header.size
-            if min(width, height) < rules.get("shortest", SHORTEST_SIDE) or max(width, height) > LONGEST_ASPECT * min(
-                width, height
-            ):
+            shortest, longest = sorted(header.size)
+            if shortest < rules.get("shortest", SHORTEST_SIDE) or longest > LONGEST_ASPECT * shortest:
                 return None
             header.draft("RGB", (width // 4, height // 4))
             small = header.convert("RGBA").resize((128, 128), Image.Resampling.BOX)
