@@ -1,0 +1,129 @@
+"""`python -m wmark.models.training`: parse, run a stage, print."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import click
+
+from ...errors import ModelError
+from ...terminal import Group, with_options
+
+folder = click.Path(path_type=Path, file_okay=False)
+
+run_options = [
+    click.option("--config", default="tiny", show_default=True, help="A shipped configuration, or a TOML file."),
+    click.option("--set", "overrides", multiple=True, metavar="TABLE.NAME=VALUE", help="Change a setting."),
+    click.option("--data", type=folder, default="training/data", show_default=True, help="The prepared dataset."),
+    click.option("--run", type=folder, default="training/run", show_default=True, help="Checkpoints and logs."),
+    click.option("--device", help="Torch device; a GPU if there is one."),
+]
+stage_options = [
+    *run_options,
+    click.option(
+        "--minutes", type=click.FloatRange(0), help="Stop after so long; the same command goes on from there."
+    ),
+    click.option("--start", type=folder, help="Exported model to start from, in place of random weights."),
+]
+
+
+@click.group(cls=Group, context_settings={"help_option_names": ["-h", "--help"]})
+def main() -> None:
+    """Train a small latent diffusion model on the free pictures that Debian packages ship."""
+
+
+@main.command()
+@click.option("--data", type=folder, default="training/data", show_default=True, help="Gets the prepared dataset.")
+@click.option("--cache", type=folder, default="training/cache", show_default=True, help="Gets the packages.")
+@click.option("--unpacked", type=folder, help="Take these unpacked packages, in folders NAME_VERSION; fetch nothing.")
+@click.option(
+    "--cap", type=click.FloatRange(0, min_open=True), default=40, show_default=True, help="Megabytes at most."
+)
+def data(data, cache, unpacked, cap) -> None:
+    """Fetch packages, sift their pictures and write the prepared dataset."""
+    from .configuration import FOLDER, read_toml
+    from .dataset import prepare
+    from .sources import fetch, find_pictures
+
+    sources = read_toml(FOLDER / "sources.toml")
+    manifest = prepare(find_pictures(sources, unpacked or fetch(sources, cache)), data, int(cap * 1e6))
+    held_out = sum(entry["held_out"] for entry in manifest["pictures"])
+    click.echo(f"{len(manifest['pictures'])} pictures, {held_out} of them held out, WebP quality {manifest['quality']}")
+
+
+@main.command()
+@with_options(stage_options)
+@click.option("--refine", is_flag=True, help="Go on with latents sampled from the diffusion model.")
+def autoencoder(config, overrides, data, run, device, minutes, start, refine) -> None:
+    """Train the autoencoder, or go on where it stopped."""
+    from . import autoencoder as stage
+    from .configuration import load_configuration
+
+    configuration, device = load_configuration(config, overrides), choose_device(device)
+    if refine:
+        from .sampling import sampled_latents
+
+        samples = sampled_latents(configuration, run, device)
+        report("refine", stage.refine(configuration, samples, data, run, device, minutes))
+    else:
+        report("autoencoder", stage.train_autoencoder(configuration, data, run, device, minutes, start))
+
+
+@main.command()
+@with_options(stage_options)
+def diffusion(config, overrides, data, run, device, minutes, start) -> None:
+    """Train the diffusion model on the encoded pictures, or go on where it stopped."""
+    from .configuration import load_configuration
+    from .diffusion import train_diffusion
+
+    configuration = load_configuration(config, overrides)
+    report("diffusion", train_diffusion(configuration, data, run, choose_device(device), minutes, start))
+
+
+@main.command()
+@with_options(run_options)
+@click.argument("folder", type=folder)
+def export(folder, config, overrides, data, run, device) -> None:
+    """Write the model to FOLDER in diffusers' format."""
+    from .configuration import load_configuration
+    from .export import export as write
+
+    size = write(load_configuration(config, overrides), run, folder)
+    click.echo(f"{folder}: {size / 1e6:.1f} MB of weights")
+
+
+@main.command()
+@with_options(run_options)
+@click.option("--count", type=click.IntRange(2), default=64, show_default=True, help="Images at each guidance scale.")
+@click.argument("folder", type=folder)
+def card(folder, count, config, overrides, data, run, device) -> None:
+    """Measure the model in FOLDER and write its README.md, measures.json and samples.jpg."""
+    from .card import write_card
+    from .configuration import load_configuration
+
+    write_card(
+        load_configuration(config, overrides), folder, data, run, choose_device(device), count, Path(config).stem
+    )
+    click.echo(f"{folder / 'README.md'}")
+
+
+def choose_device(name: str | None):
+    import torch
+
+    try:
+        device = torch.device(name or ("cuda" if torch.cuda.is_available() else "cpu"))
+        torch.empty(0, device=device)
+    except (RuntimeError, AssertionError) as error:
+        raise ModelError(f"the device {name!r} is not available here: try --device cpu") from error
+    if device.type == "cuda":
+        torch.backends.cuda.matmul.allow_tf32 = torch.backends.cudnn.allow_tf32 = True
+        torch.backends.cudnn.benchmark = True
+    return device
+
+
+def report(stage: str, finished: bool) -> None:
+    click.echo(f"{stage} is finished" if finished else f"{stage} stopped in time: run the same command to go on")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,200 @@
+"""The model card: data with their licences, recipe, measures and samples, each from what was run."""
+
+from __future__ import annotations
+
+import re
+from collections import Counter, defaultdict
+from pathlib import Path
+
+import torch
+from PIL import Image
+from torch import Tensor
+
+from ...benchmarks.report import provenance, table, write_json
+from ...files import write_atomically
+from ...images import encode_image, to_image
+from ..prompts import draw_prompts
+from ..registry import load_model
+from .captions import COLOURS, SUBJECTS
+from .dataset import Pictures
+from .loop import read_checkpoint
+from .measures import PROMPTS, measure
+
+__all__ = ["write_card"]
+
+GRID = 4
+THUMBNAIL = 256
+
+ADDRESS = re.compile(r"\s*(<[^>]*>|\([^)]*@[^)]*\))")
+
+CARD = """\
+---
+license: cc-by-sa-4.0
+library_name: diffusers
+pipeline_tag: text-to-image
+---
+
+# {name}
+
+A latent diffusion model of Stable Diffusion's geometry ({size}x{size} images, f = 8), small enough for two CPU cores,
+so that wmark can be tried, tested and measured without a download or a GPU. It is in plain diffusers format:
+`StableDiffusionPipeline.from_pretrained(folder)` loads it.
+
+![Samples at guidance 5](samples.jpg)
+
+{prompts}
+
+{parts}
+
+## Prompts
+
+`a [dark|bright] [smooth|soft|detailed|rough] COLOUR [and COLOUR] SUBJECT wallpaper`
+
+Colours: {colours}. Subjects: {subjects}. It knows these subjects only. Pictures of people were left out, as were logos
+and text; here and there a small figure remains in a landscape.
+
+## Data
+
+{count} pictures for training and {held_out} held out, from Debian packages, in random crops (those of endless-sky-data
+are 720x360 and are enlarged); captions are computed from
+each crop's colours, brightness and gradients; the subject was stated for each picture after looking at it, or comes
+from the file's name. `sources.toml` has the choices, `manifest.json` of the prepared dataset each picture's licence,
+authors and hash.
+
+{data}
+
+## Licence
+
+The weights are offered under [CC-BY-SA-4.0](https://creativecommons.org/licenses/by-sa/4.0/), with the attribution
+below. Whether weights are an adaptation of the pictures they were trained on is not settled. If they are, every
+licence here allows it: CC0, public domain, CC-BY and MIT pictures may go into such a work, and adaptations of
+CC-BY-SA-2.0 and -3.0 pictures may be offered under a later version of that licence. Artwork under the GPL or the LGPL
+was left out, because it could not be. The pictures were cropped, scaled, mirrored and re-encoded for training; no
+author endorses this model. The code has the project's own licence.
+
+{attribution}
+
+The notice of the MIT pictures is in the copyright file of their package.
+
+## Training
+
+{training}
+
+The settings, seed {seed} among them, are those of `{config}.toml` in `wmark.models.training`:
+
+    python -m wmark.models.training data
+    python -m wmark.models.training autoencoder
+    python -m wmark.models.training diffusion
+    python -m wmark.models.training autoencoder --refine
+    python -m wmark.models.training export FOLDER
+
+## Measured
+
+By `python -m wmark.models.training card FOLDER --count {images}` on {device}; everything is in `measures.json`. Errors
+are NMSE of the latent, or of the initial noise in the round trip, in dB; means over images.
+
+{measures}
+
+Encoder and forward step start from 8-bit images; diverged are the images that ten unguarded steps leave worse than the
+encoder did. The round trip goes from the true latent through 50 DDIM steps, prompt known, at guidance 1.
+
+Held-out pictures: {psnr} dB PSNR of the reconstruction, {cycle} dB error of E(D(E(x))), over {held_out} pictures.
+
+Distance to the nearest of {crops} training crops (16x16 colours about their mean): generated {generated_median} in the
+median, {generated_smallest} at least; held-out pictures {held_out_median} and {held_out_smallest}.
+"""
+
+
+def write_card(
+    configuration: dict, folder: Path, data: Path, run: Path, device: torch.device, count: int, name: str = "tiny"
+) -> None:
+    """Measure an exported model and write its card.
+
+    Arguments:
+        configuration: From :func:`~.configuration.load_configuration`.
+        folder: The exported model; gets `README.md`, `measures.json` and `samples.jpg`.
+        data: The prepared dataset.
+        run: The run's checkpoints.
+        device: Where it is measured.
+        count: Images at each guidance scale.
+        name: The configuration's name.
+    """
+    model = load_model(folder, device=str(device))
+    training, held_out = Pictures(data), Pictures(data, held_out=True)
+    found, images = measure(model, training, held_out, count)
+    write_json(folder / "measures.json", {**provenance(model, count=count), **found})
+    write_atomically(folder / "samples.jpg", encode_image(_grid(images), ".jpg"))
+    shown = draw_prompts(min(count, GRID**2), PROMPTS)
+    scales = found["guidance"]
+    header = ["guidance", *(key.replace("_", " ").replace(" db", "") for key in next(iter(scales.values())))]
+    card = CARD.format(
+        name=name,
+        config=name,
+        size=configuration["model"]["size"],
+        seed=configuration["model"]["seed"],
+        prompts="; ".join(shown) + ".",
+        parts=table(["part", "class", "parameters"], _parts(model)),
+        colours=", ".join(COLOURS),
+        subjects=", ".join(SUBJECTS),
+        count=len(training.entries),
+        held_out=len(held_out.entries),
+        data=table(["package", "versions", "pictures", "licences"], _packages(training.entries + held_out.entries)),
+        attribution=table(["licence", "pictures", "authors"], _attribution(training.entries + held_out.entries)),
+        training=table(["stage", "steps", "batch", "hours"], _stages(run)),
+        images=count,
+        device=torch.cuda.get_device_name() if device.type == "cuda" else "the CPU",
+        measures=table(header, [[scale, *row.values()] for scale, row in scales.items()]),
+        psnr=found["reconstruction"]["psnr_db"],
+        cycle=found["reconstruction"]["cycle_db"],
+        crops=found["nearest_training_crop"].pop("training_crops"),
+        **found["nearest_training_crop"],
+    )
+    write_atomically(folder / "README.md", card.encode())
+
+
+def _parts(model) -> list[list[str]]:
+    parts = {"vae": model.vae, "unet": model.unet, "text_encoder": model.pipeline.text_encoder}
+    return [
+        [f"`{name}`", type(part).__name__, f"{sum(p.numel() for p in part.parameters()) / 1e6:.1f} M"]
+        for name, part in parts.items()
+    ]
+
+
+def _packages(entries: list[dict]) -> list[list[str]]:
+    by_package = defaultdict(list)
+    for entry in entries:
+        by_package[entry["package"]].append(entry)
+    rows = []
+    for package, found in sorted(by_package.items()):
+        licences = Counter(entry["licence"] for entry in found)
+        versions = sorted({entry["version"] for entry in found})
+        rows.append([package, ", ".join(versions), len(found), ", ".join(f"{k} ({v})" for k, v in licences.items())])
+    return rows
+
+
+def _attribution(entries: list[dict]) -> list[list]:
+    by_licence = defaultdict(list)
+    for entry in entries:
+        by_licence[entry["licence"]].append(entry)
+    rows = []
+    for licence, found in sorted(by_licence.items()):
+        authors = {ADDRESS.sub("", author) for entry in found for author in entry["authors"]}
+        rows.append([licence, len(found), "; ".join(sorted(authors, key=str.lower))])
+    return rows
+
+
+def _stages(run: Path) -> list[list]:
+    rows = []
+    for name in ("autoencoder", "diffusion", "refine"):
+        if (run / f"{name}.pt").exists():
+            state = read_checkpoint(run / f"{name}.pt")
+            rows.append([name, state["step"], state["batch"], f"{state['seconds'] / 3600:.2f} on {state['hardware']}"])
+    return rows
+
+
+def _grid(images: Tensor) -> Image.Image:
+    sheet = Image.new("RGB", (GRID * THUMBNAIL, GRID * THUMBNAIL), "white")
+    for i, image in enumerate(images[: GRID**2]):
+        thumbnail = to_image(image).resize((THUMBNAIL, THUMBNAIL), Image.Resampling.LANCZOS)
+        sheet.paste(thumbnail, (i % GRID * THUMBNAIL, i // GRID * THUMBNAIL))
+    return sheet

@@ -1,0 +1,218 @@
+"""The diffusion model: a U-Net and a small text encoder on encoded crops and their captions.
+
+    z_t = a_t z + s_t n,    target n (epsilon) or a_t n - s_t z (v-prediction),    e = prediction - target
+    loss = w_t |e|^2 + l s_t^2 |m(e)|^2
+
+with w_t the min-SNR weight (Hang et al., ICCV 2023, arXiv 2303.09556) and m(e) the 8x8 means of the error, scaled so
+that white error counts alike in both terms: global colour, decided at high noise, is what short training gets wrong.
+For the same reason some timesteps are drawn again from the noisy end.
+"""
+
+from __future__ import annotations
+
+import io
+import itertools
+from collections import Counter
+from pathlib import Path
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from ...errors import ModelError
+from ...files import sha256, write_atomically
+from ...terminal import progress
+from ..quiet import quiet
+from .autoencoder import build_autoencoder
+from .captions import captions, words
+from .dataset import Pictures
+from .loop import Stage, load_averages
+
+with quiet():
+    from diffusers import DDIMScheduler, UNet2DConditionModel
+    from transformers import CLIPTextConfig, CLIPTextModel, CLIPTokenizer
+    from transformers.convert_slow_tokenizer import bytes_to_unicode
+
+__all__ = ["build_scheduler", "build_text_encoder", "build_tokenizer", "build_unet", "train_diffusion"]
+
+
+def build_unet(configuration: dict) -> UNet2DConditionModel:
+    """The U-Net; attention stands at a quarter of the latent's side and below."""
+    settings = configuration["diffusion"]
+    plain, attentive = len(settings["channels"]) // 2, len(settings["channels"]) - len(settings["channels"]) // 2
+    return UNet2DConditionModel(
+        sample_size=configuration["model"]["size"] // 8,
+        block_out_channels=settings["channels"],
+        down_block_types=["DownBlock2D"] * plain + ["CrossAttnDownBlock2D"] * attentive,
+        up_block_types=["CrossAttnUpBlock2D"] * attentive + ["UpBlock2D"] * plain,
+        layers_per_block=settings["layers"],
+        norm_num_groups=settings["groups"],
+        attention_head_dim=settings["heads"],  # diffusers' name for the number of heads.
+        cross_attention_dim=settings["text_width"],
+    )
+
+
+def build_tokenizer(configuration: dict) -> CLIPTokenizer:
+    """CLIP-style byte pairs, learnt on the captions' words: each of them is one token."""
+    letters = list(bytes_to_unicode().values())
+    tokens = ["<|startoftext|>", "<|endoftext|>", *letters, *(f"{letter}</w>" for letter in letters)]
+    merges = byte_pairs(words())
+    vocabulary = {token: i for i, token in enumerate(dict.fromkeys([*tokens, *("".join(pair) for pair in merges)]))}
+    return CLIPTokenizer(vocabulary, merges, model_max_length=configuration["diffusion"]["text_length"])
+
+
+def byte_pairs(corpus: list[str]) -> list[tuple[str, str]]:
+    """Merges that make one token of each word, the most frequent pair first (Sennrich et al., ACL 2016)."""
+    merges = []
+    spelt = [[*word[:-1], f"{word[-1]}</w>"] for word in corpus]
+    while pairs := Counter(pair for word in spelt for pair in itertools.pairwise(word)):
+        best = max(pairs, key=lambda pair: (pairs[pair], pair))
+        merges.append(best)
+        for word in spelt:
+            i = 0
+            while i < len(word) - 1:
+                if (word[i], word[i + 1]) == best:
+                    word[i : i + 2] = ["".join(best)]
+                i += 1
+    return merges
+
+
+def build_text_encoder(configuration: dict, tokenizer: CLIPTokenizer) -> CLIPTextModel:
+    settings = configuration["diffusion"]
+    return CLIPTextModel(
+        CLIPTextConfig(
+            vocab_size=len(tokenizer),
+            hidden_size=settings["text_width"],
+            intermediate_size=4 * settings["text_width"],
+            projection_dim=settings["text_width"],
+            num_hidden_layers=settings["text_layers"],
+            num_attention_heads=4,
+            max_position_embeddings=settings["text_length"],
+            bos_token_id=tokenizer.bos_token_id,
+            eos_token_id=tokenizer.eos_token_id,
+            pad_token_id=tokenizer.pad_token_id,
+        )
+    )
+
+
+def build_scheduler(configuration: dict) -> DDIMScheduler:
+    """Stable Diffusion's noise levels."""
+    return DDIMScheduler(
+        beta_start=0.00085,
+        beta_end=0.012,
+        beta_schedule="scaled_linear",
+        clip_sample=False,
+        set_alpha_to_one=False,
+        steps_offset=1,
+        prediction_type=configuration["diffusion"]["prediction_type"],
+    )
+
+
+def tokenise(tokenizer: CLIPTokenizer, prompts: list[str]) -> Tensor:
+    """Token ids with shape (B, tokens)."""
+    return tokenizer(prompts, padding="max_length", truncation=True, return_tensors="pt").input_ids
+
+
+def train_diffusion(
+    configuration: dict,
+    data: Path,
+    run: Path,
+    device: torch.device,
+    minutes: float | None = None,
+    start: Path | None = None,
+) -> bool:
+    """Train the diffusion model, or go on training it; returns whether it is finished.
+
+    The arguments are those of :func:`~.autoencoder.train_autoencoder`, whose stage must have a checkpoint.
+    """
+    settings, seed = configuration["diffusion"], configuration["model"]["seed"]
+    if settings["prediction_type"] not in ("epsilon", "v_prediction"):
+        raise ModelError(f"prediction_type is {settings['prediction_type']!r}: use 'epsilon' or 'v_prediction'")
+    torch.manual_seed(seed)
+    tokenizer = build_tokenizer(configuration)
+    unet = build_unet(configuration).to(memory_format=torch.channels_last)
+    text_encoder = build_text_encoder(configuration, tokenizer)
+    stage = Stage(
+        run,
+        "diffusion",
+        settings,
+        {"unet": unet, "text_encoder": text_encoder},
+        averaged=["unet", "text_encoder"],
+        optimizers={"diffusion": ["unet", "text_encoder"]},
+        seed=seed,
+        precision=configuration["model"]["precision"],
+        device=device,
+        start=start,
+    )
+    bank = _bank(configuration, tokenizer, data, run, device)
+    latents = bank["latents"].to(device) * bank["scaling_factor"]
+    tokens = torch.cat([bank["tokens"], tokenise(tokenizer, [""])]).to(device)
+    alphas = build_scheduler(configuration).alphas_cumprod.to(device)
+
+    def update() -> dict[str, Tensor]:
+        count = settings["batch"]
+        chosen = torch.randint(len(latents), (count,), generator=stage.generator)
+        dropped = torch.rand(count, generator=stage.generator) < settings["text_dropout"]
+        t = draw_timesteps(settings, len(alphas), stage.generator).to(device)
+        z = latents[chosen.to(device)].float()
+        n = torch.randn(z.shape, generator=stage.noise, device=device)
+        alpha = alphas[t].reshape(-1, 1, 1, 1)
+        noisy = alpha.sqrt() * z + (1 - alpha).sqrt() * n
+        velocity = settings["prediction_type"] == "v_prediction"
+        target = alpha.sqrt() * n - (1 - alpha).sqrt() * z if velocity else n
+        with stage.autocast():
+            text = text_encoder(tokens[torch.where(dropped, -1, chosen).to(device)])[0]
+            prediction = unet(noisy, t, encoder_hidden_states=text).sample
+        error = prediction.float() - target
+        plain = min_snr_weight(settings, alpha) * error.square()
+        coarse = settings["low_frequency"] * (1 - alpha) * 64 * F.avg_pool2d(error, 8).square()
+        losses = {"plain": plain.mean(), "coarse": coarse.mean()}
+        stage.descend("diffusion", losses["plain"] + losses["coarse"])
+        return losses
+
+    return stage.train(update, minutes)
+
+
+def draw_timesteps(settings: dict, training_steps: int, generator: torch.Generator) -> Tensor:
+    """Timesteps with shape (batch,), a share of them from the noisy end alone."""
+    count = settings["batch"]
+    position = torch.rand(count, generator=generator)
+    noisy = torch.rand(count, generator=generator) < settings["high_noise"]
+    start = settings["high_noise_from"]
+    return ((torch.where(noisy, start + (1 - start) * position, position)) * training_steps).long()
+
+
+def min_snr_weight(settings: dict, alpha: Tensor) -> Tensor:
+    """min(SNR, gamma) / SNR for epsilon, over SNR + 1 for v-prediction; alpha is the squared signal level."""
+    snr = alpha / (1 - alpha)
+    return snr.clamp_max(settings["snr_ceiling"]) / (snr + (settings["prediction_type"] == "v_prediction"))
+
+
+def _bank(configuration: dict, tokenizer: CLIPTokenizer, data: Path, run: Path, device: torch.device) -> dict:
+    """Encoded crops and their captions' tokens, kept beside the checkpoints: `latents`, `tokens`, `scaling_factor`."""
+    settings, path = configuration["diffusion"], run / "bank.pt"
+    vae = build_autoencoder(configuration)
+    load_averages(run / "autoencoder.pt", {"vae": vae})
+    source = f"{sha256(run / 'autoencoder.pt')} {sha256(data / 'manifest.json')} {settings['bank']}"
+    if path.exists():
+        bank = torch.load(path, weights_only=True)
+        if bank["source"] == source:
+            return bank
+    vae.to(device).requires_grad_(False).eval()
+    pictures = Pictures(data, device=device)
+    generator = torch.Generator().manual_seed(configuration["model"]["seed"])
+    latents, tokens = [], []
+    with progress(settings["bank"], "crop") as bar:
+        while sum(map(len, latents)) < settings["bank"]:
+            count = min(16, settings["bank"] - sum(map(len, latents)))
+            x, subjects = pictures.crops(count, configuration["model"]["size"], generator, settings["largest_crop"])
+            with torch.autocast(device.type, torch.bfloat16, enabled=configuration["model"]["precision"] == "bf16"):
+                latents.append(vae.encode(x).latent_dist.mean.half().cpu())
+            tokens.append(tokenise(tokenizer, captions(x, subjects, seed=len(tokens))))
+            bar.update(count)
+    z = torch.cat(latents)
+    bank = {"latents": z, "tokens": torch.cat(tokens), "scaling_factor": float(1 / z.float().std()), "source": source}
+    content = io.BytesIO()
+    torch.save(bank, content)
+    write_atomically(path, content.getvalue())
+    return bank

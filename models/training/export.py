@@ -1,0 +1,49 @@
+"""Averaged weights -> a folder in diffusers' format, in half precision."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import torch
+
+from ..quiet import quiet
+from .autoencoder import build_autoencoder
+from .diffusion import build_scheduler, build_text_encoder, build_tokenizer, build_unet
+from .loop import load_averages, read_checkpoint
+
+with quiet():
+    from diffusers import StableDiffusionPipeline
+
+__all__ = ["assemble", "export"]
+
+
+def assemble(configuration: dict, run: Path) -> StableDiffusionPipeline:
+    """The pipeline of a run's averaged weights; the refined autoencoder, where there is one.
+
+    Raises:
+        ModelError: If a stage has not been run.
+    """
+    tokenizer = build_tokenizer(configuration)
+    vae, unet = build_autoencoder(configuration), build_unet(configuration)
+    text_encoder = build_text_encoder(configuration, tokenizer)
+    load_averages(run / "diffusion.pt", {"unet": unet, "text_encoder": text_encoder})
+    refined = run / "refine.pt"
+    load_averages(refined if refined.exists() else run / "autoencoder.pt", {"vae": vae})
+    vae.register_to_config(scaling_factor=read_checkpoint(run / "bank.pt")["scaling_factor"])
+    return StableDiffusionPipeline(
+        vae=vae,
+        unet=unet,
+        text_encoder=text_encoder,
+        tokenizer=tokenizer,
+        scheduler=build_scheduler(configuration),
+        safety_checker=None,
+        feature_extractor=None,
+        requires_safety_checker=False,
+    )
+
+
+def export(configuration: dict, run: Path, folder: Path) -> int:
+    """Write the model; returns the bytes of its weights."""
+    with quiet():
+        assemble(configuration, run).to(torch.float16).save_pretrained(folder, safe_serialization=True)
+    return sum(file.stat().st_size for file in folder.rglob("*.safetensors"))

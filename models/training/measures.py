@@ -1,0 +1,161 @@
+"""What the card says of a model, measured on held-out pictures, fresh prompts and fresh noise."""
+
+from __future__ import annotations
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from ...detectors.diffusion_inversion import ddim
+from ...terminal import progress
+from ..latent_diffusion import LatentDiffusion
+from ..prompts import draw_prompts
+from .dataset import Pictures
+
+__all__ = ["GUIDANCE", "decibels", "measure", "plain_iteration"]
+
+GUIDANCE = (1.0, 3.0, 5.0, 7.5)
+PROMPTS, NOISE = 1000, 2000
+"""Seeds of the prompts and of the noise: not those of training, nor of the benchmarks."""
+
+BATCH = 8
+ITERATIONS = 10
+ROUND_TRIP = 50
+
+
+@torch.no_grad()
+def measure(model: LatentDiffusion, training: Pictures, held_out: Pictures, count: int) -> tuple[dict, Tensor]:
+    """Measure a model.
+
+    Arguments:
+        model: The exported model.
+        training, held_out: The two splits.
+        count: Images at each guidance scale.
+
+    Returns:
+        The measures by name, and the images of guidance 5 with shape (count, 3, H, W) in [-1, 1].
+    """
+    size = model.native_size[0]
+    generator = torch.Generator().manual_seed(NOISE)
+    pictures = held_out.centres(size)
+    found: dict = {"reconstruction": reconstruction(model, pictures), "guidance": {}}
+    encoded = _batched(model.encode, pictures)
+    prompts = draw_prompts(count, PROMPTS)
+    noise = torch.randn(count, *model.latent_shape(size, size), generator=generator)
+    with progress(len(GUIDANCE) * count, "image") as bar:
+        for scale in GUIDANCE:
+            latents, images, errors = [], [], []
+            for begin in range(0, count, BATCH):
+                part = slice(begin, begin + BATCH)
+                z = model.sample(noise[part], prompts[part], steps=50, guidance_scale=scale)
+                image = ((model.decode(z).float().clamp(-1, 1) + 1) * 127.5).round() / 127.5 - 1
+                errors.append(plain_iteration(model.encode, model.decode, image, z, ITERATIONS))
+                latents.append(z.cpu())
+                images.append(image.cpu())
+                bar.update(len(z))
+            z, images, errors = torch.cat(latents), torch.cat(images), torch.cat(errors, 1)
+            found["guidance"][str(scale)] = {
+                **_inversion(errors),
+                "round_trip_db": round(float(decibels(_round_trip(model, z, noise, prompts), noise).mean()), 2),
+                "spread": round(float(z.std() / encoded.std()), 3),
+            }
+            if scale == 5.0:
+                shown = images
+    found["nearest_training_crop"] = _nearest(shown, pictures, training, size)
+    return found, shown
+
+
+def reconstruction(model: LatentDiffusion, pictures: Tensor) -> dict:
+    """PSNR of D(E(x)), and the error of E(D(z)) at z = E(x), over pictures (N, 3, H, W)."""
+    psnr, cycle = [], []
+    for x in pictures.split(BATCH):
+        z = model.encode(x)
+        y = model.decode(z).float().clamp(-1, 1)
+        psnr.append(10 * torch.log10(4 / (y - x.to(y.device)).square().mean((1, 2, 3)).clamp_min(1e-12)).cpu())
+        cycle.append(decibels(model.encode(y), z).cpu())
+    return {
+        "pictures": len(pictures),
+        "psnr_db": round(float(torch.cat(psnr).mean()), 2),
+        "cycle_db": round(float(torch.cat(cycle).mean()), 2),
+    }
+
+
+def decibels(z: Tensor, truth: Tensor) -> Tensor:
+    """NMSE of each of a batch, `10 log10(||z - truth||^2 / ||truth||^2)`, with shape (B,)."""
+    z, truth = z.float().flatten(1), truth.float().flatten(1).to(z.device)
+    return 10 * torch.log10((z - truth).square().sum(1).clamp_min(1e-20) / truth.square().sum(1).clamp_min(1e-20))
+
+
+def plain_iteration(encode, decode, image: Tensor, truth: Tensor, iterations: int) -> Tensor:
+    """NMSE in dB of the forward step method with rho 1, without any safeguard, with shape (iterations + 1, B).
+
+    Arguments:
+        encode, decode: E and D.
+        image: Images with shape (B, 3, H, W).
+        truth: The latents that they were decoded from, with shape (B, C, h, w).
+        iterations: Number of steps `z <- z - (E(D(z)) - E(x))`.
+    """
+    start = encode(image).float()
+    z, errors = start, [decibels(start, truth)]
+    for _ in range(iterations):
+        z = z - (encode(decode(z).clamp(-1, 1)).float() - start)
+        errors.append(decibels(z, truth))
+    return torch.stack(errors).cpu()
+
+
+def _inversion(errors: Tensor) -> dict:
+    """Encoder alone, and the best number of plain steps for all images; diverged is who ends above the encoder."""
+    means = errors.mean(1)
+    best = int(means.argmin())
+    return {
+        "encoder_db": round(float(means[0]), 2),
+        "encoder_worst_db": round(float(errors[0].max()), 2),
+        "forward_db": round(float(means[best]), 2),
+        "forward_steps": best,
+        "gain_db": round(float(means[0] - means[best]), 2),
+        "diverged": round(float((errors[-1].nan_to_num(torch.inf) > errors[0]).float().mean()), 4),
+    }
+
+
+def _round_trip(model: LatentDiffusion, latents: Tensor, noise: Tensor, prompts: list[str]) -> Tensor:
+    """The initial noise by DDIM inversion of the true latents, prompt known, at guidance 1."""
+    recovered = []
+    for begin in range(0, len(latents), BATCH):
+        part = slice(begin, begin + BATCH)
+        text = model.embed(prompts[part])
+        predict = lambda z, t, text=text: model.predict_noise(z, t, text)  # noqa: E731
+        z = latents[part].to(model.device)
+        recovered.append(ddim(predict, model.alphas_cumprod, z, steps=ROUND_TRIP).noise.cpu())
+    return torch.cat(recovered)
+
+
+def _nearest(images: Tensor, held_out: Tensor, training: Pictures, size: int) -> dict:
+    """Distances to the nearest training crop, as root mean squares of 16x16 colours about their mean.
+
+    A model that had memorised its pictures would be nearer to them than held-out pictures are.
+    """
+    generator = torch.Generator().manual_seed(NOISE)
+    crops = [_thumbnail(training.crops(64, size, generator)[0]) for _ in range(32)]
+    crops = torch.cat([*crops, _thumbnail(training.centres(size))])
+    crops = torch.cat([crops, crops.flip(-1)]).flatten(1)
+
+    def nearest(x: Tensor) -> Tensor:
+        return torch.cdist(_thumbnail(x).flatten(1), crops).amin(1) / crops.shape[1] ** 0.5
+
+    generated, real = nearest(images), nearest(held_out)
+    return {
+        "training_crops": len(crops),
+        "generated_median": round(float(generated.median()), 4),
+        "generated_smallest": round(float(generated.min()), 4),
+        "held_out_median": round(float(real.median()), 4),
+        "held_out_smallest": round(float(real.min()), 4),
+    }
+
+
+def _thumbnail(images: Tensor) -> Tensor:
+    small = F.interpolate(images.float().cpu(), size=(16, 16), mode="area")
+    return small - small.mean((2, 3), keepdim=True)
+
+
+def _batched(function, images: Tensor) -> Tensor:
+    return torch.cat([function(part).float().cpu() for part in images.split(BATCH)])

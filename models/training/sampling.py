@@ -1,0 +1,51 @@
+"""Latents sampled from the diffusion model, for the autoencoder's refinement."""
+
+from __future__ import annotations
+
+import io
+import random
+from pathlib import Path
+
+import torch
+from torch import Tensor
+
+from ...files import write_atomically
+from ...terminal import progress
+from ..latent_diffusion import LatentDiffusion
+from .captions import BRIGHTNESS, COLOURS, SUBJECTS, TEXTURES
+from .export import assemble
+
+__all__ = ["sampled_latents"]
+
+BATCH = 32
+
+
+def sampled_latents(configuration: dict, run: Path, device: torch.device) -> Tensor:
+    """Latents (N, 4, h, w), not scaled, at guidance 1 to 7.5; sampled once and kept beside the checkpoints."""
+    path, settings = run / "samples.pt", configuration["refine"]
+    if path.exists():
+        return torch.load(path, weights_only=True)
+    model = LatentDiffusion(assemble(configuration, run), "training", device=device)
+    size = configuration["model"]["size"]
+    seed = configuration["model"]["seed"]
+    rng, generator = random.Random(seed), torch.Generator().manual_seed(seed)
+    found: list[Tensor] = []
+    with progress(settings["samples"], "sample") as bar:
+        while sum(map(len, found)) < settings["samples"]:
+            count = min(BATCH, settings["samples"] - sum(map(len, found)))
+            prompts = [_prompt(rng) for _ in range(count)]
+            noise = torch.randn(count, *model.latent_shape(size, size), generator=generator)
+            guidance = rng.uniform(1, 7.5)
+            latent = model.sample(noise, prompts, steps=settings["sampling_steps"], guidance_scale=guidance)
+            found.append(latent.cpu() / model.vae.config.scaling_factor)
+            bar.update(count)
+    content = io.BytesIO()
+    torch.save(torch.cat(found), content)
+    write_atomically(path, content.getvalue())
+    return torch.cat(found)
+
+
+def _prompt(rng: random.Random) -> str:
+    colours = rng.sample(COLOURS, rng.choice([1, 2]))
+    chosen = [rng.choice(["", "", *BRIGHTNESS]), rng.choice(["", "", *TEXTURES]), " and ".join(colours)]
+    return " ".join(word for word in ["a", *chosen, rng.choice(SUBJECTS), "wallpaper"] if word)

@@ -1,0 +1,298 @@
+"""The training recipe at toy size: the same commands, on pictures made here."""
+
+from __future__ import annotations
+
+import json
+
+import numpy as np
+import pytest
+import torch
+from click.testing import CliRunner
+from PIL import Image
+
+import wmark
+from wmark.models import prompts
+from wmark.models.training import captions
+from wmark.models.training.__main__ import main
+from wmark.models.training.autoencoder import structure_loss
+from wmark.models.training.configuration import FOLDER, load_configuration, read_toml
+from wmark.models.training.diffusion import build_tokenizer, build_unet, draw_timesteps, min_snr_weight
+from wmark.models.training.licences import UNKNOWN, licence_of
+from wmark.models.training.loop import read_checkpoint
+from wmark.models.training.sources import find_pictures
+
+COPYRIGHT = """\
+Format: https://www.debian.org/doc/packaging-manuals/copyright-format/1.0/
+Upstream-Name: art
+
+Files: *
+Copyright: 2014, A Group
+License: GPL-2+
+
+Files: nature/*
+       sea/Wave.png
+Copyright: 2020, Ann Author <ann@example.org>
+           2021-2022 Ben Builder
+License: CC-BY-SA-4.0
+
+Files: debian/*
+Copyright: 2022, A Packager
+License: GPL-3+
+
+License: CC-BY-SA-4.0
+ The text.
+"""
+
+
+def train(*arguments: str) -> str:
+    outcome = CliRunner().invoke(main, [*map(str, arguments)], catch_exceptions=False)
+    assert outcome.exit_code == 0, outcome.output
+    return outcome.output
+
+
+def drawing(seed: int, size: tuple[int, int] = (640, 520)) -> Image.Image:
+    """Smooth colours, different for each seed."""
+    grid = np.random.default_rng(seed).integers(0, 256, (5, 5, 3), dtype=np.uint8)
+    return Image.fromarray(grid).resize(size, Image.Resampling.BICUBIC)
+
+
+@pytest.fixture(scope="module")
+def unpacked(tmp_path_factory):
+    """Two packages of the recipe's list, as dpkg-deb would unpack them."""
+    folder = tmp_path_factory.mktemp("unpacked")
+    pictures = folder / "budgie-backgrounds_1.0-1" / "usr/share/backgrounds/mate/nature"
+    pictures.mkdir(parents=True)
+    for seed in range(11):
+        drawing(seed).save(pictures / f"Sea{seed}.png")
+    drawing(0, (1280, 1040)).save(pictures / "Sea0_large.jpg")
+    Image.new("RGB", (600, 600), "white").save(pictures / "empty.png")
+    drawing(20, (300, 300)).save(pictures / "small.png")
+    drawing(21).save(pictures / "screenshot.png")
+    cut_out = drawing(22)
+    cut_out.putalpha(Image.new("L", cut_out.size, 128))
+    cut_out.save(pictures / "cut-out.png")
+    document = folder / "budgie-backgrounds_1.0-1" / "usr/share/doc/budgie-backgrounds/copyright"
+    document.parent.mkdir(parents=True)
+    document.write_text(COPYRIGHT)
+    other = folder / "ukui-wallpapers_2.0" / "usr/share/backgrounds"
+    other.mkdir(parents=True)
+    drawing(1).save(other / "copy.jpg")
+    terms = folder / "ukui-wallpapers_2.0" / "usr/share/doc/ukui-wallpapers/copyright"
+    terms.parent.mkdir(parents=True)
+    terms.write_text("Files: *\nCopyright: 2020, Another\nLicense: CC-BY-SA-3.0\n")
+    return folder
+
+
+@pytest.fixture(scope="module")
+def prepared(unpacked, tmp_path_factory):
+    folder = tmp_path_factory.mktemp("prepared")
+    assert "11 pictures" in train("data", "--data", folder, "--unpacked", unpacked, "--cap", "1")
+    return folder
+
+
+@pytest.fixture(scope="module")
+def run(prepared, tmp_path_factory):
+    """A run through all stages without a stop."""
+    folder = tmp_path_factory.mktemp("run")
+    options = ["--config", "toy", "--data", prepared, "--run", folder, "--device", "cpu"]
+    for stage in (["autoencoder"], ["diffusion"], ["autoencoder", "--refine"]):
+        assert "finished" in train(*stage, *options)
+    return folder
+
+
+def test_pictures_are_sifted_deduplicated_and_described(prepared, unpacked):
+    pictures = json.loads((prepared / "manifest.json").read_text())["pictures"]
+    assert len({picture["hash"] for picture in pictures}) == 11
+    by_name = {picture["path"].rpartition("/")[2]: picture for picture in pictures}
+    assert "Sea0_large.jpg" in by_name and "Sea0.png" not in by_name
+    sea = by_name["Sea3.png"]
+    assert (sea["package"], sea["version"], sea["licence"]) == ("budgie-backgrounds", "1.0-1", "CC-BY-SA-4.0")
+    assert sea["authors"] == ["Ann Author <ann@example.org>", "Ben Builder"] and sea["subject"] == "sea"
+    assert 0 < sum(picture["held_out"] for picture in pictures) < 6
+    assert sum(file.stat().st_size for file in prepared.iterdir()) < 1e6
+
+
+def test_limit_of_a_package(unpacked):
+    sources = {"packages": [{"name": "budgie-backgrounds", "limit": 3}], "exclude": []}
+    assert len(find_pictures(sources, unpacked)) == 3
+
+
+def test_terms_and_subjects_stated_for_a_package(unpacked):
+    rules = {
+        "name": "budgie-backgrounds",
+        "drop": ["Sea[12].png", "budgie-backgrounds_1.*/Sea3.png"],
+        "licences": [{"files": ["Sea4.png"], "licence": "CC0-1.0", "authors": ["Kay"], "reason": "AUTHORS"}],
+        "subjects": {"planet": ["nature/Sea5*", "Sea4.png"]},
+        "shortest": 300,
+    }
+    sources = {"packages": [rules], "exclude": ["*cut-out*"], "licences": ["CC-BY-SA-4.0"]}
+    found = {picture.path.rpartition("/")[2]: picture for picture in find_pictures(sources, unpacked)}
+    assert not found.keys() & {"Sea1.png", "Sea2.png", "Sea3.png"} and "small.png" in found
+    assert (found["Sea4.png"].licence, found["Sea4.png"].authors) == ("CC0-1.0", ["Kay"])
+    assert [found[f"Sea{i}.png"].subject for i in (4, 5, 6)] == ["planet", "planet", "sea"]
+    assert find_pictures({**sources, "packages": [{**rules, "version": "2.*"}]}, unpacked) == []
+    gpl = {"name": "budgie-backgrounds", "licences": []}
+    assert find_pictures({"packages": [gpl], "exclude": [], "licences": ["MIT"]}, unpacked) == []
+
+
+def test_shipped_sources_are_consistent():
+    sources = read_toml(FOLDER / "sources.toml")
+    names = [rules["name"] for rules in sources["packages"]]
+    assert len(set(names)) == len(names)
+    assert sources["subjects"].keys() <= set(captions.SUBJECTS)
+    for rules in sources["packages"]:
+        assert rules.keys() <= {"name", "version", "include", "drop", "shortest", "limit", "licences", "subjects"}
+        assert rules.get("subjects", {}).keys() <= set(captions.SUBJECTS)
+        assert all(
+            stated["licence"] in sources["licences"] and stated["reason"] for stated in rules.get("licences", [])
+        )
+
+
+@pytest.mark.parametrize(
+    ("path", "licence", "authors"),
+    [
+        ("usr/share/backgrounds/mate/nature/Dune.png", "CC-BY-SA-4.0", ["Ann Author <ann@example.org>", "Ben Builder"]),
+        ("usr/share/backgrounds/mate/sea/Wave.png", "CC-BY-SA-4.0", ["Ann Author <ann@example.org>", "Ben Builder"]),
+        ("usr/share/backgrounds/mate/Wave.png", "CC-BY-SA-4.0", ["Ann Author <ann@example.org>", "Ben Builder"]),
+        ("usr/share/backgrounds/mate/sea/Other.png", "GPL-2+", ["A Group"]),
+    ],
+)
+def test_licence_of_a_file(path, licence, authors):
+    assert licence_of(path, COPYRIGHT) == (licence, authors)
+
+
+def test_licence_elsewhere():
+    metadata = json.dumps({"KPlugin": {"License": "CC-BY-SA-4.0", "Authors": [{"Name": "Kay"}]}})
+    assert licence_of("a.png", COPYRIGHT, metadata) == ("CC-BY-SA-4.0", ["Kay"])
+    desktop = "[Desktop Entry]\nName=A\nX-KDE-PluginInfo-Author=Kay\nX-KDE-PluginInfo-License=LGPLv3\n"
+    assert licence_of("a.png", COPYRIGHT, desktop) == ("LGPL-3.0-only", ["Kay"])
+    assert licence_of("a.png", "Copyright: whoever wrote it.") == (UNKNOWN, [])
+
+
+@pytest.mark.parametrize(
+    ("rgb", "caption"),
+    [
+        ((0, 0, 0), "black"),
+        ((255, 255, 255), "white"),
+        ((128, 128, 128), "gray"),
+        ((220, 20, 20), "red"),
+        ((255, 140, 0), "orange"),
+        ((100, 60, 20), "brown"),
+        ((250, 240, 30), "yellow"),
+        ((20, 150, 30), "green"),
+        ((0, 150, 150), "teal"),
+        ((20, 60, 220), "blue"),
+        ((130, 40, 180), "purple"),
+        ((255, 105, 180), "pink"),
+    ],
+)
+def test_colours_have_their_names(rgb, caption):
+    image = torch.tensor(rgb).reshape(1, 3, 1, 1).expand(1, 3, 64, 64) / 127.5 - 1
+    assert captions.COLOURS[captions.colour_shares(image).argmax()] == caption
+
+
+def test_captions_speak_the_benchmarks_language():
+    spoken = {word for prompt in prompts.draw_prompts(2000, 0) for word in prompt.split()}
+    assert spoken <= set(captions.words())
+    halves = torch.cat(
+        [torch.full((3, 64, 32), -1.0), torch.tensor([-0.9, -0.5, 0.9])[:, None, None].expand(3, 64, 32)], 2
+    )
+    (caption,) = captions.captions(halves[None], ["sea"], seed=1)
+    assert caption.split()[-5:] in (
+        ["black", "and", "blue", "sea", "wallpaper"],
+        ["blue", "and", "black", "sea", "wallpaper"],
+    )
+    assert set(caption.split()) <= set(captions.words())
+
+
+@pytest.mark.parametrize(
+    ("path", "subject"),
+    [("backgrounds/SeaSunset.jpg", "sunset"), ("x/OceanView/1.png", "sea"), ("x/fossa.jpg", "abstract")],
+)
+def test_subject_from_a_path(path, subject):
+    assert captions.subject_of(path, {"sea": ["ocean"]}) == subject
+
+
+def test_each_word_is_one_token():
+    configuration = load_configuration("tiny")
+    tokenizer = build_tokenizer(configuration)
+    for word in captions.words():
+        assert len(tokenizer(word).input_ids) == 3
+    assert len(tokenizer("a word it never saw", padding="max_length").input_ids) == 24
+
+
+def test_losses():
+    x = torch.rand(2, 3, 64, 64) * 2 - 1
+    assert structure_loss(x, x).abs() < 1e-5
+    assert structure_loss(x, x.flip(-1)) > structure_loss(x, x + 0.01 * torch.randn_like(x))
+    settings = load_configuration("tiny")["diffusion"]
+    alpha = torch.tensor([0.999, 0.5, 0.01])
+    torch.testing.assert_close(min_snr_weight(settings, alpha)[1:], torch.ones(2))
+    timesteps = draw_timesteps(settings | {"batch": 4000}, 1000, torch.Generator().manual_seed(0))
+    assert timesteps.min() >= 0 and timesteps.max() < 1000 and (timesteps >= 600).float().mean() > 0.5
+
+
+def test_the_embedded_model_stays_small():
+    unet = build_unet(load_configuration("tiny"))
+    assert sum(p.numel() for p in unet.parameters()) < 11e6
+
+
+def test_interrupted_and_resumed_gives_the_same_weights(run, prepared, tmp_path):
+    """With no time at all, each command makes one step."""
+    options = ["--config", "toy", "--data", prepared, "--run", tmp_path, "--device", "cpu", "--minutes", "0"]
+    for stage, command in {"autoencoder": ["autoencoder"], "diffusion": ["diffusion"]}.items():
+        while "stopped" in train(*command, *options):
+            pass
+        whole, pieces = (read_checkpoint(folder / f"{stage}.pt") for folder in (run, tmp_path))
+        assert whole["step"] == pieces["step"] > 1
+        for kind in ("modules", "averages"):
+            for name, state in whole[kind].items():
+                for key, value in state.items():
+                    torch.testing.assert_close(value, pieces[kind][name][key], rtol=0, atol=0)
+    assert (tmp_path / "diffusion.jsonl").read_text().count("plain") == 3
+
+
+def test_exported_model_is_a_model(run, prepared, tmp_path):
+    options = ["--config", "toy", "--data", prepared, "--run", run, "--device", "cpu"]
+    assert "MB" in train("export", tmp_path, *options)
+    model = wmark.load_model(tmp_path, device="cpu")
+    assert model.native_size == (64, 64) and model.prediction_type == "epsilon"
+    latent = model.sample(torch.randn(1, 4, 8, 8), ["a blue sea wallpaper"], steps=2)
+    assert model.decode(latent).shape == (1, 3, 64, 64)
+    train("card", tmp_path, *options, "--count", "2")
+    card = (tmp_path / "README.md").read_text()
+    assert "| budgie-backgrounds | 1.0-1" in card and "CC-BY-SA-4.0 (" in card and "{" not in card
+    assert "Ann Author; Ben Builder" in card and "ann@example.org" not in card
+    measures = json.loads((tmp_path / "measures.json").read_text())
+    assert measures["guidance"]["7.5"].keys() >= {"encoder_db", "gain_db", "diverged", "round_trip_db", "spread"}
+    assert Image.open(tmp_path / "samples.jpg").size == (1024, 1024)
+    again = ["--config", "toy", "--data", prepared, "--run", tmp_path / "again", "--start", tmp_path, "--minutes", "0"]
+    assert "stopped" in train("autoencoder", *again, "--set", "autoencoder.learning_rate=0.0")
+    before, after = (model.vae.state_dict(), read_checkpoint(tmp_path / "again" / "autoencoder.pt")["modules"]["vae"])
+    torch.testing.assert_close(after["decoder.conv_in.weight"], before["decoder.conv_in.weight"])
+
+
+def test_v_prediction_is_a_setting(run, prepared, tmp_path):
+    for file in ("autoencoder.pt", "bank.pt"):
+        (tmp_path / file).write_bytes((run / file).read_bytes())
+    options = ["--config", "toy", "--data", prepared, "--run", tmp_path, "--device", "cpu"]
+    options += ["--set", 'diffusion.prediction_type="v_prediction"']
+    train("diffusion", *options)
+    train("export", tmp_path / "model", *options)
+    assert wmark.load_model(tmp_path / "model", device="cpu").prediction_type == "v_prediction"
+
+
+@pytest.mark.parametrize(
+    ("arguments", "sentence"),
+    [
+        (["diffusion", "--config", "nothing"], "cannot be read"),
+        (["diffusion", "--config", "toy", "--set", "diffusion.nonsense=1"], "other settings"),
+        (["diffusion", "--config", "toy", "--set", "nonsense"], "not a setting"),
+        (["diffusion", "--config", "toy"], "is missing"),
+        (["autoencoder", "--config", "toy"], "not a prepared dataset"),
+    ],
+)
+def test_trouble_is_one_sentence(arguments, sentence, tmp_path):
+    places = ["--data", str(tmp_path / "data"), "--run", str(tmp_path / "run"), "--device", "cpu"]
+    outcome = CliRunner().invoke(main, [*arguments, *places])
+    assert outcome.exit_code == 2 and sentence in outcome.output and "Traceback" not in outcome.output
