@@ -42,7 +42,7 @@ bench_options = [
 @click.option("--inversion-steps", type=click.IntRange(1), default=20, show_default=True)
 @with_options(bench_options)
 def bench_confusion(images, attack, iterations, inversion_steps, out, seed, model, dtype, device) -> None:
-    """Three keys and an unmarked class, by three decoder inversions and two patterns."""
+    """Three keys and an unmarked class, by four decoder inversions and two patterns."""
     from ..models.registry import load_model
     from .confusion import run
 

@@ -1,7 +1,7 @@
 """`wmark bench confusion`: which of three keys, or none, does an image carry?
 
 The experiment of Hong et al. (NeurIPS 2024, section 5.1) and its continuation. Images of three keys and of no key are
-generated from the same prompts and seeds; each is inverted to noise by three decoder inversions, interleaved, and the
+generated from the same prompts and seeds; each is inverted to noise by four decoder inversions, interleaved, and the
 same DDIM inversion. Twice: with the classic `ring` pattern, classified by its distance as in the paper (the nearest
 key, or no key above a threshold that is fitted on the other half of the images), and with `disc`, classified by the
 hypercone test's p-value at 1e-6, which needs no fitting.
@@ -12,15 +12,17 @@ from __future__ import annotations
 import math
 import time
 from collections.abc import Sequence
+from dataclasses import asdict, replace
+from functools import partial
 from pathlib import Path
 
 import numpy as np
 import torch
 from tqdm import tqdm
 
-from ..detectors import decoder_inversion, diffusion_inversion
+from ..detectors.chain import prepare
+from ..detectors.stages import EXACT, Stage
 from ..detectors.statistic import corrected, cosine, hypercone_log10_p
-from ..detectors.whitening import whiten
 from ..images import to_image, to_tensor
 from ..models.latent_diffusion import LatentDiffusion
 from ..models.prompts import draw_prompts
@@ -38,12 +40,15 @@ CLASSES = ("unmarked", "key-1", "key-2", "key-3")
 DECISION_FPR = 1e-6
 
 
-def inversions(iterations: int) -> dict[str, tuple[str, dict]]:
-    """The three decoder inversions compared: method and options."""
+def inversions(iterations: int) -> dict[str, Stage]:
+    """The decoder inversions compared: the paper's three, and what `wmark verify --effort exact` does."""
     return {
-        "encoder only": ("encoder", {}),
-        "gradient-based": ("gradient", {"iterations": iterations}),
-        "gradient-free": ("forward", {"rho": 0.5, "iterations": iterations}),
+        "encoder only": Stage("encoder only", left_inverse=False),
+        "gradient-based": Stage(
+            "gradient-based", "gradient", {"iterations": iterations, "learning_rate": 0.03}, left_inverse=False
+        ),
+        "gradient-free": Stage("gradient-free", "forward", {"rho": 0.5, "iterations": iterations}, left_inverse=False),
+        "exact": EXACT,
     }
 
 
@@ -65,7 +70,7 @@ def run(
         model: The model to generate and invert with.
         images: Images in each class and pattern; the unmarked ones serve both patterns.
         attack: Name of a damage.
-        iterations: Iterations of the gradient-free and the gradient-based inversion.
+        iterations: Iterations of the paper's gradient-free and gradient-based inversion.
         steps: DDIM inversion steps.
         seed: Seed of keys, prompts and noise.
         out: Folder of the results.
@@ -74,7 +79,13 @@ def run(
     """
     find_attack(attack)
     settings = dict(
-        images=images, attack=attack, iterations=iterations, steps=steps, seed=seed, sampling_steps=sampling_steps
+        images=images,
+        attack=attack,
+        iterations=iterations,
+        steps=steps,
+        seed=seed,
+        sampling_steps=sampling_steps,
+        inversions={name: asdict(stage) for name, stage in inversions(iterations).items()},
     )
     about = provenance(model, **settings, guidance_scale=7.5, size=list(model.native_size))
     name = "confusion" if attack == "none" else f"confusion-{attack}"
@@ -150,9 +161,9 @@ def measure(model: LatentDiffusion, rows: Rows, keys: dict[str, list[Key]], sett
             for (i, group), latent in zip(part, latents, strict=True):
                 with torch.no_grad():
                     image = damage(settings["attack"], to_image(model.decode(latent[None])[0]), seed=i)
-                for method, (solver, options) in methods.items():
+                for method, stage in methods.items():
                     if (group, i, method) not in rows:
-                        found = _invert(model, to_tensor(image)[None], solver, options, settings["steps"])
+                        found = _invert(model, to_tensor(image)[None], replace(stage, steps=settings["steps"]))
                         rows.add({"group": group, "index": i, "inversion": method, **_read(found, keys, latent)})
                 bar.update(1)
 
@@ -163,15 +174,11 @@ def _noise(key: Key | None, shape: tuple[int, int, int], seed: int) -> torch.Ten
     return initial_noise(key, shape=shape, seed=seed)
 
 
-def _invert(model: LatentDiffusion, image: torch.Tensor, solver: str, options: dict, steps: int) -> dict:
-    with torch.no_grad():
-        embedding = model.embed([""])
-        begin = time.perf_counter()
-        latent = decoder_inversion.METHODS[solver](model.encode, model.decode, image.to(model.device), **options).latent
-        decoded = time.perf_counter()
-        noise = diffusion_inversion.ddim(
-            lambda z, t: model.predict_noise(z, t, embedding), model.alphas_cumprod, latent, steps=steps
-        ).noise
+def _invert(model: LatentDiffusion, image: torch.Tensor, stage: Stage) -> dict:
+    begin = time.perf_counter()
+    latent = stage.invert_decoder(model, image)
+    decoded = time.perf_counter()
+    noise = stage.invert_diffusion(model, latent)
     return {
         "latent": latent[0].cpu(),
         "noise": noise.cpu(),
@@ -182,14 +189,14 @@ def _invert(model: LatentDiffusion, image: torch.Tensor, solver: str, options: d
 
 def _read(found: dict, keys: dict[str, list[Key]], latent: torch.Tensor) -> dict:
     error = (found["latent"] - latent.cpu()).square().sum() / latent.square().sum().cpu()
-    white = whiten(found["noise"])
     row = {
         "seconds": round(found["seconds"], 4),
         "decoder_seconds": round(found["decoder_seconds"], 4),
         "nmse_db": round(10 * math.log10(error), 3),
     }
     for kind, ring in keys.items():
-        coordinates = read(white, ring[0].pattern)[0].numpy()
+        pattern = ring[0].pattern
+        coordinates = read(prepare(found["noise"][0], pattern)[None], pattern)[0].numpy()
         row[kind] = {
             "distance": [round(float(distance(found["noise"], key.pattern, key.direction)), 6) for key in ring],
             "log10_p": [float(hypercone_log10_p(cosine(coordinates, key.direction), len(coordinates))) for key in ring],
@@ -255,22 +262,18 @@ def measure_memory(model: LatentDiffusion, iterations: int) -> dict[str, int]:
     height, width = model.native_size
     image = torch.zeros(1, 3, height, width, device=model.device)
 
-    def solve(solver: str, options: dict):
-        options = {**options, "iterations": 2} if options else options
-        with torch.no_grad():
-            return decoder_inversion.METHODS[solver](model.encode, model.decode, image, **options)
+    def solve(stage: Stage) -> None:
+        options = stage.decoder_options
+        replace(stage, decoder_options={**options, "iterations": 2} if options else {}).invert_decoder(model, image)
 
-    return {
-        name: peak_memory(lambda s=solver, o=options: solve(s, o), model.device)
-        for name, (solver, options) in inversions(iterations).items()
-    }
+    return {name: peak_memory(partial(solve, stage), model.device) for name, stage in inversions(iterations).items()}
 
 
 def plot(path: Path, summary: Sequence[dict], images: int, attack: str) -> None:
     """The confusion matrices, one row a pattern, one column an inversion."""
     from ..figures import figure, save
 
-    canvas, axes = figure(2, 3, width=10.5, height=7)
+    canvas, axes = figure(2, len(summary) // 2, width=14, height=7)
     for axis, result in zip(axes.flat, summary, strict=True):
         matrix = np.array(result["confusion"])
         axis.imshow(matrix, cmap="Blues", vmin=0, vmax=images)
@@ -283,7 +286,8 @@ def plot(path: Path, summary: Sequence[dict], images: int, attack: str) -> None:
             f"accuracy {result['accuracy']:.3f}, {result['seconds']:.1f} s",
             fontsize=9,
         )
-    axes[1, 1].set_xlabel("predicted")
+    for axis in axes[1]:
+        axis.set_xlabel("predicted")
     axes[0, 0].set_ylabel("true class")
     axes[1, 0].set_ylabel("true class")
     canvas.suptitle(f"{images} images a class, damage: {attack}", fontsize=10)

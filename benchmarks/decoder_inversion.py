@@ -62,15 +62,13 @@ class Variant:
 
 KM = {"rho": 0.5, "alpha": 0.9}
 VARIANTS = (
-    Variant("forward, 0.5", "paper", "forward", {"rho": 0.5}),
+    Variant("forward, 0.5", "paper", "forward", {"rho": 0.5}, 20),
     Variant("KM", "paper", "km", KM),
     Variant("Adam, 0.1 in 20", "paper", "adam", {"learning_rate": 0.1}, 20),
     Variant("gradient, 0.03 in 20", "gradient", "gradient", {"learning_rate": 0.03}, 20),
-    Variant("Anderson in T", "ours", "anderson", {"in_image": False}, 20),
     Variant("Anderson", "ours", "anderson", {}, 20),
     Variant("tuned, Anderson", "ours", "anderson", {}, 20, tuned=True),
     Variant("KM, bf16", "paper", "km", KM, 20, dtype="bf16"),
-    Variant("Adam, 0.1 in 20, bf16", "paper", "adam", {"learning_rate": 0.1}, 20, dtype="bf16"),
     Variant("Anderson, bf16", "ours", "anderson", {}, 20, dtype="bf16"),
     Variant("tuned, Anderson, bf16", "ours", "anderson", {}, 20, tuned=True, dtype="bf16"),
 )
@@ -88,6 +86,8 @@ DEEP = (
     Variant("gradient, 0.1 in 100", "gradient", "gradient", {"learning_rate": 0.1}, 100),
     Variant("gradient, 0.03 in 50", "gradient", "gradient", {"learning_rate": 0.03}, 50),
     Variant("gradient, 0.03 in 20, bf16", "gradient", "gradient", {"learning_rate": 0.03}, 20, dtype="bf16"),
+    Variant("Adam, 0.1 in 20, bf16", "paper", "adam", {"learning_rate": 0.1}, 20, dtype="bf16"),
+    Variant("Anderson in T", "ours", "anderson", {"in_image": False}, 50),
     Variant("Anderson", "ours", "anderson", {}, 50),
 )
 """More rates and more iterations, on a few images: the ablation in the paper's form."""

@@ -42,14 +42,23 @@ class Stage:
 
     def recover(self, model: LatentDiffusion, images: Tensor) -> Tensor:
         """Initial noise (B, C, h, w) of images (B, 3, H, W) in [-1, 1], the prompt unknown."""
+        return self.invert_diffusion(model, self.invert_decoder(model, images))
+
+    @torch.no_grad()
+    def invert_decoder(self, model: LatentDiffusion, images: Tensor) -> Tensor:
+        """Clean latents (B, C, h, w) of images (B, 3, H, W) in [-1, 1]."""
+        encode = model.left_inverse if self.left_inverse else model.encode
         invert = decoder_inversion.METHODS[self.decoder_inversion]
-        with torch.no_grad():
-            encode = model.left_inverse if self.left_inverse else model.encode
-            latent = invert(encode, model.decode, images.to(model.device), **self.decoder_options).latent
-            embedding = model.embed([""])
-            return diffusion_inversion.METHODS[self.diffusion_inversion](
-                lambda z, t: model.predict_noise(z, t, embedding), model.alphas_cumprod, latent, steps=self.steps
-            ).noise
+        return invert(encode, model.decode, images.to(model.device), **self.decoder_options).latent
+
+    @torch.no_grad()
+    def invert_diffusion(self, model: LatentDiffusion, latents: Tensor) -> Tensor:
+        """Initial noise (B, C, h, w) of clean latents of the same shape, the prompt unknown."""
+        embedding = model.embed([""])
+        invert = diffusion_inversion.METHODS[self.diffusion_inversion]
+        return invert(
+            lambda z, t: model.predict_noise(z, t, embedding), model.alphas_cumprod, latents, steps=self.steps
+        ).noise
 
 
 FAST = Stage("fast")

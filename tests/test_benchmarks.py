@@ -79,7 +79,7 @@ def test_confusion_runs_end_to_end_and_resumes(model, tmp_path, capsys):
     memory = {r["inversion"]: r["peak_memory_mb"] for r in result["results"]}
     assert memory["gradient-based"] > 3 * memory["gradient-free"]
     assert json.loads((tmp_path / "confusion.json").read_text())["settings"]["images"] == 2
-    assert len(list(csv.reader((tmp_path / "confusion.csv").open()))) == 7
+    assert len(list(csv.reader((tmp_path / "confusion.csv").open()))) == 9
     assert Image.open(tmp_path / "confusion.png").width > 500
 
     size = (tmp_path / "confusion.jsonl").stat().st_size
