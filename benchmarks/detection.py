@@ -191,7 +191,6 @@ def null_p_values(model: LatentDiffusion, pictures: Path, images: int) -> np.nda
 def stage_seconds(model: LatentDiffusion, keys: list[Key], image: Image.Image) -> dict[str, float]:
     """Median seconds of each part of the chain on one image, one key; the parts are interleaved."""
     from ..detectors.chain import alignment_search
-    from ..detectors.decoder_inversion import METHODS
 
     x = to_tensor(image)[None].to(model.device)
     detector = Detector(model, keys[:1])
@@ -200,9 +199,7 @@ def stage_seconds(model: LatentDiffusion, keys: list[Key], image: Image.Image) -
     with torch.no_grad():
         parts = {
             "encoder": lambda: model.encode(x),
-            "decoder inversion (exact)": lambda: METHODS[EXACT.decoder_inversion](
-                model.left_inverse, model.decode, x, **EXACT.decoder_options
-            ),
+            "decoder inversion (exact)": lambda: EXACT.invert_decoder(model, x),
             "fast recovery": lambda: FAST.recover(model, x),
             "exact recovery": lambda: EXACT.recover(model, x),
             "identity test": lambda: detector.coordinates(noise, keys[0].pattern, canvas),

@@ -42,7 +42,7 @@ INVERSIONS: dict[str, tuple[str, dict, bool]] = {
     "Anderson x 20": ("anderson", {"iterations": 20}, False),
     "left inverse, Anderson x 3": ("anderson", {"iterations": 3}, True),
     "left inverse, Anderson x 10": ("anderson", {"iterations": 10}, True),
-    "gradient x 10": ("gradient", {"iterations": 10}, False),
+    "gradient x 10": ("gradient", {"iterations": 10, "learning_rate": 0.03}, False),
 }
 """Method, options, and whether the left inverse stands where the encoder stands."""
 TRUE = "true latent"
@@ -59,7 +59,7 @@ def run(model: LatentDiffusion, *, images: int, seed: int, out: Path, batch: int
         batch: Images generated together.
         sampling_steps: DDIM steps of the generation.
     """
-    settings = dict(seed=seed, sampling_steps=sampling_steps, guidance_scale=7.5)
+    settings = dict(seed=seed, sampling_steps=sampling_steps, guidance_scale=7.5, inversions=INVERSIONS)
     about = provenance(model, **settings, images=images, size=list(model.native_size))
     rows = Rows(out / "latent.jsonl", {**settings, "model": about["model"]}, ("image", "damage", "inversion", "steps"))
     inversions = {name: chosen for name, chosen in INVERSIONS.items() if model.tuned or not chosen[2]}

@@ -85,6 +85,19 @@ def test_efforts_are_made_of_the_measured_stages():
     assert stages("exact", decoder_inversion="adam")[0].decoder_options == {}
 
 
+@pytest.mark.parametrize(
+    ("method", "asked", "used"),
+    [("encoder", None, True), ("anderson", None, False), ("encoder", False, False), ("anderson", True, True)],
+)
+def test_the_left_inverse_answers_alone_unless_it_is_asked_for(model, marked, monkeypatch, method, asked, used):
+    calls = []
+    monkeypatch.setattr(model, "left_inverse", lambda x: calls.append("left inverse") or model.encode(x))
+    Stage("any", method, {"iterations": 1} if method == "anderson" else {}, left_inverse=asked).invert_decoder(
+        model, to_tensor(marked)[None]
+    )
+    assert bool(calls) == used
+
+
 def test_p_values_of_one_unmarked_image_are_uniform_over_keys(model, unmarked):
     """The hypercone test is exact over the draw of the key, whatever the image."""
     detector = Detector(model, [Key.derive(b"n" * 32, "n", Pattern())], [FAST], align="off", keep_noise=True)

@@ -2,6 +2,7 @@ import math
 
 import pytest
 import torch
+import torch.nn.functional as F
 
 from wmark.detectors.decoder_inversion import (
     METHODS,
@@ -173,3 +174,31 @@ def test_half_precision_stays_close_to_single(model, marked, method):
         single, low = (METHODS[method](m.encode, m.decode, image, iterations=4).latent for m in (model, half))
     assert low.dtype == torch.float32
     assert (low - single).norm() / single.norm() < 0.1
+
+
+def test_a_hostile_region_neither_ends_worse_nor_keeps_the_others_from_converging(monkeypatch):
+    """A spot of the latent where the map repels, each pixel by another factor, more than a memory of five can learn."""
+    generator = torch.Generator().manual_seed(0)
+    latent = torch.randn(1, 1, 48, 48, generator=generator) * 0.1
+    gain = 0.7 + 0.1 * torch.rand(1, 1, 48, 48, generator=generator)
+    hostile = torch.zeros_like(gain, dtype=torch.bool)
+    hostile[..., :10, :10] = True
+    gain[hostile] = 6 * torch.rand(100, generator=generator) - 3
+
+    def decode(z):
+        return F.interpolate(z, scale_factor=2).expand(-1, 3, -1, -1)
+
+    def encode(x):
+        return gain * F.avg_pool2d(x[:, :1], 2)
+
+    def errors():
+        found = anderson(encode, decode, decode(latent), iterations=12)
+        error = (found.latent - latent).square()
+        return error[hostile].mean().sqrt().item(), error[..., 24:, 24:].mean().sqrt().item()
+
+    at_start = (encode(decode(latent)) - latent)[hostile].square().mean().sqrt().item()
+    spot, elsewhere = errors()
+    monkeypatch.setattr("wmark.detectors.decoder_inversion.accelerated.WORSE", float("inf"))
+    spot_without, elsewhere_without = errors()
+    assert spot < at_start < spot_without
+    assert elsewhere < elsewhere_without / 4
