@@ -90,7 +90,7 @@ def bench_detection(images, exact_images, fpr, out, seed, model, dtype, device) 
 @click.option(
     "--deep-images",
     type=click.IntRange(0),
-    default=8,
+    default=4,
     show_default=True,
     help="Images that are also inverted with up to 200 iterations, for the ablation.",
 )
