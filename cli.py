@@ -208,8 +208,8 @@ def embed(
 @click.option("--iterations", type=click.IntRange(1), help="Iterations of the decoder inversion.")
 @click.option(
     "--left-inverse/--no-left-inverse",
-    default=None,
-    help="Use what `wmark tune` made, if it did.  [default: where nothing is iterated]",
+    default=True,
+    help="Use what `wmark tune` made.  [default: if there is one]",
 )
 @click.option("--diffusion-inversion", type=click.Choice(["ddim", "dpmsolver++"]), help="In place of the effort's own.")
 @click.option("--inversion-steps", type=click.IntRange(1, 1000), help="Steps of the diffusion inversion.")

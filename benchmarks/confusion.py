@@ -44,8 +44,10 @@ def inversions(iterations: int) -> dict[str, Stage]:
     """The decoder inversions compared: the paper's three, and what `wmark verify --effort exact` does."""
     return {
         "encoder only": Stage("encoder only", left_inverse=False),
-        "gradient-based": Stage("gradient-based", "gradient", {"iterations": iterations, "learning_rate": 0.03}),
-        "gradient-free": Stage("gradient-free", "forward", {"iterations": iterations, "rho": 0.5}),
+        "gradient-based": Stage(
+            "gradient-based", "gradient", {"iterations": iterations, "learning_rate": 0.03}, left_inverse=False
+        ),
+        "gradient-free": Stage("gradient-free", "forward", {"iterations": iterations, "rho": 0.5}, left_inverse=False),
         "exact": EXACT,
     }
 

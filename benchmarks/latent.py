@@ -16,7 +16,7 @@ from torch import Tensor
 from tqdm import tqdm
 
 from ..detectors import diffusion_inversion
-from ..detectors.decoder_inversion import METHODS
+from ..detectors.stages import Stage
 from ..detectors.statistic import cosine, hypercone_log10_p
 from ..detectors.whitening import whiten
 from ..images import to_image, to_tensor
@@ -123,8 +123,7 @@ def measure(
         found, seconds = {}, {}
         for name, (method, options, tuned) in inversions.items():
             begin = time.perf_counter()
-            encode = model.left_inverse if tuned else model.encode
-            found[name] = METHODS[method](encode, model.decode, image, **options).latent
+            found[name] = Stage(name, method, options, left_inverse=tuned).invert_decoder(model, image)
             if model.device.type == "cuda":
                 torch.cuda.synchronize()
             seconds[name] = time.perf_counter() - begin

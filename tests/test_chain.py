@@ -85,17 +85,17 @@ def test_efforts_are_made_of_the_measured_stages():
     assert stages("exact", decoder_inversion="adam")[0].decoder_options == {}
 
 
-@pytest.mark.parametrize(
-    ("method", "asked", "used"),
-    [("encoder", None, True), ("anderson", None, False), ("encoder", False, False), ("anderson", True, True)],
-)
-def test_the_left_inverse_answers_alone_unless_it_is_asked_for(model, marked, monkeypatch, method, asked, used):
-    calls = []
-    monkeypatch.setattr(model, "left_inverse", lambda x: calls.append("left inverse") or model.encode(x))
-    Stage("any", method, {"iterations": 1} if method == "anderson" else {}, left_inverse=asked).invert_decoder(
-        model, to_tensor(marked)[None]
-    )
-    assert bool(calls) == used
+@pytest.mark.parametrize(("method", "calls"), [("encoder", ["tuned"]), ("anderson", ["plain"] + 3 * ["tuned"])])
+def test_iterations_of_the_left_inverse_start_from_the_encoder(model, marked, monkeypatch, method, calls):
+    encode, called = model.encode, []
+    monkeypatch.setattr(model, "encode", lambda x: called.append("plain") or encode(x))
+    monkeypatch.setattr(model, "left_inverse", lambda x: called.append("tuned") or encode(x))
+    options = {"iterations": 1} if method == "anderson" else {}
+    Stage("any", method, options).invert_decoder(model, to_tensor(marked)[None])
+    assert called == calls
+    called.clear()
+    Stage("any", method, options, left_inverse=False).invert_decoder(model, to_tensor(marked)[None])
+    assert set(called) == {"plain"}
 
 
 def test_p_values_of_one_unmarked_image_are_uniform_over_keys(model, unmarked):

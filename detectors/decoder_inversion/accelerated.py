@@ -36,6 +36,7 @@ def anderson(
     mixing: float = 1.0,
     regularization: float = 1e-6,
     in_image: bool = True,
+    start: Tensor | None = None,
     tolerance: float = 1e-3,
     restarts: int = 2,
     callback: Callback | None = None,
@@ -58,6 +59,9 @@ def anderson(
         mixing: Step along what the combination leaves of the residual.
         regularization: `mu`, in units of the largest of the columns' squared norms.
         in_image: Fit the image, and judge iterates and regions by it; else iterates by the residual, and no regions.
+        start: Latents to start from, with shape (B, C, h, w), if not `E(x)`. Where `encode` is a tuned left inverse,
+            give the plain encoder's: what that gets wrong, iterations correct; what the tuned one gets wrong, they do
+            not see.
         restarts: How often an image that diverges is turned back to its best iterate, with half the mixing and nothing
             remembered, before it is given up.
     """
@@ -75,7 +79,8 @@ def anderson(
         damping = state["damping"] * 0.5 ** state["setbacks"] if in_image else state["damping"]
         return z - _combine(steps, gamma) - damping * mixing * rest
 
-    return iterate(*equation(encode, decode, image, in_image=in_image), update,
+    encoded, evaluate = equation(encode, decode, image, in_image=in_image)
+    return iterate(encoded if start is None else start, evaluate, update,
                    iterations=iterations, tolerance=tolerance, restarts=restarts, callback=callback)  # fmt: skip
 
 

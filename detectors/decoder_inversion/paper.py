@@ -24,12 +24,15 @@ def paper_schedule(k: Tensor, iterations: int, peak: float) -> Tensor:
     return peak * torch.where(k < warm_up, (k + 1) / warm_up, (1 + torch.cos(math.pi * progress)) / 2)
 
 
-def encoder_only(encode: Coder, decode: Coder, image: Tensor) -> DecoderInversion:
+def encoder_only(encode: Coder, decode: Coder, image: Tensor, *, callback: Callback | None = None) -> DecoderInversion:
     """`z = E(x)`, the starting point of every other method; its residual is not measured (nan)."""
     latent = encode(image).float()
     unknown = torch.full((len(latent),), math.nan)
     none = torch.zeros(len(latent), dtype=torch.long)
-    return DecoderInversion(latent, unknown, unknown, none, none, none.bool(), none, none.bool(), unknown[None])
+    found = DecoderInversion(latent, unknown, unknown, none, none, none.bool(), none, none.bool(), unknown[None])
+    if callback:
+        callback(found)
+    return found
 
 
 def forward_step(
