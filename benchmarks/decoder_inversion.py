@@ -293,7 +293,7 @@ def compare(rows: Rows, variants: Sequence[Variant]) -> dict:
             "iterations_to_paper_best": reaches,
             "calls_ratio": None if reaches is None else round(calls / max(reaches, 1), 2),
             "db_below_paper_best": round(float(paper - nmse[min(20, len(nmse) - 1)]), 2),
-            "times_faster_than_gradient_at_equal_nmse": None if equal is None else round(spent / seconds[equal], 1),
+            "times_faster_than_gradient_at_equal_nmse": None if equal is None else round(float(spent / seconds[equal]), 1),
             "db_below_gradient_at_equal_time": round(float(gradient - nmse[within].min()), 2) if within.any() else None,
         }
     return result
@@ -305,6 +305,8 @@ def first(condition: np.ndarray) -> int | None:
 
 def plot(path: Path, summary: Sequence[dict], images: int) -> None:
     """Error against calls, seconds and memory, all methods in one figure each."""
+    from matplotlib.ticker import LogLocator
+
     from ..figures import figure, save
 
     canvas, axes = figure(1, 3, width=15, height=5)
@@ -333,6 +335,9 @@ def plot(path: Path, summary: Sequence[dict], images: int) -> None:
                 label=name,
             )
         axis.set_xscale("log")
+        axis.xaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
+        axis.xaxis.set_major_formatter("{x:g}")
+        axis.xaxis.set_minor_formatter("")
         axis.set_xlabel(label)
         axis.grid(alpha=0.3)
     axes[0, 0].set_ylabel(f"NMSE, dB: mean of {images} images, 95% interval")
