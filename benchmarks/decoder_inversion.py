@@ -287,13 +287,14 @@ def compare(rows: Rows, variants: Sequence[Variant]) -> dict:
         nmse, seconds = means(variant, "nmse_db"), means(variant, "seconds")
         reaches = first(nmse <= paper)
         equal = first(nmse <= gradient)
+        faster = None if equal is None else round(float(spent / seconds[equal]), 1)
         within = seconds <= spent
         result[variant.name] = {
             "nmse_db_at_20": round(float(nmse[min(20, len(nmse) - 1)]), 2),
             "iterations_to_paper_best": reaches,
             "calls_ratio": None if reaches is None else round(calls / max(reaches, 1), 2),
             "db_below_paper_best": round(float(paper - nmse[min(20, len(nmse) - 1)]), 2),
-            "times_faster_than_gradient_at_equal_nmse": None if equal is None else round(float(spent / seconds[equal]), 1),
+            "times_faster_than_gradient_at_equal_nmse": faster,
             "db_below_gradient_at_equal_time": round(float(gradient - nmse[within].min()), 2) if within.any() else None,
         }
     return result
