@@ -124,8 +124,8 @@ def memory_of(kind: str, size: tuple[int, int, int], dtype: torch.dtype) -> floa
                         latents.requires_grad_()
                         torch.autograd.grad((decode(latents).float() - targets).square().mean(), latents)
             else:
-                # Anderson remembers 5 changes of the image and 2 states of it, and as many latents twice.
-                remembered = (x.new_zeros(7, *x.shape), x.new_zeros(14, *z.shape)) if kind == "Anderson" else None
+                # Anderson remembers the image 9 times: 5 changes, and now, last, the best of it and of its regions.
+                remembered = (x.new_zeros(9, *x.shape), x.new_zeros(18, *z.shape)) if kind == "Anderson" else None
                 encode(decode(z).clamp(-1, 1)) - z
                 del remembered
 
