@@ -1,6 +1,7 @@
 import json
 
 import pytest
+import torch
 
 import wmark
 from wmark.watermark.embed import record_path, recorded_model
@@ -57,3 +58,10 @@ def test_images_do_not_depend_on_their_batch(model, ring):
 def test_seeds_must_fit_the_prompts(model, ring):
     with pytest.raises(ValueError, match="seeds"):
         list(wmark.embed(model, ring.key("one"), ["a"], seed=[1, 2]))
+
+
+def test_images_are_handed_over_in_the_gradient_mode_of_the_caller(model, ring):
+    images = wmark.embed(model, ring.key("one"), ["", ""], steps=2, batch_size=1)
+    with torch.enable_grad():
+        next(images)
+        assert torch.is_grad_enabled()

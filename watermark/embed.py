@@ -161,8 +161,9 @@ def embed(
                 "size": [width, height],
                 "digital_source_type": "trainedAlgorithmicMedia",
             }
-            with torch.no_grad():
-                yield MarkedImage(to_image(model.decode(latent[None])[0]), record)
+            with torch.no_grad():  # Closed before the image is handed over: the mode is the caller's.
+                image = to_image(model.decode(latent[None])[0])
+            yield MarkedImage(image, record)
 
 
 def _seeds(seed: int | Sequence[int], count: int) -> list[int]:
