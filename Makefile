@@ -20,7 +20,8 @@ bench: .venv/.installed
 	@$(BIN)/wmark bench decoder-inversion --out benchmarks/results
 	@$(BIN)/wmark bench latent --out benchmarks/results
 	@$(BIN)/wmark bench cocoercivity --out benchmarks/results
-	@$(BIN)/wmark bench autoencoders --out benchmarks/results
+	@$(BIN)/wmark bench clips --out benchmarks/results
+	@$(BIN)/wmark bench autoencoders --timed --out benchmarks/results
 
 clean:
 	rm -rf .venv build dist demo wmark.egg-info .pytest_cache .ruff_cache

@@ -90,7 +90,7 @@ def bench_detection(images, exact_images, fpr, out, seed, model, dtype, device) 
 @click.option(
     "--deep-images",
     type=click.IntRange(0),
-    default=4,
+    default=8,
     show_default=True,
     help="Images that are also inverted with up to 200 iterations, for the ablation.",
 )
@@ -98,7 +98,8 @@ def bench_detection(images, exact_images, fpr, out, seed, model, dtype, device) 
 def bench_decoder_inversion(images, deep_images, out, seed, model, device) -> None:
     """Error against calls, seconds and memory: the paper's decoder inversions, the gradient, and ours."""
     from ..models.registry import load_model
-    from .decoder_inversion import VARIANTS, run
+    from .decoder_inversion import run
+    from .inversion_variants import VARIANTS
 
     precisions = dict.fromkeys(variant.dtype for variant in VARIANTS)
     run(
@@ -135,15 +136,30 @@ def bench_latent(images, out, seed, model, dtype, device) -> None:
     run(load_model(model, dtype=dtype, device=device), images=images, seed=seed, out=out)
 
 
+@bench.command("clips")
+@click.option("-n", "--clips", type=click.IntRange(1), default=4, show_default=True, help="Clips of each turn.")
+@click.option("--frames", type=click.IntRange(2), default=6, show_default=True, help="Frames of each.")
+@with_options(bench_options)
+def bench_clips(clips, frames, out, seed, model, dtype, device) -> None:
+    """What the frame before is worth to the decoder inversion of the next."""
+    from ..models.registry import load_model
+    from .clips import run
+
+    run(load_model(model, dtype=dtype, device=device), clips=clips, frames=frames, seed=seed, out=out)
+
+
 @bench.command("autoencoders")
 @click.option("--timed/--counted", default=False, help="Measure seconds, too, or only count the memory.")
 @bench_options[0]
 @click.option("--device", default="cpu", show_default=True, help="Where seconds are measured.")
-def bench_autoencoders(timed, out, device) -> None:
+@click.option(
+    "--repeats", type=click.IntRange(1), default=3, show_default=True, help="Measurements; the median counts."
+)
+def bench_autoencoders(timed, out, device, repeats) -> None:
     """Memory and time on the autoencoders of Stable Diffusion 2.1, InstaFlow, LaVie and SDXL, random weights."""
     from .autoencoders import run
 
-    run(out=out, timed=timed, device=device)
+    run(out=out, timed=timed, device=device, repeats=repeats)
 
 
 @bench.command("adapter")

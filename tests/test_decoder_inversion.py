@@ -10,6 +10,7 @@ from wmark.detectors.decoder_inversion import (
     encoder_only,
     forward_step,
     gradient_based,
+    invert_clip,
     paper_schedule,
 )
 
@@ -202,3 +203,22 @@ def test_a_hostile_region_neither_ends_worse_nor_keeps_the_others_from_convergin
     spot_without, elsewhere_without = errors()
     assert spot < at_start < spot_without
     assert elsewhere < elsewhere_without / 4
+
+
+def test_a_clip_carries_its_correction_over_and_starts_anew_at_a_cut():
+    coder = Linear([0.5, 0.7, 0.9, 1.2] * 4, batch=2)
+    scene, other = coder.latent.split(1)
+    latents = torch.cat([scene, 1.01 * scene, 1.02 * scene, -other, -1.01 * other])
+    coder.latent = latents
+    frames, ready = coder.decode(latents), []
+    alone = anderson(coder.encode, coder.decode, frames, iterations=1, tolerance=0.0)
+    found = invert_clip(
+        coder.encode, coder.decode, frames, iterations=1, first_iterations=6, tolerance=0.0, callback=ready.append
+    )
+    error = lambda found: (found.latent - latents).flatten(1).norm(dim=1) / latents.flatten(1).norm(dim=1)  # noqa: E731
+    assert (error(found)[[1, 2, 4]] < 0.3 * error(alone)[[1, 2, 4]]).all()
+    assert ready == [1, 2, 3, 4, 5]
+    assert found.calls.tolist() == [7, 4, 4, 9, 4]
+    assert found.history.shape == (7, 5)
+    assert found.history[:, 1].isfinite().sum() == 2
+    assert (found.residual <= alone.initial_residual).all()

@@ -4,10 +4,18 @@ import math
 import pytest
 import torch
 
-from wmark.benchmarks import autoencoders, cocoercivity, decoder_inversion, latent
-from wmark.benchmarks.decoder_inversion import Variant
+from wmark.benchmarks import autoencoders, clips, cocoercivity, decoder_inversion, latent
+from wmark.benchmarks.inversion_summary import compare, frontier, stops
+from wmark.benchmarks.inversion_variants import Variant, scheduled
 from wmark.benchmarks.memory import counted_memory
 from wmark.models.latent_diffusion import LatentDiffusion
+
+
+def autoencoder_of_one_block():
+    from diffusers import AutoencoderKL
+
+    return AutoencoderKL(block_out_channels=(8,), norm_num_groups=4, latent_channels=4).requires_grad_(False)
+
 
 VARIANTS = (
     Variant("forward", "paper", "forward", {"rho": 0.5}, 3),
@@ -23,7 +31,7 @@ def small(small_pipeline):
 
 
 def test_decoder_inversion_is_measured_once_and_goes_on(small, tmp_path, capsys):
-    options = {"seed": 0, "out": tmp_path, "variants": VARIANTS, "deep": VARIANTS[:1], "sampling_steps": 2}
+    options = {"seed": 0, "out": tmp_path, "variants": VARIANTS, "ablation": VARIANTS[:3], "sampling_steps": 2}
     first = decoder_inversion.run({"fp32": small}, images=2, deep_images=1, **options)
     lines = (tmp_path / "decoder-inversion.jsonl").read_text()
     again = decoder_inversion.run({"fp32": small}, images=2, deep_images=1, **options)
@@ -35,7 +43,9 @@ def test_decoder_inversion_is_measured_once_and_goes_on(small, tmp_path, capsys)
     assert {(r["variant"], r["iterations"]) for r in first["results"]} >= {("forward", 3), ("Adam in 2", 2)}
     assert ("Adam in 2", 1) not in {(r["variant"], r["iterations"]) for r in first["results"]}
     assert json.loads((tmp_path / "decoder-inversion.json").read_text())["targets"].keys() >= {"paper_best", "Anderson"}
-    assert (tmp_path / "decoder-inversion.png").stat().st_size > 1000
+    assert {r["variant"] for r in again["ablation"]} == {v.name for v in VARIANTS[:3]}
+    for name in ("decoder-inversion.png", "decoder-inversion-ablation.png"):
+        assert (tmp_path / name).stat().st_size > 1000
     assert "| Anderson" in capsys.readouterr().out
 
 
@@ -55,10 +65,21 @@ def test_what_is_compared_with_the_papers_best():
         Variant("gradient", "gradient", "gradient", {"schedule": False}, 4),
         Variant("Anderson", "ours", "anderson", {}, 4),
     ]
-    found = decoder_inversion.compare(Rows(), variants)["Anderson"]
+    found = compare(Rows(), variants)["Anderson"]
     assert (found["iterations_to_paper_best"], found["calls_ratio"], found["db_below_paper_best"]) == (1, 4, 3)
     assert found["times_faster_than_gradient_at_equal_nmse"] == 40
     assert found["db_below_gradient_at_equal_time"] == 9
+
+
+def test_scheduled_variants_of_one_rate_are_one_curve():
+    variants = [scheduled("paper", "adam", 0.1, 5, "bf16"), scheduled("paper", "adam", 0.1, 50, "bf16")]
+    assert [v.name for v in variants] == ["Adam, 0.1 in 5, bf16", "Adam, 0.1 in 50, bf16"]
+    assert {v.curve for v in variants} == {"Adam, 0.1, bf16"}
+    assert [stops(v) for v in variants] == [[5], [50]]
+
+
+def test_frontier_keeps_what_nothing_cheaper_beats():
+    assert frontier([(3, -1.0), (1, -2.0), (2, -4.0), (4, -5.0), (9, -3.0)]) == ([1, 2, 4, 9], [-2.0, -4.0, -5.0, -5.0])
 
 
 def test_generated_latents_are_kept_and_added_to(small, tmp_path):
@@ -83,6 +104,28 @@ def test_cocoercivity_benchmark(small, tmp_path, capsys):
     assert result["results"]["encoder"]["images"] == 3
     assert (tmp_path / "cocoercivity.png").stat().st_size > 1000
     assert "rank correlation" in capsys.readouterr().out
+
+
+def test_frames_of_a_clip_are_standard_normal_and_turn_slowly(small):
+    noise = clips.turning_noise(small, 3, 0.05, 0).flatten(1)
+    assert noise.std(dim=1) == pytest.approx([1, 1, 1], abs=0.15)
+    assert (noise[1] - noise[0]).norm() / noise[0].norm() == pytest.approx(0.05, abs=0.02)
+
+
+def test_clips_benchmark(small, tmp_path, capsys, monkeypatch):
+    monkeypatch.setattr(clips, "TURNS", (0.01, 0.2))
+    monkeypatch.setattr(clips, "ITERATIONS", (1,))
+    options = {"clips": 1, "frames": 2, "seed": 0, "out": tmp_path, "sampling_steps": 2}
+    first = clips.run(small, **options)
+    assert [(r["turn"], r["carried"]) for r in first["results"]] == [
+        (0.01, False),
+        (0.01, True),
+        (0.2, False),
+        (0.2, True),
+    ]
+    assert clips.run(small, **options)["results"] == first["results"]
+    assert (tmp_path / "clips.png").stat().st_size > 1000
+    assert "the frame before" in capsys.readouterr().out
 
 
 def test_latent_benchmark(model, tmp_path, capsys, monkeypatch):
@@ -112,6 +155,15 @@ def test_memory_is_counted_with_and_without_gradients():
     assert counted_memory(chain(False)) == pytest.approx(8e6, rel=0.01)
     assert counted_memory(chain(True)) == pytest.approx(16e6, rel=0.01)
     assert counted_memory(lambda: weight.detach().add_(0)) == 0
+
+
+def test_seconds_are_measured_where_the_memory_is_there(monkeypatch):
+    monkeypatch.setattr(autoencoders, "autoencoder", lambda dtype: autoencoder_of_one_block())
+    with_gradient, without = (
+        autoencoders.measure_seconds((1, 64, 64), torch.float32, "cpu", 1, fits) for fits in (True, False)
+    )
+    assert list(with_gradient) == ["E", "D", "D and gradient"]
+    assert list(without) == ["E", "D"]
 
 
 def test_memory_of_a_full_size_autoencoder_is_known_without_having_it():

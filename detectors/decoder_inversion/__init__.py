@@ -11,6 +11,7 @@ by iterations that only call `E` and `D`:
     inertial KM     y = z_k + alpha (z_k - z_{k-1}),  z_{k+1} = y - 2 lambda rho T(y)
     Adam            T(z) stands where Adam expects a gradient
     Anderson        the forward step after the best combination of the last few steps, fitted in the image (ours)
+    clip            Anderson on frames in order, each begun with the correction of the one before (ours)
 
 They converge where `T` is cocoercive, which holds near the data for some autoencoders and fails for others. The loop
 that they all run in (:mod:`.iteration`) keeps that from doing harm.
@@ -24,6 +25,7 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from .accelerated import anderson
+from .clips import invert_clip
 from .iteration import DecoderInversion
 from .paper import adam, encoder_only, forward_step, gradient_based, inertial_km, paper_schedule
 
@@ -36,6 +38,7 @@ __all__ = [
     "forward_step",
     "gradient_based",
     "inertial_km",
+    "invert_clip",
     "paper_schedule",
 ]
 

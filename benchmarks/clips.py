@@ -1,0 +1,160 @@
+"""`wmark bench clips`: what the frame before is worth to the inversion of the next.
+
+Clips whose latents are known: the initial noise is turned by a small angle from frame to frame, towards another noise
+and past it, while the prompt stays; sampling carries that smoothly to the image.
+"""
+
+from __future__ import annotations
+
+import math
+import time
+from pathlib import Path
+
+import numpy as np
+import torch
+from torch import Tensor
+from tqdm import tqdm
+
+from ..detectors.decoder_inversion import anderson, invert_clip
+from ..models.latent_diffusion import LatentDiffusion
+from ..models.prompts import draw_prompts
+from ..models.tuning import nmse_db
+from .decoder_inversion import rounded_images, synchronize
+from .report import Rows, provenance, table, write_csv, write_json
+
+__all__ = ["TURNS", "run"]
+
+TURNS = (0.01, 0.05, 0.2, 0.5)
+"""Angles in radians by which the noise turns from one frame to the next."""
+
+ITERATIONS = (1, 3, 8)
+
+
+def run(
+    model: LatentDiffusion,
+    *,
+    clips: int,
+    frames: int,
+    seed: int,
+    out: Path,
+    sampling_steps: int = 20,
+    guidance_scale: float = 7.5,
+) -> dict:
+    """Measure, print the table and write `clips.{csv,json,png}`; returns what the JSON holds.
+
+    Arguments:
+        model: The model to generate and invert with.
+        clips: Clips of each turn.
+        frames: Frames of each.
+        seed: Seed of prompts and noise.
+        out: Folder of the results.
+        sampling_steps: DDIM steps of the generation.
+        guidance_scale: Guidance of the generation.
+    """
+    settings = dict(seed=seed, frames=frames, sampling_steps=sampling_steps, guidance_scale=guidance_scale)
+    about = provenance(model, **settings, clips=clips, size=list(model.native_size))
+    rows = Rows(out / "clips.jsonl", {**settings, "model": about["model"]}, ("clip", "turn", "carried", "iterations"))
+    prompts = draw_prompts(clips, 800_000 + seed)
+    jobs = [(clip, turn) for clip in range(clips) for turn in TURNS]
+    for clip, turn in tqdm(jobs, unit="clip", disable=None):
+        wanted = [(c, k) for k in ITERATIONS for c in (False, True) if (clip, turn, c, k) not in rows]
+        if not wanted:
+            continue
+        noise = turning_noise(model, frames, turn, 1000 * seed + clip)
+        made = [
+            model.sample(n[None], [prompts[clip]], steps=sampling_steps, guidance_scale=guidance_scale) for n in noise
+        ]
+        latents = torch.cat(made)
+        images = torch.cat([rounded_images(model, z) for z in latents.split(1)]).to(model.device)
+        for carried, iterations in wanted:
+            synchronize(model)
+            begin = time.perf_counter()
+            found = invert(model, images, carried, iterations)
+            seconds = (time.perf_counter() - begin) / frames
+            errors = [round(value, 4) for value in nmse_db(found, latents.to(found.device)).tolist()]
+            rows.add(
+                {"clip": clip, "turn": turn, "carried": carried, "iterations": iterations, "nmse_db": errors}
+                | {"seconds": round(seconds, 4)}
+            )
+
+    results = [
+        summarise(rows.select(turn=turn, carried=carried, iterations=iterations))
+        | {"turn": turn, "carried": carried, "iterations": iterations}
+        for turn in TURNS
+        for carried in (False, True)
+        for iterations in ITERATIONS
+    ]
+    header = ("turn, rad", "start", "iterations", "first frame, dB", "the others, dB", "seconds a frame")
+    cells = [
+        (
+            r["turn"],
+            "the frame before" if r["carried"] else "encoder",
+            r["iterations"],
+            f"{r['first_nmse_db']:.2f}",
+            f"{r['other_nmse_db']:.2f}",
+            f"{r['seconds']:.2f}",
+        )
+        for r in results
+    ]
+    result = {**about, "results": results}
+    write_csv(out / "clips.csv", header, cells)
+    write_json(out / "clips.json", result)
+    plot(out / "clips.png", results)
+    print(table(header, cells))
+    return result
+
+
+def turning_noise(model: LatentDiffusion, frames: int, turn: float, seed: int) -> Tensor:
+    """Initial noise of the frames, with shape (frames, C, h, w): points of a circle, each of them standard normal."""
+    generator = torch.Generator().manual_seed(800_000 + seed)
+    here, there = torch.randn(2, *model.latent_shape(*model.native_size), generator=generator)
+    return torch.stack([math.cos(turn * t) * here + math.sin(turn * t) * there for t in range(frames)])
+
+
+@torch.no_grad()
+def invert(model: LatentDiffusion, images: Tensor, carried: bool, iterations: int) -> Tensor:
+    if carried:
+        return invert_clip(
+            model.left_inverse, model.decode, images, encoder=model.encode, iterations=iterations, tolerance=0.0
+        ).latent
+    alone = [
+        anderson(model.left_inverse, model.decode, x, start=model.encode(x), iterations=iterations, tolerance=0.0)
+        for x in images.split(1)
+    ]
+    return torch.cat([one.latent for one in alone])
+
+
+def summarise(rows: list[dict]) -> dict:
+    errors = np.array([row["nmse_db"] for row in rows])
+    return {
+        "clips": len(rows),
+        "first_nmse_db": float(errors[:, 0].mean()),
+        "other_nmse_db": float(errors[:, 1:].mean()),
+        "seconds": float(np.mean([row["seconds"] for row in rows])),
+    }
+
+
+def plot(path: Path, results: list[dict]) -> None:
+    """Error of the frames after the first against the turn."""
+    from ..figures import figure, save
+
+    canvas, axes = figure(1, 1, width=6.5, height=4.5)
+    axis = axes[0, 0]
+    for carried in (False, True):
+        for number, iterations in enumerate(ITERATIONS):
+            curve = [r for r in results if (r["carried"], r["iterations"]) == (carried, iterations)]
+            axis.plot(
+                [r["turn"] for r in curve],
+                [r["other_nmse_db"] for r in curve],
+                "-o" if carried else "--s",
+                color=f"C{number}",
+                markersize=4,
+                label=f"{'from the frame before' if carried else 'from the encoder'}, {iterations}",
+            )
+    axis.set_xscale("log")
+    axis.set_xticks(TURNS, [f"{turn:g}" for turn in TURNS])
+    axis.set_xlabel("turn of the initial noise from frame to frame, radians")
+    axis.set_ylabel("NMSE of the frames after the first, dB")
+    axis.legend(title="start, iterations", fontsize=8)
+    axis.grid(alpha=0.3)
+    save(canvas, path)
