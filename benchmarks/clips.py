@@ -138,7 +138,7 @@ def plot(path: Path, results: list[dict]) -> None:
     """Error of the frames after the first against the turn."""
     from ..figures import figure, save
 
-    canvas, axes = figure(1, 1, width=6.5, height=4.5)
+    canvas, axes = figure(1, 1, width=8, height=4.5)
     axis = axes[0, 0]
     for carried in (False, True):
         for number, iterations in enumerate(ITERATIONS):
@@ -155,6 +155,6 @@ def plot(path: Path, results: list[dict]) -> None:
     axis.set_xticks(TURNS, [f"{turn:g}" for turn in TURNS])
     axis.set_xlabel("turn of the initial noise from frame to frame, radians")
     axis.set_ylabel("NMSE of the frames after the first, dB")
-    axis.legend(title="start, iterations", fontsize=8)
+    axis.legend(title="start, iterations", fontsize=8, loc="center left", bbox_to_anchor=(1.02, 0.5))
     axis.grid(alpha=0.3)
     save(canvas, path)

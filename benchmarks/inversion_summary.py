@@ -16,6 +16,8 @@ __all__ = ["compare", "plot", "stops", "summarise"]
 SHOWN = 50
 """The paper's best is looked for within this many iterations."""
 
+MANY = 16
+
 
 def stops(variant: Variant) -> list[int]:
     """Numbers of iterations at which a variant is reported: one with a schedule only at its end."""
@@ -89,12 +91,16 @@ def first(condition: np.ndarray) -> int | None:
 
 
 def plot(path: Path, summary: Sequence[dict], images: int) -> None:
-    """Error against calls, seconds and memory, all methods in one figure each, with the frontier of the best."""
+    """Error against calls, seconds and memory, all methods in one figure each, with the frontier of the best.
+
+    Intervals are drawn where the images are enough for them to mean something.
+    """
     from matplotlib.ticker import LogLocator
 
     from ..figures import figure, save
 
     canvas, axes = figure(1, 3, width=16, height=5.5)
+    many = images >= MANY
     curves = list(dict.fromkeys(r["curve"] for r in summary))
     markers = {"paper": "o", "gradient": "s", "ours": "D"}
     panels = (
@@ -113,7 +119,7 @@ def plot(path: Path, summary: Sequence[dict], images: int) -> None:
             axis.errorbar(
                 x,
                 y,
-                yerr=[r["confidence_95"] for r in points],
+                yerr=[r["confidence_95"] for r in points] if many else None,
                 marker=markers[points[0]["family"]],
                 linestyle="-" if points[0]["dtype"] == "fp32" else "--",
                 color=_colour(number),
@@ -130,7 +136,7 @@ def plot(path: Path, summary: Sequence[dict], images: int) -> None:
         axis.tick_params(axis="x", labelsize=7)
         axis.set_xlabel(label)
         axis.grid(alpha=0.3)
-    axes[0, 0].set_ylabel(f"NMSE, dB: mean of {images} images, 95% interval")
+    axes[0, 0].set_ylabel(f"NMSE, dB: mean of {images} images{', 95% interval' if many else ''}")
     axes[0, 2].legend(fontsize=6.5, loc="center left", bbox_to_anchor=(1.02, 0.5))
     save(canvas, path)
 

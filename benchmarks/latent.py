@@ -65,7 +65,7 @@ def run(model: LatentDiffusion, *, images: int, seed: int, out: Path, batch: int
     inversions = {name: chosen for name, chosen in INVERSIONS.items() if model.tuned or not chosen[2]}
     secret = f"wmark bench latent {seed}".encode().ljust(32, b"\0")[:32]
     prompts = draw_prompts(images, 910_000 + seed)
-    wanted = [(attack, name, steps) for attack in DAMAGES for name in (TRUE, *inversions) for steps in STEPS]
+    wanted = [(attack, name, steps) for attack in DAMAGES for name in inversions for steps in STEPS]
     missing = [i for i in range(images) if any((i, *key) not in rows for key in wanted)]
     with tqdm(total=len(missing), unit="image", disable=None) as bar:
         for start in range(0, len(missing), batch):
@@ -82,7 +82,7 @@ def run(model: LatentDiffusion, *, images: int, seed: int, out: Path, batch: int
                 measure(model, rows, i, keys[j], noise[j : j + 1], latents[j : j + 1], inversions)
                 bar.update(1)
 
-    summary = [summarise(rows, attack, name) for attack in DAMAGES for name in (TRUE, *inversions)]
+    summary = [summarise(rows, images, attack, name) for attack in DAMAGES for name in (TRUE, *inversions)]
     summary = [r for r in summary if r]
     result = {**about, "results": summary}
     header = (
@@ -151,8 +151,11 @@ def measure(
                 )
 
 
-def summarise(rows: Rows, attack: str, name: str) -> dict | None:
-    found = {steps: rows.select(damage=attack, inversion=name, steps=steps) for steps in STEPS}
+def summarise(rows: Rows, images: int, attack: str, name: str) -> dict | None:
+    found = {
+        steps: [row for row in rows.select(damage=attack, inversion=name, steps=steps) if row["image"] < images]
+        for steps in STEPS
+    }
     if not found[STEPS[0]]:
         return None
     errors = [row["nmse_db"] for row in found[STEPS[0]] if row["nmse_db"] is not None]

@@ -133,6 +133,9 @@ def test_latent_benchmark(model, tmp_path, capsys, monkeypatch):
     monkeypatch.setattr(latent, "STEPS", (2, 3))
     monkeypatch.setattr(latent, "DAMAGES", ("none", "jpeg-25"))
     result = latent.run(model, images=1, seed=0, out=tmp_path, sampling_steps=10)
+    lines = (tmp_path / "latent.jsonl").read_text()
+    assert latent.run(model, images=1, seed=0, out=tmp_path, sampling_steps=10)["results"] == result["results"]
+    assert (tmp_path / "latent.jsonl").read_text() == lines
     by_name = {(r["damage"], r["latent"]): r["median_log10_p"]["3"] for r in result["results"]}
     assert by_name["none", "true latent"] < by_name["none", "encoder"] < -6
     assert (tmp_path / "latent.png").stat().st_size > 1000

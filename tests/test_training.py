@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -14,11 +15,11 @@ import wmark
 from wmark.models import prompts
 from wmark.models.training import captions
 from wmark.models.training.__main__ import main
-from wmark.models.training.autoencoder import structure_loss
+from wmark.models.training.autoencoder import build_autoencoder, structure_loss
 from wmark.models.training.configuration import FOLDER, load_configuration, read_toml
 from wmark.models.training.diffusion import build_tokenizer, build_unet, draw_timesteps, min_snr_weight
 from wmark.models.training.licences import UNKNOWN, licence_of
-from wmark.models.training.loop import read_checkpoint
+from wmark.models.training.loop import load_exported, read_checkpoint
 from wmark.models.training.sources import find_pictures
 
 COPYRIGHT = """\
@@ -270,6 +271,31 @@ def test_exported_model_is_a_model(run, prepared, tmp_path):
     assert "stopped" in train("autoencoder", *again, "--set", "autoencoder.learning_rate=0.0")
     before, after = (model.vae.state_dict(), read_checkpoint(tmp_path / "again" / "autoencoder.pt")["modules"]["vae"])
     torch.testing.assert_close(after["decoder.conv_in.weight"], before["decoder.conv_in.weight"])
+
+
+def test_training_goes_on_from_an_exported_model(run, prepared, tmp_path):
+    """Without a step, what is exported is what was started from: its weights, tokenizer and scaling factor."""
+    first, options = tmp_path / "first", ["--config", "toy", "--data", prepared, "--device", "cpu"]
+    train("export", first, *options, "--run", run)
+    vocabulary = first / "tokenizer" / "tokenizer.json"
+    vocabulary.write_text(vocabulary.read_text().replace("wallpaper</w>", "tapestry</w>"))
+    config = first / "vae" / "config.json"
+    config.write_text(json.dumps(json.loads(config.read_text()) | {"scaling_factor": 0.5}))
+    options += ["--run", tmp_path / "run", "--set", "autoencoder.steps=0", "--set", "diffusion.steps=0"]
+    for stage in ("autoencoder", "diffusion"):
+        assert "finished" in train(stage, *options, "--start", first)
+    train("export", tmp_path / "second", *options)
+    before, after = (wmark.load_model(folder, device="cpu") for folder in (first, tmp_path / "second"))
+    assert after.fingerprint == before.fingerprint
+    assert after.vae.config.scaling_factor == 0.5
+    assert "tapestry</w>" in after.pipeline.tokenizer.get_vocab()
+
+
+def test_the_embedded_model_can_be_trained_on():
+    configuration = load_configuration("tiny-cpu")
+    parts = {"vae": build_autoencoder(configuration), "unet": build_unet(configuration)}
+    load_exported(Path(wmark.__file__).parent / "models" / "tiny", parts)
+    assert parts["unet"].config.attention_head_dim == 32
 
 
 def test_v_prediction_is_a_setting(run, prepared, tmp_path):

@@ -140,7 +140,7 @@ def write_card(
         held_out=len(held_out.entries),
         data=table(["package", "versions", "pictures", "licences"], _packages(training.entries + held_out.entries)),
         attribution=table(["licence", "pictures", "authors"], _attribution(training.entries + held_out.entries)),
-        training=table(["stage", "steps", "batch", "hours"], _stages(run)),
+        training=table(["stage", "from the weights of", "steps", "batch", "hours"], _stages(run)),
         images=count,
         device=torch.cuda.get_device_name() if device.type == "cuda" else "the CPU",
         measures=table(header, [[scale, *row.values()] for scale, row in scales.items()]),
@@ -188,7 +188,8 @@ def _stages(run: Path) -> list[list]:
     for name in ("autoencoder", "diffusion", "refine"):
         if (run / f"{name}.pt").exists():
             state = read_checkpoint(run / f"{name}.pt")
-            rows.append([name, state["step"], state["batch"], f"{state['seconds'] / 3600:.2f} on {state['hardware']}"])
+            hours = f"{state['seconds'] / 3600:.2f} on {state['hardware']}"
+            rows.append([name, state["start"] or "nothing", state["step"], state["batch"], hours])
     return rows
 
 

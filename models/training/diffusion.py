@@ -12,6 +12,8 @@ from __future__ import annotations
 
 import io
 import itertools
+import json
+import shutil
 from collections import Counter
 from pathlib import Path
 
@@ -33,7 +35,14 @@ with quiet():
     from transformers import CLIPTextConfig, CLIPTextModel, CLIPTokenizer
     from transformers.convert_slow_tokenizer import bytes_to_unicode
 
-__all__ = ["build_scheduler", "build_text_encoder", "build_tokenizer", "build_unet", "train_diffusion"]
+__all__ = [
+    "build_scheduler",
+    "build_text_encoder",
+    "build_tokenizer",
+    "build_unet",
+    "tokenizer_of",
+    "train_diffusion",
+]
 
 
 def build_unet(configuration: dict) -> UNet2DConditionModel:
@@ -59,6 +68,12 @@ def build_tokenizer(configuration: dict) -> CLIPTokenizer:
     merges = byte_pairs(words())
     vocabulary = {token: i for i, token in enumerate(dict.fromkeys([*tokens, *("".join(pair) for pair in merges)]))}
     return CLIPTokenizer(vocabulary, merges, model_max_length=configuration["diffusion"]["text_length"])
+
+
+def tokenizer_of(configuration: dict, run: Path) -> CLIPTokenizer:
+    """The tokenizer of a run: that of the model it started from, if it did."""
+    kept = run / "tokenizer"
+    return CLIPTokenizer.from_pretrained(kept) if kept.is_dir() else build_tokenizer(configuration)
 
 
 def byte_pairs(corpus: list[str]) -> list[tuple[str, str]]:
@@ -123,13 +138,15 @@ def train_diffusion(
 ) -> bool:
     """Train the diffusion model, or go on training it; returns whether it is finished.
 
-    The arguments are those of :func:`~.autoencoder.train_autoencoder`, whose stage must have a checkpoint.
+    The arguments are those of :func:`~.autoencoder.train_autoencoder`, whose stage must have a checkpoint. A run that
+    starts from an exported model takes over its tokenizer and its scaling factor.
     """
     settings, seed = configuration["diffusion"], configuration["model"]["seed"]
     if settings["prediction_type"] not in ("epsilon", "v_prediction"):
         raise ModelError(f"prediction_type is {settings['prediction_type']!r}: use 'epsilon' or 'v_prediction'")
     torch.manual_seed(seed)
-    tokenizer = build_tokenizer(configuration)
+    scaling_factor = _take_over(start, run) if start and not (run / "diffusion.pt").exists() else None
+    tokenizer = tokenizer_of(configuration, run)
     unet = build_unet(configuration).to(memory_format=torch.channels_last)
     text_encoder = build_text_encoder(configuration, tokenizer)
     stage = Stage(
@@ -144,7 +161,7 @@ def train_diffusion(
         device=device,
         start=start,
     )
-    bank = _bank(configuration, tokenizer, data, run, device)
+    bank = _bank(configuration, tokenizer, data, run, device, scaling_factor)
     latents = bank["latents"].to(device) * bank["scaling_factor"]
     tokens = torch.cat([bank["tokens"], tokenise(tokenizer, [""])]).to(device)
     alphas = build_scheduler(configuration).alphas_cumprod.to(device)
@@ -188,7 +205,24 @@ def min_snr_weight(settings: dict, alpha: Tensor) -> Tensor:
     return snr.clamp_max(settings["snr_ceiling"]) / (snr + (settings["prediction_type"] == "v_prediction"))
 
 
-def _bank(configuration: dict, tokenizer: CLIPTokenizer, data: Path, run: Path, device: torch.device) -> dict:
+def _take_over(start: Path, run: Path) -> float:
+    """Keep the tokenizer of an exported model for the run; returns the model's scaling factor."""
+    try:
+        factor = json.loads((start / "vae" / "config.json").read_text())["scaling_factor"]
+        shutil.copytree(start / "tokenizer", run / "tokenizer", dirs_exist_ok=True)
+    except (OSError, ValueError, KeyError) as error:
+        raise ModelError(f"{start} is not an exported model to start from") from error
+    return factor
+
+
+def _bank(
+    configuration: dict,
+    tokenizer: CLIPTokenizer,
+    data: Path,
+    run: Path,
+    device: torch.device,
+    scaling_factor: float | None = None,
+) -> dict:
     """Encoded crops and their captions' tokens, kept beside the checkpoints: `latents`, `tokens`, `scaling_factor`."""
     settings, path = configuration["diffusion"], run / "bank.pt"
     vae = build_autoencoder(configuration)
@@ -211,7 +245,8 @@ def _bank(configuration: dict, tokenizer: CLIPTokenizer, data: Path, run: Path, 
             tokens.append(tokenise(tokenizer, captions(x, subjects, seed=len(tokens))))
             bar.update(count)
     z = torch.cat(latents)
-    bank = {"latents": z, "tokens": torch.cat(tokens), "scaling_factor": float(1 / z.float().std()), "source": source}
+    scaling_factor = scaling_factor or float(1 / z.float().std())
+    bank = {"latents": z, "tokens": torch.cat(tokens), "scaling_factor": scaling_factor, "source": source}
     content = io.BytesIO()
     torch.save(bank, content)
     write_atomically(path, content.getvalue())

@@ -8,7 +8,7 @@ import torch
 
 from ..quiet import quiet
 from .autoencoder import build_autoencoder
-from .diffusion import build_scheduler, build_text_encoder, build_tokenizer, build_unet
+from .diffusion import build_scheduler, build_text_encoder, build_unet, tokenizer_of
 from .loop import load_averages, read_checkpoint
 
 with quiet():
@@ -23,7 +23,7 @@ def assemble(configuration: dict, run: Path) -> StableDiffusionPipeline:
     Raises:
         ModelError: If a stage has not been run.
     """
-    tokenizer = build_tokenizer(configuration)
+    tokenizer = tokenizer_of(configuration, run)
     vae, unet = build_autoencoder(configuration), build_unet(configuration)
     text_encoder = build_text_encoder(configuration, tokenizer)
     load_averages(run / "diffusion.pt", {"unet": unet, "text_encoder": text_encoder})

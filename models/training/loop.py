@@ -81,6 +81,7 @@ class Stage:
         self.generator = torch.Generator().manual_seed(seed)
         self.noise = torch.Generator(device).manual_seed(seed + 1)
         self.step, self.seconds, self.log = 0, 0.0, []
+        self.start = start.name if start else None
         if self.checkpoint.exists():
             self._load()
 
@@ -103,6 +104,8 @@ class Stage:
     def train(self, update: Callable[[], dict[str, Tensor]], minutes: float | None = None) -> bool:
         """Make steps until all are made or the time is up; at least one, if one is left.
 
+        A stage of 0 steps writes a checkpoint of what it started from.
+
         Arguments:
             update: Makes one step and returns the losses, scalars by name, to be logged.
             minutes: Time limit; None is none.
@@ -114,6 +117,8 @@ class Stage:
             ModelError: If a loss is not finite. The last checkpoint is kept.
         """
         steps, begin, last = self.settings["steps"], time.monotonic(), time.monotonic()
+        if not (steps or self.checkpoint.exists()):
+            self._save()
         sums: dict[str, Tensor] = {}
         with progress(steps, "step") as bar:
             bar.update(self.step)
@@ -153,6 +158,7 @@ class Stage:
 
     def _save(self) -> None:
         state = {
+            "start": self.start,
             "step": self.step,
             "seconds": self.seconds,
             "batch": self.settings["batch"],
@@ -176,7 +182,7 @@ class Stage:
                     part.load_state_dict(state[kind][name])
         except (KeyError, ValueError, RuntimeError) as error:
             raise ModelError(f"{self.checkpoint} is of another configuration: choose another --run") from error
-        self.step, self.seconds, self.log = state["step"], state["seconds"], state["log"]
+        self.start, self.step, self.seconds, self.log = (state[name] for name in ("start", "step", "seconds", "log"))
         for generator, value in zip((self.generator, self.noise), state["generators"], strict=True):
             generator.set_state(value.cpu())
 
