@@ -277,8 +277,8 @@ def test_training_goes_on_from_an_exported_model(run, prepared, tmp_path):
     """Without a step, what is exported is what was started from: its weights, tokenizer and scaling factor."""
     first, options = tmp_path / "first", ["--config", "toy", "--data", prepared, "--device", "cpu"]
     train("export", first, *options, "--run", run)
-    vocabulary = first / "tokenizer" / "tokenizer.json"
-    vocabulary.write_text(vocabulary.read_text().replace("wallpaper</w>", "tapestry</w>"))
+    vocabulary = first / "tokenizer" / "tokenizer_config.json"
+    vocabulary.write_text(json.dumps(json.loads(vocabulary.read_text()) | {"model_max_length": 20}))
     config = first / "vae" / "config.json"
     config.write_text(json.dumps(json.loads(config.read_text()) | {"scaling_factor": 0.5}))
     options += ["--run", tmp_path / "run", "--set", "autoencoder.steps=0", "--set", "diffusion.steps=0"]
@@ -288,7 +288,7 @@ def test_training_goes_on_from_an_exported_model(run, prepared, tmp_path):
     before, after = (wmark.load_model(folder, device="cpu") for folder in (first, tmp_path / "second"))
     assert after.fingerprint == before.fingerprint
     assert after.vae.config.scaling_factor == 0.5
-    assert "tapestry</w>" in after.pipeline.tokenizer.get_vocab()
+    assert after.pipeline.tokenizer.model_max_length == 20
 
 
 def test_the_embedded_model_can_be_trained_on():
