@@ -79,17 +79,15 @@ def run(
     memory = {}
     for variant in (*variants, *ablation):
         memory[variant.curve] = memory.get(variant.curve) or measure_memory(models[variant.dtype], variant)
-    summaries = {
-        kind: [
-            summarise(found, v, k, memory[v.curve])
-            for v in compared
-            if (found := [row for row in rows.select(set=kind, variant=v.name) if row["image"] < count])
-            for k in stops(v)
-        ]
+    traces = {
+        kind: {v.name: [r for r in rows.select(set=kind, variant=v.name) if r["image"] < count] for v in compared}
         for kind, (count, compared) in sets.items()
     }
-    summary, deep = summaries["all"], summaries["deep"]
-    result = {**about, "results": summary, "ablation": deep, "targets": compare(rows, variants)}
+    summary, deep = (
+        [summarise(traces[kind][v.name], v, k, memory[v.curve]) for v in compared if count for k in stops(v)]
+        for kind, (count, compared) in sets.items()
+    )
+    result = {**about, "results": summary, "ablation": deep, "targets": compare(traces["all"], variants)}
     header = ("method", "iterations", "NMSE dB", "worst", "seconds", "memory MB", "worse by residual", "worse by NMSE")
     cells = [
         (

@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
 
 from .inversion_variants import CALLS, Variant
-from .report import Rows
 
 __all__ = ["compare", "plot", "stops", "summarise"]
 
@@ -49,11 +48,16 @@ def summarise(rows: Sequence[dict], variant: Variant, k: int, memory: int | None
     }
 
 
-def compare(rows: Rows, variants: Sequence[Variant]) -> dict:
-    """Ours against the best of the paper's, and against the gradient, on means over the images."""
+def compare(traces: Mapping[str, Sequence[dict]], variants: Sequence[Variant]) -> dict:
+    """Ours against the best of the paper's, and against the gradient, on means over the images.
+
+    Arguments:
+        traces: What was measured of each variant, by name, a row for each image.
+        variants: The variants.
+    """
 
     def means(variant: Variant, name: str) -> np.ndarray:
-        found = rows.select(set="all", variant=variant.name)
+        found = traces[variant.name]
         return np.array([np.mean([at(row, name, k) for row in found]) for k in range(variant.iterations + 1)])
 
     def reported(variant: Variant) -> range:
@@ -144,8 +148,8 @@ def plot(path: Path, summary: Sequence[dict], images: int) -> None:
 def _colour(number: int) -> tuple:
     import matplotlib
 
-    colours = matplotlib.colormaps["tab20"].colors
-    return colours[(2 * number + 2 * number // len(colours)) % len(colours)]
+    colours = matplotlib.colormaps["tab20"].colors  # Ten dark ones, each followed by its light one.
+    return (colours[::2] + colours[1::2])[number % len(colours)]
 
 
 def frontier(points: Sequence[tuple[float, float]]) -> tuple[list[float], list[float]]:

@@ -56,16 +56,12 @@ def test_what_is_compared_with_the_papers_best():
         "Anderson": {"nmse_db": [-10, -18, -21, -21, -21], "seconds": [0, 1, 2, 3, 4]},
     }
 
-    class Rows:
-        def select(self, set, variant):
-            return [traces[variant]]
-
     variants = [
         Variant("forward", "paper", "forward", {}, 4),
         Variant("gradient", "gradient", "gradient", {"schedule": False}, 4),
         Variant("Anderson", "ours", "anderson", {}, 4),
     ]
-    found = compare(Rows(), variants)["Anderson"]
+    found = compare({name: [trace] for name, trace in traces.items()}, variants)["Anderson"]
     assert (found["iterations_to_paper_best"], found["calls_ratio"], found["db_below_paper_best"]) == (1, 4, 3)
     assert found["times_faster_than_gradient_at_equal_nmse"] == 40
     assert found["db_below_gradient_at_equal_time"] == 9
