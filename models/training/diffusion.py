@@ -6,9 +6,8 @@
 with w_t the min-SNR weight (Hang et al., ICCV 2023, arXiv 2303.09556) and m(e) the 8x8 means of the error, scaled so
 that white error counts alike in both terms: global colour, decided at high noise, is what short training gets wrong.
 For the same reason some timesteps are drawn again from the noisy end, and the noise of training gets a constant for
-each channel: at Stable Diffusion's last timestep a fourteenth of the signal is left, enough to read a picture's mean
-colour off it, and a model that does so takes colours from the initial noise and not from the prompt (Lin et al., WACV
-2024, arXiv 2305.08891).
+each channel, as at Stable Diffusion's last timestep a fourteenth of the signal is left, enough to read a picture's mean
+colour off it in training, but none in sampling (Lin et al., WACV 2024, arXiv 2305.08891).
 """
 
 from __future__ import annotations
