@@ -78,7 +78,7 @@ def run(
             )
 
     results = [
-        summarise(rows.select(turn=turn, carried=carried, iterations=iterations))
+        summarise(rows.select(clip=range(clips), turn=turn, carried=carried, iterations=iterations))
         | {"turn": turn, "carried": carried, "iterations": iterations}
         for turn in TURNS
         for carried in (False, True)

@@ -80,7 +80,7 @@ def run(
     for variant in (*variants, *ablation):
         memory[variant.curve] = memory.get(variant.curve) or measure_memory(models[variant.dtype], variant)
     traces = {
-        kind: {v.name: [r for r in rows.select(set=kind, variant=v.name) if r["image"] < count] for v in compared}
+        kind: {v.name: rows.select(set=kind, variant=v.name, image=range(count)) for v in compared}
         for kind, (count, compared) in sets.items()
     }
     summary, deep = (

@@ -152,10 +152,7 @@ def measure(
 
 
 def summarise(rows: Rows, images: int, attack: str, name: str) -> dict | None:
-    found = {
-        steps: [row for row in rows.select(damage=attack, inversion=name, steps=steps) if row["image"] < images]
-        for steps in STEPS
-    }
+    found = {steps: rows.select(damage=attack, inversion=name, steps=steps, image=range(images)) for steps in STEPS}
     if not found[STEPS[0]]:
         return None
     errors = [row["nmse_db"] for row in found[STEPS[0]] if row["nmse_db"] is not None]

@@ -56,8 +56,12 @@ class Rows:
             stream.write(json.dumps(row) + "\n")
 
     def select(self, **wanted) -> list[dict]:
-        """Rows with these values, in the order in which they were measured."""
-        return [row for row in self.rows.values() if all(row[name] == value for name, value in wanted.items())]
+        """Rows with these values, or with values in these ranges, in the order in which they were measured."""
+        return [
+            row
+            for row in self.rows.values()
+            if all(row[k] in v if isinstance(v, range) else row[k] == v for k, v in wanted.items())
+        ]
 
 
 def provenance(model=None, **settings) -> dict:
