@@ -99,9 +99,9 @@ def bench_decoder_inversion(images, deep_images, out, seed, model, device) -> No
     """Error against calls, seconds and memory: the paper's decoder inversions, the gradient, and ours."""
     from ..models.registry import load_model
     from .decoder_inversion import run
-    from .inversion_variants import VARIANTS
+    from .inversion_variants import ABLATION, VARIANTS
 
-    precisions = dict.fromkeys(variant.dtype for variant in VARIANTS)
+    precisions = dict.fromkeys(variant.dtype for variant in (*VARIANTS, *(ABLATION if deep_images else ())))
     run(
         {dtype: load_model(model, dtype=dtype, device=device) for dtype in precisions},
         images=images,

@@ -79,5 +79,6 @@ ABLATION = (
     Variant("Anderson", "ours", "anderson", {}, 50),
     Variant("tuned, Anderson", "ours", "anderson", {}, 50, tuned=True),
     Variant("tuned, Anderson, bf16", "ours", "anderson", {}, 50, tuned=True, dtype="bf16"),
+    Variant("tuned, Anderson, fp16", "ours", "anderson", {}, 20, tuned=True, dtype="fp16"),
 )
 """Every number of iterations and more rates, on a few images: the ablation of the paper, and beyond it."""

@@ -16,6 +16,7 @@ import torch
 from torch import Tensor
 
 from ..errors import ModelError
+from .half_precision import shrink_stream
 from .lean import make_lean
 from .left_inverse import LeftInverse
 from .quiet import quiet
@@ -72,12 +73,12 @@ class LatentDiffusion:
             module.requires_grad_(False).eval()
         for module in (self.unet, self.vae):
             module.to(memory_format=torch.channels_last)
-        make_lean(self.vae)
+        self._prepare(self.vae)
         self.chunk = chunk or (1 if self.device.type == "cpu" else 4)
         self.tuned = None
         if left_inverse is not None:
             self.tuned = left_inverse.requires_grad_(False).eval().to(self.device, memory_format=torch.channels_last)
-            make_lean(self.tuned)
+            self._prepare(self.tuned)
         if tiled:
             self.vae.enable_tiling()
         self.prediction_type = pipeline.scheduler.config.prediction_type
@@ -195,6 +196,11 @@ class LatentDiffusion:
             ).images.float()
         finally:
             self.pipeline.scheduler = own
+
+    def _prepare(self, autoencoder: torch.nn.Module) -> None:
+        make_lean(autoencoder)
+        if self.vae.dtype is torch.float16:
+            shrink_stream(autoencoder)
 
     def _in_chunks(self, function: Callable[[Tensor], Tensor], batch: Tensor) -> Tensor:
         batch = batch.to(self.device, self.vae.dtype)

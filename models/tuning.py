@@ -137,8 +137,10 @@ def tune(
         callback: Called after each step with the share of the time that has passed and the curve so far.
 
     Raises:
-        ModelError: If there are no latents to learn from.
+        ModelError: If there are no latents to learn from, or the model is in float16, whose range training leaves.
     """
+    if model.vae.dtype is torch.float16:
+        raise ModelError("a left inverse cannot be tuned in fp16: load the model in fp32 or bf16")
     if len(latents) <= HELD_OUT:
         raise ModelError(f"{len(latents)} latents are too few to tune on: {HELD_OUT} are held out")
     device = model.device

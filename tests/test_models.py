@@ -1,8 +1,11 @@
 import pytest
 import torch
+from diffusers import AutoencoderKL
+from diffusers.models.attention_processor import Attention
 
 from wmark import ModelError, load_model
 from wmark.benchmarks.memory import counted_memory
+from wmark.models.half_precision import shrink_stream
 from wmark.models.registry import EMBEDDED
 
 
@@ -92,7 +95,6 @@ def test_sampling_leaves_the_models_scheduler_alone(model):
     ("arguments", "expected"),
     [
         ({"dtype": "int8"}, "precision"),
-        ({"dtype": "fp16", "device": "cpu"}, "GPU"),
         ({"device": "warp"}, "not available"),
         ({"name": "missing/folder/of/models"}, "there is no model"),
     ],
@@ -118,6 +120,36 @@ def test_lean_blocks_change_nothing(model):
         latent = model.encode(image)
     assert torch.allclose(model.decode(z.requires_grad_()), image, atol=1e-5)
     assert torch.allclose(model.encode(image.requires_grad_()), latent, atol=1e-5)
+
+
+def test_a_shrunk_stream_is_the_same_function():
+    """Every kind of block that an autoencoder of Stable Diffusion has, with streams of a large scale and biases."""
+    torch.manual_seed(0)
+    blocks = dict(down_block_types=["DownEncoderBlock2D"] * 2, up_block_types=["UpDecoderBlock2D"] * 2)
+    vae = AutoencoderKL(**blocks, block_out_channels=[8, 16], layers_per_block=1, norm_num_groups=4, latent_channels=4)
+    assert any(isinstance(part, Attention) for part in vae.modules())
+    with torch.no_grad():
+        for name, parameter in vae.named_parameters():
+            parameter.add_(torch.randn_like(parameter) * (1.0 if "bias" in name else 0.1))
+        x, z = torch.rand(1, 3, 32, 32) * 2 - 1, torch.randn(1, 4, 16, 16)
+        before = vae.encode(x).latent_dist.mean, vae.decode(z).sample
+        scale = vae.decoder.conv_in(z).abs().max()
+        shrink_stream(vae, 64)
+        after = vae.encode(x).latent_dist.mean, vae.decode(z).sample
+        assert torch.allclose(64 * vae.decoder.conv_in(z).abs().max(), scale)
+    assert all(torch.allclose(a, b, atol=1e-4 * b.abs().max()) for a, b in zip(after, before, strict=True))
+
+
+def test_half_precision_stays_in_its_range(model):
+    """The residual stream of the embedded decoder reaches a million and more; float16 ends at 65504."""
+    half = load_model("tiny", dtype="fp16", device="cpu")
+    noise = torch.randn(1, 4, 64, 64, generator=torch.Generator().manual_seed(0))
+    z = model.sample(noise, ["a red leaf wallpaper"], steps=2)
+    with torch.no_grad():
+        image = model.decode(z)
+        for name, given in ("decode", z), ("encode", image), ("left_inverse", image):
+            expected = getattr(model, name)(given)
+            assert (getattr(half, name)(given).float() - expected).square().mean().sqrt() < 2e-3 * expected.std(), name
 
 
 def test_images_are_decoded_in_smaller_chunks_where_memory_is_short(folder):
