@@ -96,7 +96,7 @@ def run(prepared, tmp_path_factory):
     """A run through all stages without a stop."""
     folder = tmp_path_factory.mktemp("run")
     options = ["--config", "toy", "--data", prepared, "--run", folder, "--device", "cpu"]
-    for stage in (["autoencoder"], ["diffusion"], ["autoencoder", "--refine"]):
+    for stage in (["autoencoder"], ["diffusion", "--small"], ["diffusion"], ["autoencoder", "--refine"]):
         assert "finished" in train(*stage, *options)
     return folder
 
@@ -226,7 +226,7 @@ def test_losses():
     x = torch.rand(2, 3, 64, 64) * 2 - 1
     assert structure_loss(x, x).abs() < 1e-5
     assert structure_loss(x, x.flip(-1)) > structure_loss(x, x + 0.01 * torch.randn_like(x))
-    settings = load_configuration("tiny")["diffusion"]
+    settings = load_configuration("tiny")["diffusion"] | {"prediction_type": "epsilon"}
     alpha = torch.tensor([0.999, 0.5, 0.01])
     torch.testing.assert_close(min_snr_weight(settings, alpha)[1:], torch.ones(2))
     timesteps = draw_timesteps(settings | {"batch": 4000}, 1000, torch.Generator().manual_seed(0))
@@ -241,7 +241,8 @@ def test_the_embedded_model_stays_small():
 def test_interrupted_and_resumed_gives_the_same_weights(run, prepared, tmp_path):
     """With no time at all, each command makes one step."""
     options = ["--config", "toy", "--data", prepared, "--run", tmp_path, "--device", "cpu", "--minutes", "0"]
-    for stage, command in {"autoencoder": ["autoencoder"], "diffusion": ["diffusion"]}.items():
+    for stage in ("autoencoder", "small", "diffusion"):
+        command = ["diffusion", "--small"] if stage == "small" else [stage]
         while "stopped" in train(*command, *options):
             pass
         whole, pieces = (read_checkpoint(folder / f"{stage}.pt") for folder in (run, tmp_path))
@@ -298,8 +299,19 @@ def test_the_embedded_model_can_be_trained_on():
     assert parts["unet"].config.attention_head_dim == 32
 
 
+def test_training_goes_on_from_small_pictures(run, prepared, tmp_path):
+    for file in ("autoencoder.pt", "small.pt", "bank-32.pt"):
+        (tmp_path / file).write_bytes((run / file).read_bytes())
+    train("diffusion", "--config", "toy", "--data", prepared, "--run", tmp_path, "--set", "diffusion.steps=0")
+    small, after = (read_checkpoint(tmp_path / f"{name}.pt")["averages"] for name in ("small", "diffusion"))
+    torch.testing.assert_close(after["unet"]["module.conv_in.weight"], small["unet"]["module.conv_in.weight"])
+    banks = [read_checkpoint(tmp_path / f"bank-{size}.pt") for size in (32, 64)]
+    assert [bank["latents"].shape[-1] for bank in banks] == [4, 8]
+    assert banks[0]["scaling_factor"] == banks[1]["scaling_factor"]
+
+
 def test_v_prediction_is_a_setting(run, prepared, tmp_path):
-    for file in ("autoencoder.pt", "bank.pt"):
+    for file in ("autoencoder.pt", "bank-64.pt"):
         (tmp_path / file).write_bytes((run / file).read_bytes())
     options = ["--config", "toy", "--data", prepared, "--run", tmp_path, "--device", "cpu"]
     options += ["--set", 'diffusion.prediction_type="v_prediction"']

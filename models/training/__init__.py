@@ -2,7 +2,7 @@
 
     data          Debian packages -> prepared pictures, split by file, with their licences
     autoencoder   prepared pictures -> E and D, with E o D close to the identity
-    diffusion     encoded crops and their captions -> eps(z, t, c) or v(z, t, c)
+    diffusion     encoded crops and their captions -> eps(z, t, c) or v(z, t, c); of small pictures first
     export        averaged weights -> a folder for StableDiffusionPipeline
     card          the exported model, measured
 

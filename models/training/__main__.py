@@ -71,13 +71,15 @@ def autoencoder(config, overrides, data, run, device, minutes, start, refine) ->
 
 @main.command()
 @with_options(stage_options)
-def diffusion(config, overrides, data, run, device, minutes, start) -> None:
+@click.option("--small", is_flag=True, help="Train on small pictures first.")
+def diffusion(config, overrides, data, run, device, minutes, start, small) -> None:
     """Train the diffusion model on the encoded pictures, or go on where it stopped."""
     from .configuration import load_configuration
     from .diffusion import train_diffusion
 
     configuration = load_configuration(config, overrides)
-    report("diffusion", train_diffusion(configuration, data, run, choose_device(device), minutes, start))
+    finished = train_diffusion(configuration, data, run, choose_device(device), minutes, start, small)
+    report("small" if small else "diffusion", finished)
 
 
 @main.command()

@@ -29,7 +29,7 @@ ADDRESS = re.compile(r"\s*(<[^>]*>|\([^)]*@[^)]*\))")
 
 CARD = """\
 ---
-license: cc-by-sa-4.0
+license: {short_licence}
 library_name: diffusers
 pipeline_tag: text-to-image
 ---
@@ -65,12 +65,8 @@ authors and hash.
 
 ## Licence
 
-The weights are offered under [CC-BY-SA-4.0](https://creativecommons.org/licenses/by-sa/4.0/), with the attribution
-below. Whether weights are an adaptation of the pictures they were trained on is not settled. If they are, every
-licence here allows it: CC0, public domain, CC-BY and MIT pictures may go into such a work, and adaptations of
-CC-BY-SA-2.0 and -3.0 pictures may be offered under a later version of that licence. Artwork under the GPL or the LGPL
-was left out, because it could not be. The pictures were cropped, scaled, mirrored and re-encoded for training; no
-author endorses this model. The code has the project's own licence.
+{licence} The pictures were cropped, scaled, mirrored and re-encoded for training; no author endorses this model. The code
+has the project's own licence.
 
 {attribution}
 
@@ -84,6 +80,7 @@ The settings, seed {seed} among them, are those of `{config}.toml` in `wmark.mod
 
     python -m wmark.models.training data
     python -m wmark.models.training autoencoder
+    python -m wmark.models.training diffusion --small
     python -m wmark.models.training diffusion
     python -m wmark.models.training autoencoder --refine
     python -m wmark.models.training export FOLDER
@@ -103,6 +100,22 @@ Held-out pictures: {psnr} dB PSNR of the reconstruction, {cycle} dB error of E(D
 Distance to the nearest of {crops} training crops (16x16 colours about their mean): generated {generated_median} in the
 median, {generated_smallest} at least; held-out pictures {held_out_median} and {held_out_smallest}.
 """
+
+OWN_LICENCE = """\
+The weights are offered under [CC-BY-SA-4.0](https://creativecommons.org/licenses/by-sa/4.0/), with the attribution
+below. Whether weights are an adaptation of the pictures they were trained on is not settled. If they are, every
+licence here allows it: CC0, public domain, CC-BY and MIT pictures may go into such a work, and adaptations of
+CC-BY-SA-2.0 and -3.0 pictures may be offered under a later version of that licence. Artwork under the GPL or the LGPL
+was left out, because it could not be."""
+
+INHERITED_LICENCE = """\
+The weights go on from those of the first `tiny`, which had also seen artwork under the GPL and the LGPL, in the
+packages that its card named: gnome-backgrounds, mate-backgrounds, plasma-workspace-wallpapers, ukui-wallpapers,
+lxqt-themes, lomiri-wallpapers-16.04 and -20.04, whose copyright files name authors and terms. They are offered under the
+[GNU General Public License](https://www.gnu.org/licenses/gpl-3.0.html), version 3 or later, with the attribution below.
+Whether weights are an adaptation of the pictures they were trained on is not settled. If they are, every licence here
+allows it: CC0, public domain, CC-BY and MIT pictures may go into such a work, and adaptations of CC-BY-SA pictures may
+be offered under version 4.0 of that licence and, by way of it, under the GPL."""
 
 
 def write_card(
@@ -126,10 +139,13 @@ def write_card(
     write_atomically(folder / "samples.jpg", encode_image(_grid(images), ".jpg"))
     shown = draw_prompts(min(count, GRID**2), PROMPTS)
     scales = found["guidance"]
+    inherited = read_checkpoint(run / "autoencoder.pt")["start"] == "tiny"
     header = ["guidance", *(key.replace("_", " ").replace(" db", "") for key in next(iter(scales.values())))]
     card = CARD.format(
         name=name,
         config=name,
+        short_licence="gpl-3.0" if inherited else "cc-by-sa-4.0",
+        licence=INHERITED_LICENCE if inherited else OWN_LICENCE,
         size=configuration["model"]["size"],
         seed=configuration["model"]["seed"],
         prompts="; ".join(shown) + ".",
@@ -185,7 +201,7 @@ def _attribution(entries: list[dict]) -> list[list]:
 
 def _stages(run: Path) -> list[list]:
     rows = []
-    for name in ("autoencoder", "diffusion", "refine"):
+    for name in ("autoencoder", "small", "diffusion", "refine"):
         if (run / f"{name}.pt").exists():
             state = read_checkpoint(run / f"{name}.pt")
             hours = f"{state['seconds'] / 3600:.2f} on {state['hardware']}"

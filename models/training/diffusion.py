@@ -8,6 +8,8 @@ that white error counts alike in both terms: global colour, decided at high nois
 For the same reason some timesteps are drawn again from the noisy end, and the noise of training gets a constant for
 each channel, as at Stable Diffusion's last timestep a fourteenth of the signal is left, enough to read a picture's mean
 colour off it in training, but none in sampling (Lin et al., WACV 2024, arXiv 2305.08891).
+
+Where time is short, composition and what words mean are learnt on small pictures first, for a fraction of the cost.
 """
 
 from __future__ import annotations
@@ -30,7 +32,7 @@ from ..quiet import quiet
 from .autoencoder import build_autoencoder
 from .captions import captions, words
 from .dataset import Pictures
-from .loop import Stage, load_averages
+from .loop import Stage, load_averages, read_checkpoint
 
 with quiet():
     from diffusers import DDIMScheduler, UNet2DConditionModel
@@ -137,36 +139,54 @@ def train_diffusion(
     device: torch.device,
     minutes: float | None = None,
     start: Path | None = None,
+    small: bool = False,
 ) -> bool:
     """Train the diffusion model, or go on training it; returns whether it is finished.
 
-    The arguments are those of :func:`~.autoencoder.train_autoencoder`, whose stage must have a checkpoint. A run that
-    starts from an exported model takes over its tokenizer and its scaling factor.
+    The arguments are those of :func:`~.autoencoder.train_autoencoder`, whose stage must have a checkpoint, and
+
+    small: Train on the small pictures of the table `small`; the stage proper starts from the outcome.
+
+    A run that starts from an exported model takes over its tokenizer and its scaling factor.
     """
-    settings, seed = configuration["diffusion"], configuration["model"]["seed"]
+    seed, name = configuration["model"]["seed"], "small" if small else "diffusion"
+    settings = {"size": configuration["model"]["size"]} | configuration["diffusion"]
+    if small:
+        settings |= configuration["small"]
     if settings["prediction_type"] not in ("epsilon", "v_prediction"):
         raise ModelError(f"prediction_type is {settings['prediction_type']!r}: use 'epsilon' or 'v_prediction'")
     torch.manual_seed(seed)
-    scaling_factor = _take_over(start, run) if start and not (run / "diffusion.pt").exists() else None
+    after_small, scaling_factor = not small and (run / "small.pt").exists(), None
+    if after_small:
+        start, scaling_factor = (
+            None,
+            read_checkpoint(run / f"bank-{configuration['small']['size']}.pt")["scaling_factor"],
+        )
+    elif start and not (run / f"{name}.pt").exists():
+        scaling_factor = _take_over(start, run)
     tokenizer = tokenizer_of(configuration, run)
     unet = build_unet(configuration).to(memory_format=torch.channels_last)
     text_encoder = build_text_encoder(configuration, tokenizer)
+    modules = {"unet": unet, "text_encoder": text_encoder}
+    if after_small:
+        load_averages(run / "small.pt", modules)
     stage = Stage(
         run,
-        "diffusion",
+        name,
         settings,
-        {"unet": unet, "text_encoder": text_encoder},
-        averaged=["unet", "text_encoder"],
-        optimizers={"diffusion": ["unet", "text_encoder"]},
+        modules,
+        averaged=list(modules),
+        optimizers={"diffusion": list(modules)},
         seed=seed,
         precision=configuration["model"]["precision"],
         device=device,
         start=start,
     )
-    bank = _bank(configuration, tokenizer, data, run, device, scaling_factor)
+    bank = _bank(configuration, settings, tokenizer, data, run, device, scaling_factor)
     latents = bank["latents"].to(device) * bank["scaling_factor"]
     tokens = torch.cat([bank["tokens"], tokenise(tokenizer, [""])]).to(device)
     alphas = build_scheduler(configuration).alphas_cumprod.to(device)
+    window = min(8, latents.shape[-1])
 
     def update() -> dict[str, Tensor]:
         count = settings["batch"]
@@ -185,7 +205,7 @@ def train_diffusion(
             prediction = unet(noisy, t, encoder_hidden_states=text).sample
         error = prediction.float() - target
         plain = min_snr_weight(settings, alpha) * error.square()
-        coarse = settings["low_frequency"] * (1 - alpha) * 64 * F.avg_pool2d(error, 8).square()
+        coarse = settings["low_frequency"] * (1 - alpha) * window**2 * F.avg_pool2d(error, window).square()
         losses = {"plain": plain.mean(), "coarse": coarse.mean()}
         stage.descend("diffusion", losses["plain"] + losses["coarse"])
         return losses
@@ -220,6 +240,7 @@ def _take_over(start: Path, run: Path) -> float:
 
 def _bank(
     configuration: dict,
+    settings: dict,
     tokenizer: CLIPTokenizer,
     data: Path,
     run: Path,
@@ -227,10 +248,12 @@ def _bank(
     scaling_factor: float | None = None,
 ) -> dict:
     """Encoded crops and their captions' tokens, kept beside the checkpoints: `latents`, `tokens`, `scaling_factor`."""
-    settings, path = configuration["diffusion"], run / "bank.pt"
+    size = settings["size"]
+    path = run / f"bank-{size}.pt"
     vae = build_autoencoder(configuration)
     load_averages(run / "autoencoder.pt", {"vae": vae})
-    source = f"{sha256(run / 'autoencoder.pt')} {sha256(data / 'manifest.json')} {settings['bank']}"
+    made_of = sha256(run / "autoencoder.pt"), sha256(data / "manifest.json"), settings["bank"], settings["largest_crop"]
+    source = " ".join(map(str, made_of))
     if path.exists():
         bank = torch.load(path, weights_only=True)
         if bank["source"] == source:
@@ -242,7 +265,7 @@ def _bank(
     with progress(settings["bank"], "crop") as bar:
         while sum(map(len, latents)) < settings["bank"]:
             count = min(16, settings["bank"] - sum(map(len, latents)))
-            x, subjects = pictures.crops(count, configuration["model"]["size"], generator, settings["largest_crop"])
+            x, subjects = pictures.crops(count, size, generator, settings["largest_crop"])
             with torch.autocast(device.type, torch.bfloat16, enabled=configuration["model"]["precision"] == "bf16"):
                 latents.append(vae.encode(x).latent_dist.mean.half().cpu())
             tokens.append(tokenise(tokenizer, captions(x, subjects, seed=len(tokens))))

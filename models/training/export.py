@@ -29,7 +29,8 @@ def assemble(configuration: dict, run: Path) -> StableDiffusionPipeline:
     load_averages(run / "diffusion.pt", {"unet": unet, "text_encoder": text_encoder})
     refined = run / "refine.pt"
     load_averages(refined if refined.exists() else run / "autoencoder.pt", {"vae": vae})
-    vae.register_to_config(scaling_factor=read_checkpoint(run / "bank.pt")["scaling_factor"])
+    bank = run / f"bank-{configuration['model']['size']}.pt"
+    vae.register_to_config(scaling_factor=read_checkpoint(bank)["scaling_factor"])
     return StableDiffusionPipeline(
         vae=vae,
         unet=unet,
