@@ -65,8 +65,8 @@ authors and hash.
 
 ## Licence
 
-{licence} The pictures were cropped, scaled, mirrored and re-encoded for training; no author endorses this model. The code
-has the project's own licence.
+{licence} The pictures were cropped, scaled, mirrored and re-encoded for training; no author endorses this model. The
+code has the project's own licence.
 
 {attribution}
 
@@ -111,8 +111,8 @@ was left out, because it could not be."""
 INHERITED_LICENCE = """\
 The weights go on from those of the first `tiny`, which had also seen artwork under the GPL and the LGPL, in the
 packages that its card named: gnome-backgrounds, mate-backgrounds, plasma-workspace-wallpapers, ukui-wallpapers,
-lxqt-themes, lomiri-wallpapers-16.04 and -20.04, whose copyright files name authors and terms. They are offered under the
-[GNU General Public License](https://www.gnu.org/licenses/gpl-3.0.html), version 3 or later, with the attribution below.
+lxqt-themes, lomiri-wallpapers-16.04 and -20.04, whose copyright files name authors and terms. They are offered under
+the [GNU GPL](https://www.gnu.org/licenses/gpl-3.0.html), version 3 or later, with the attribution below.
 Whether weights are an adaptation of the pictures they were trained on is not settled. If they are, every licence here
 allows it: CC0, public domain, CC-BY and MIT pictures may go into such a work, and adaptations of CC-BY-SA pictures may
 be offered under version 4.0 of that licence and, by way of it, under the GPL."""
