@@ -13,6 +13,7 @@ from torch import Tensor
 from ...benchmarks.report import provenance, table, write_json
 from ...files import write_atomically
 from ...images import encode_image, to_image
+from ..left_inverse import FILE_NAME, about
 from ..prompts import draw_prompts
 from ..registry import load_model
 from .captions import COLOURS, SUBJECTS
@@ -79,16 +80,16 @@ The notice of the MIT pictures is in the copyright file of their package.
 The settings, seed {seed} among them, are those of `{config}.toml` in `wmark.models.training`:
 
     python -m wmark.models.training data
-    python -m wmark.models.training autoencoder
-    python -m wmark.models.training diffusion --small
-    python -m wmark.models.training diffusion
-    python -m wmark.models.training autoencoder --refine
-    python -m wmark.models.training export FOLDER
+    python -m wmark.models.training autoencoder{options}{start}
+    python -m wmark.models.training diffusion{options} --small{start}
+    python -m wmark.models.training diffusion{options}
+    python -m wmark.models.training autoencoder{options} --refine
+    python -m wmark.models.training export{options} FOLDER
 
 ## Measured
 
-By `python -m wmark.models.training card FOLDER --count {images}` on {device}; everything is in `measures.json`. Errors
-are NMSE of the latent, or of the initial noise in the round trip, in dB; means over images.
+By `python -m wmark.models.training card{options} FOLDER --count {images}` on {device}; everything is in
+`measures.json`. Errors are NMSE of the latent, or of the initial noise in the round trip, in dB; means over images.
 
 {measures}
 
@@ -99,6 +100,15 @@ Held-out pictures: {psnr} dB PSNR of the reconstruction, {cycle} dB error of E(D
 
 Distance to the nearest of {crops} training crops (16x16 colours about their mean): generated {generated_median} in the
 median, {generated_smallest} at least; held-out pictures {held_out_median} and {held_out_smallest}.
+{left_inverse}"""
+
+LEFT_INVERSE = """
+## Left inverse
+
+`left_inverse.safetensors` is not part of the pipeline: an encoder that `wmark tune` made in {minutes:g} minutes from
+{latents} sampled latents (seed {seed}). NMSE of one call on held-out latents:
+
+{table}
 """
 
 OWN_LICENCE = """\
@@ -109,13 +119,14 @@ CC-BY-SA-2.0 and -3.0 pictures may be offered under a later version of that lice
 was left out, because it could not be."""
 
 INHERITED_LICENCE = """\
-The weights go on from those of the first `tiny`, which had also seen artwork under the GPL and the LGPL, in the
-packages that its card named: gnome-backgrounds, mate-backgrounds, plasma-workspace-wallpapers, ukui-wallpapers,
-lxqt-themes, lomiri-wallpapers-16.04 and -20.04, whose copyright files name authors and terms. They are offered under
-the [GNU GPL](https://www.gnu.org/licenses/gpl-3.0.html), version 3 or later, with the attribution below.
-Whether weights are an adaptation of the pictures they were trained on is not settled. If they are, every licence here
-allows it: CC0, public domain, CC-BY and MIT pictures may go into such a work, and adaptations of CC-BY-SA pictures may
-be offered under version 4.0 of that licence and, by way of it, under the GPL."""
+The weights go on from those of the first `tiny`, which is in the project's history, and which had also seen artwork
+under the GPL and the LGPL, in the packages that its card named: gnome-backgrounds, mate-backgrounds,
+plasma-workspace-wallpapers, ukui-wallpapers, lxqt-themes, lomiri-wallpapers-16.04 and -20.04, whose copyright files
+name authors and terms. They are offered under the [GNU GPL](https://www.gnu.org/licenses/gpl-3.0.html), version 3 or
+later, with the attribution below. Whether weights are an adaptation of the pictures they were trained on is not
+settled. If they are, every licence here allows it: CC0, public domain, CC-BY and MIT pictures may go into such a work,
+and adaptations of CC-BY-SA pictures may be offered under version 4.0 of that licence and, by way of it, under the
+GPL."""
 
 
 def write_card(
@@ -139,11 +150,14 @@ def write_card(
     write_atomically(folder / "samples.jpg", encode_image(_grid(images), ".jpg"))
     shown = draw_prompts(min(count, GRID**2), PROMPTS)
     scales = found["guidance"]
-    inherited = read_checkpoint(run / "autoencoder.pt")["start"] == "tiny"
+    start = read_checkpoint(run / "autoencoder.pt")["start"]
+    inherited = start == "tiny"
     header = ["guidance", *(key.replace("_", " ").replace(" db", "") for key in next(iter(scales.values())))]
     card = CARD.format(
-        name=name,
+        name=folder.name,
         config=name,
+        options=f" --config {name}" if name != "tiny" else "",
+        start=f" --start {start}" if start else "",
         short_licence="gpl-3.0" if inherited else "cc-by-sa-4.0",
         licence=INHERITED_LICENCE if inherited else OWN_LICENCE,
         size=configuration["model"]["size"],
@@ -163,6 +177,7 @@ def write_card(
         psnr=found["reconstruction"]["psnr_db"],
         cycle=found["reconstruction"]["cycle_db"],
         crops=found["nearest_training_crop"].pop("training_crops"),
+        left_inverse=_left_inverse(folder),
         **found["nearest_training_crop"],
     )
     write_atomically(folder / "README.md", card.encode())
@@ -174,6 +189,20 @@ def _parts(model) -> list[list[str]]:
         [f"`{name}`", type(part).__name__, f"{sum(p.numel() for p in part.parameters()) / 1e6:.1f} M"]
         for name, part in parts.items()
     ]
+
+
+def _left_inverse(folder: Path) -> str:
+    file = folder / FILE_NAME
+    if not file.exists():
+        return ""
+    known = about(file)
+    first, last = known["curve"][0], known["curve"][-1]
+    rows = [
+        [damage, f"{first[damage]:.1f} dB", f"{last[damage]:.1f} dB"]
+        for damage in first
+        if damage not in ("minutes", "steps")
+    ]
+    return LEFT_INVERSE.format(**known, table=table(["damage", "encoder", "left inverse"], rows))
 
 
 def _packages(entries: list[dict]) -> list[list[str]]:
