@@ -120,6 +120,7 @@ class Stage:
         if not (steps or self.checkpoint.exists()):
             self._save()
         sums: dict[str, Tensor] = {}
+        since = self.step
         with progress(steps, "step") as bar:
             bar.update(self.step)
             while self.step < steps:
@@ -135,8 +136,8 @@ class Stage:
                 now = time.monotonic()
                 stop = self.step == steps or (minutes is not None and now - begin > 60 * minutes)
                 if stop or self.step % LOG_EVERY == 0:
-                    self._record(sums)
-                    sums = {}
+                    self._record(sums, self.step - since)
+                    sums, since = {}, self.step
                 if stop or now - last > SAVE_EVERY:
                     self.seconds, last = self.seconds + now - last, now
                     self._save()
@@ -149,8 +150,7 @@ class Stage:
         warm = max(1, round(WARM_UP * self.settings["steps"]))
         return min((self.step + 1) / warm, 0.01 + 0.99 * 0.5 * (1 + math.cos(math.pi * self.done)))
 
-    def _record(self, sums: dict[str, Tensor]) -> None:
-        count = self.step - (self.log[-1]["step"] if self.log else 0)
+    def _record(self, sums: dict[str, Tensor], count: int) -> None:
         row = {name: round(float(total) / count, 6) for name, total in sums.items()}
         if not all(math.isfinite(value) for value in row.values()):
             raise ModelError(f"{self.name} diverged before step {self.step}: go on with a smaller learning rate")
