@@ -20,6 +20,7 @@ from wmark.models.training.configuration import FOLDER, load_configuration, read
 from wmark.models.training.diffusion import build_tokenizer, build_unet, draw_timesteps, min_snr_weight
 from wmark.models.training.licences import UNKNOWN, licence_of
 from wmark.models.training.loop import load_exported, read_checkpoint
+from wmark.models.training.measures import clipped, named_colours
 from wmark.models.training.sources import find_pictures
 
 COPYRIGHT = """\
@@ -238,6 +239,14 @@ def test_the_embedded_model_stays_small():
     assert sum(p.numel() for p in unet.parameters()) < 11e6
 
 
+def test_colours_and_clipping_are_measured():
+    red, sky = torch.tensor([1.0, -0.9, -0.9]), torch.tensor([-0.7, 0.3, 1.0])
+    images = torch.stack([red, sky])[:, :, None, None].expand(2, 3, 64, 64)
+    prompts = ["a dark red sky wallpaper", "a blue sky wallpaper"]
+    assert named_colours(images, prompts) == 1 and named_colours(images, prompts[::-1]) == 0
+    assert clipped(images) == pytest.approx(1 / 3, abs=1e-3)
+
+
 def test_interrupted_and_resumed_gives_the_same_weights(run, prepared, tmp_path):
     """With no time at all, each command makes one step."""
     options = ["--config", "toy", "--data", prepared, "--run", tmp_path, "--device", "cpu", "--minutes", "0"]
@@ -266,7 +275,14 @@ def test_exported_model_is_a_model(run, prepared, tmp_path):
     assert "| budgie-backgrounds | 1.0-1" in card and "CC-BY-SA-4.0 (" in card and "{" not in card
     assert "Ann Author; Ben Builder" in card and "ann@example.org" not in card
     measures = json.loads((tmp_path / "measures.json").read_text())
-    assert measures["guidance"]["7.5"].keys() >= {"encoder_db", "gain_db", "diverged", "round_trip_db", "spread"}
+    assert measures["guidance"]["7.5"].keys() >= {
+        "encoder_db",
+        "gain_db",
+        "diverged",
+        "round_trip_db",
+        "spread",
+        "named_colours",
+    }
     assert Image.open(tmp_path / "samples.jpg").size == (1024, 1024)
     again = ["--config", "toy", "--data", prepared, "--run", tmp_path / "again", "--start", tmp_path, "--minutes", "0"]
     assert "stopped" in train("autoencoder", *again, "--set", "autoencoder.learning_rate=0.0")

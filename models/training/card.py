@@ -94,7 +94,10 @@ By `python -m wmark.models.training card{options} FOLDER --count {images}` on {d
 {measures}
 
 Encoder and forward step start from 8-bit images; diverged are the images that ten unguarded steps leave worse than the
-encoder did. The round trip goes from the true latent through 50 DDIM steps, prompt known, at guidance 1.
+encoder did. The round trip goes from the true latent through 50 DDIM steps, prompt known, at guidance 1. The spread is
+that of the latents, over that of encoded held-out pictures. Clipped is the share of 0 and 255 among the values of the
+images, {clipped} in held-out pictures; named colours is the share of an image's area in a colour that its prompt names,
+and beside it, in a colour that the next image's prompt names.
 
 Held-out pictures: {psnr} dB PSNR of the reconstruction, {cycle} dB error of E(D(E(x))), over {held_out} pictures.
 
@@ -176,6 +179,7 @@ def write_card(
         measures=table(header, [[scale, *row.values()] for scale, row in scales.items()]),
         psnr=found["reconstruction"]["psnr_db"],
         cycle=found["reconstruction"]["cycle_db"],
+        clipped=found["reconstruction"]["clipped"],
         crops=found["nearest_training_crop"].pop("training_crops"),
         left_inverse=_left_inverse(folder),
         **found["nearest_training_crop"],

@@ -10,6 +10,7 @@ from ...detectors.diffusion_inversion import ddim
 from ...terminal import progress
 from ..latent_diffusion import LatentDiffusion
 from ..prompts import draw_prompts
+from .captions import COLOURS, colour_shares
 from .dataset import Pictures
 
 __all__ = ["GUIDANCE", "decibels", "measure", "plain_iteration"]
@@ -21,6 +22,7 @@ PROMPTS, NOISE = 1000, 2000
 BATCH = 8
 ITERATIONS = 10
 ROUND_TRIP = 50
+CLIPPED = 1 - 0.5 / 127.5
 
 
 @torch.no_grad()
@@ -58,6 +60,9 @@ def measure(model: LatentDiffusion, training: Pictures, held_out: Pictures, coun
                 **_inversion(errors),
                 "round_trip_db": round(float(decibels(_round_trip(model, z, noise, prompts), noise).mean()), 2),
                 "spread": round(float(z.std() / encoded.std()), 3),
+                "clipped": clipped(images),
+                "named_colours": named_colours(images, prompts),
+                "other_prompts_colours": named_colours(images, prompts[1:] + prompts[:1]),
             }
             if scale == 5.0:
                 shown = images
@@ -77,7 +82,20 @@ def reconstruction(model: LatentDiffusion, pictures: Tensor) -> dict:
         "pictures": len(pictures),
         "psnr_db": round(float(torch.cat(psnr).mean()), 2),
         "cycle_db": round(float(torch.cat(cycle).mean()), 2),
+        "clipped": clipped(pictures),
     }
+
+
+def clipped(images: Tensor) -> float:
+    """Share of an image's numbers that are at an end of the scale, where burnt-out pictures are."""
+    return round(float((images.abs() > CLIPPED).float().mean()), 4)
+
+
+def named_colours(images: Tensor, prompts: list[str]) -> float:
+    """Share of the area of images (B, 3, H, W) that has a colour which the prompt of each names."""
+    shares = colour_shares(F.interpolate(images.float(), size=(64, 64), mode="area"))
+    named = torch.tensor([[colour in prompt.split() for colour in COLOURS] for prompt in prompts])
+    return round(float((shares * named).sum(1).mean()), 3)
 
 
 def decibels(z: Tensor, truth: Tensor) -> Tensor:
