@@ -158,10 +158,8 @@ def train_diffusion(
     torch.manual_seed(seed)
     after_small, scaling_factor = not small and (run / "small.pt").exists(), None
     if after_small:
-        start, scaling_factor = (
-            None,
-            read_checkpoint(run / f"bank-{configuration['small']['size']}.pt")["scaling_factor"],
-        )
+        start, bank = None, run / f"bank-{configuration['small']['size']}.pt"
+        scaling_factor = read_checkpoint(bank)["scaling_factor"]
     elif start and not (run / f"{name}.pt").exists():
         scaling_factor = _take_over(start, run)
     tokenizer = tokenizer_of(configuration, run)
@@ -248,8 +246,7 @@ def _bank(
     scaling_factor: float | None = None,
 ) -> dict:
     """Encoded crops and their captions' tokens, kept beside the checkpoints: `latents`, `tokens`, `scaling_factor`."""
-    size = settings["size"]
-    path = run / f"bank-{size}.pt"
+    path = run / f"bank-{settings['size']}.pt"
     vae = build_autoencoder(configuration)
     load_averages(run / "autoencoder.pt", {"vae": vae})
     made_of = sha256(run / "autoencoder.pt"), sha256(data / "manifest.json"), settings["bank"], settings["largest_crop"]
@@ -265,7 +262,7 @@ def _bank(
     with progress(settings["bank"], "crop") as bar:
         while sum(map(len, latents)) < settings["bank"]:
             count = min(16, settings["bank"] - sum(map(len, latents)))
-            x, subjects = pictures.crops(count, size, generator, settings["largest_crop"])
+            x, subjects = pictures.crops(count, settings["size"], generator, settings["largest_crop"])
             with torch.autocast(device.type, torch.bfloat16, enabled=configuration["model"]["precision"] == "bf16"):
                 latents.append(vae.encode(x).latent_dist.mean.half().cpu())
             tokens.append(tokenise(tokenizer, captions(x, subjects, seed=len(tokens))))
