@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import functools
 import json
+import shutil
 from pathlib import Path
 
 import numpy as np
@@ -12,6 +14,7 @@ from click.testing import CliRunner
 from PIL import Image
 
 import wmark
+from wmark.detectors.diffusion_inversion import METHODS
 from wmark.models import prompts
 from wmark.models.training import captions
 from wmark.models.training.__main__ import main
@@ -333,7 +336,22 @@ def test_v_prediction_is_a_setting(run, prepared, tmp_path):
     options += ["--set", 'diffusion.prediction_type="v_prediction"']
     train("diffusion", *options)
     train("export", tmp_path / "model", *options)
-    assert wmark.load_model(tmp_path / "model", device="cpu").prediction_type == "v_prediction"
+    model = wmark.load_model(tmp_path / "model", device="cpu")
+    assert model.prediction_type == "v_prediction" and model.alphas_cumprod[-1] == 0
+    prompt = ["a blue sea wallpaper"]
+    predict = functools.partial(model.predict_noise, embedding=model.embed(prompt))
+    for scheduler, invert in METHODS.items():
+        latent = model.sample(torch.randn(1, 4, 8, 8), prompt, steps=2, scheduler=scheduler)
+        assert invert(predict, model.alphas_cumprod, latent, steps=2).noise.isfinite().all()
+
+
+def test_samples_of_another_diffusion_model_are_refused(run, prepared, tmp_path):
+    shutil.copytree(run, tmp_path, dirs_exist_ok=True)
+    options = ["--config", "toy", "--data", prepared, "--run", tmp_path, "--device", "cpu"]
+    assert "finished" in train("autoencoder", "--refine", *options)
+    (tmp_path / "diffusion.pt").write_bytes((tmp_path / "small.pt").read_bytes())
+    outcome = CliRunner().invoke(main, ["autoencoder", "--refine", *map(str, options)])
+    assert outcome.exit_code == 2 and "earlier diffusion model" in outcome.output
 
 
 @pytest.mark.parametrize(

@@ -9,9 +9,9 @@ S compares gradients and local structure (SSIM) at three scales; C is a patch di
 weight w the ratio of gradients at D's last layer (Esser et al., CVPR 2021); P holds down the isolated huge activations
 through which a decoder with GroupNorm sneaks brightness, and which show as blobs (Karras et al., CVPR 2020).
 
-`refine` goes on with latents g sampled from the diffusion model, for which `||E(D(g)) - g||^2` is what decoder
-inversion meets; E is held to its former self on pictures, D to its former self on g, so that the diffusion model
-stays valid.
+`refine` goes on with latents g sampled from the diffusion model, for which `||E(clip(D(g))) - g||^2` is what decoder
+inversion meets; E is held to its former self on pictures, D to what its former self shows of g, so that the diffusion
+model stays valid. What D(g) puts beyond black and white, where clipping would destroy it, is pulled back inside.
 """
 
 from __future__ import annotations
@@ -35,6 +35,9 @@ __all__ = ["build_autoencoder", "refine", "structure_loss", "train_autoencoder"]
 
 SPIKE = 6.0
 """Root mean squares of its map above which an activation is penalised."""
+
+BRIGHTEST = 0.98
+"""Size of D(g) from which on it counts as beyond black and white; on [-1, 1], two and a half 8-bit levels inside."""
 
 
 def build_autoencoder(configuration: dict) -> AutoencoderKL:
@@ -147,10 +150,12 @@ def refine(
             losses = _picture_losses(settings, x, vae.decode(z).sample)
             y = vae.decode(g).sample
             losses["spikes"] = settings["spikes"] * spikes.penalty()
-            losses["cycle"] = settings["cycle"] * relative_error(vae.encode(y.clamp(-1, 1)).latent_dist.mean, g)
+            losses["beyond"] = settings["beyond"] * F.relu(y.float().abs() - BRIGHTEST).mean()
+            shown = y.clamp(-1, 1)
+            losses["cycle"] = settings["cycle"] * relative_error(vae.encode(shown).latent_dist.mean, g)
             with torch.no_grad():
-                z_before, y_before = before.encode(x).latent_dist.mean, before.decode(g).sample
-            anchors = relative_error(z, z_before) + (y - y_before).abs().float().mean()
+                z_before, shown_before = before.encode(x).latent_dist.mean, before.decode(g).sample.clamp(-1, 1)
+            anchors = relative_error(z, z_before) + (shown - shown_before).abs().float().mean()
             losses["anchor"] = settings["anchor"] * anchors
         spikes.clear()
         stage.descend("autoencoder", sum(losses.values()))

@@ -4,10 +4,12 @@
     loss = w_t |e|^2 + l s_t^2 |m(e)|^2
 
 with w_t the min-SNR weight (Hang et al., ICCV 2023, arXiv 2303.09556) and m(e) the 8x8 means of the error, scaled so
-that white error counts alike in both terms: global colour, decided at high noise, is what short training gets wrong.
-For the same reason some timesteps are drawn again from the noisy end, and the noise of training gets a constant for
-each channel, as at Stable Diffusion's last timestep a fourteenth of the signal is left, enough to read a picture's mean
-colour off it in training, but none in sampling (Lin et al., WACV 2024, arXiv 2305.08891).
+that white error counts alike in both terms: global colour, decided at high noise, is what short training gets wrong,
+and why some timesteps are drawn again from the noisy end.
+
+A v-prediction is trained on noise levels that end at pure noise (Lin et al., WACV 2024, arXiv 2305.08891). Stable
+Diffusion's end where a fourteenth of the signal is left: enough to read a picture's mean colour and its gradient off
+it in training, but there are none to be read where sampling begins, and what it makes of that is a uniform picture.
 
 Where time is short, composition and what words mean are learnt on small pictures first, for a fraction of the cost.
 """
@@ -115,7 +117,7 @@ def build_text_encoder(configuration: dict, tokenizer: CLIPTokenizer) -> CLIPTex
 
 
 def build_scheduler(configuration: dict) -> DDIMScheduler:
-    """Stable Diffusion's noise levels."""
+    """Stable Diffusion's noise levels; for v-prediction, rescaled to end at zero signal."""
     return DDIMScheduler(
         beta_start=0.00085,
         beta_end=0.012,
@@ -124,6 +126,7 @@ def build_scheduler(configuration: dict) -> DDIMScheduler:
         set_alpha_to_one=False,
         steps_offset=1,
         prediction_type=configuration["diffusion"]["prediction_type"],
+        rescale_betas_zero_snr=configuration["diffusion"]["prediction_type"] == "v_prediction",
     )
 
 
@@ -193,7 +196,6 @@ def train_diffusion(
         t = draw_timesteps(settings, len(alphas), stage.generator).to(device)
         z = latents[chosen.to(device)].float()
         n = torch.randn(z.shape, generator=stage.noise, device=device)
-        n = n + settings["offset"] * torch.randn(*z.shape[:2], 1, 1, generator=stage.noise, device=device)
         alpha = alphas[t].reshape(-1, 1, 1, 1)
         noisy = alpha.sqrt() * z + (1 - alpha).sqrt() * n
         velocity = settings["prediction_type"] == "v_prediction"

@@ -9,11 +9,13 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
-from ...files import write_atomically
+from ...errors import ModelError
+from ...files import sha256, write_atomically
 from ...terminal import progress
 from ..latent_diffusion import LatentDiffusion
 from .captions import BRIGHTNESS, COLOURS, SUBJECTS, TEXTURES
 from .export import assemble
+from .loop import read_checkpoint
 
 __all__ = ["sampled_latents"]
 
@@ -21,10 +23,18 @@ BATCH = 32
 
 
 def sampled_latents(configuration: dict, run: Path, device: torch.device) -> Tensor:
-    """Latents (N, 4, h, w), not scaled, at guidance 1 to 7.5; sampled once and kept beside the checkpoints."""
+    """Latents (N, 4, h, w), not scaled, at guidance 1 to 7.5; sampled once and kept beside the checkpoints.
+
+    Raises:
+        ModelError: If those kept are of another diffusion model than the checkpoint.
+    """
     path, settings = run / "samples.pt", configuration["refine"]
+    source = sha256(run / "diffusion.pt")
     if path.exists():
-        return torch.load(path, weights_only=True)
+        kept = read_checkpoint(path)
+        if kept["source"] != source:
+            raise ModelError(f"{path} is of an earlier diffusion model: delete it and refine.pt to refine anew")
+        return kept["latents"]
     model = LatentDiffusion(assemble(configuration, run), "training", device=device)
     size = configuration["model"]["size"]
     seed = configuration["model"]["seed"]
@@ -40,7 +50,7 @@ def sampled_latents(configuration: dict, run: Path, device: torch.device) -> Ten
             found.append(latent.cpu() / model.vae.config.scaling_factor)
             bar.update(count)
     content = io.BytesIO()
-    torch.save(torch.cat(found), content)
+    torch.save({"latents": torch.cat(found), "source": source}, content)
     write_atomically(path, content.getvalue())
     return torch.cat(found)
 
