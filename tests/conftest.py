@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import pytest
 
-PROMPT = "a bright orange and purple sunset wallpaper"
+PROMPT = "an orange and purple sunset wallpaper"
 
 
 @pytest.fixture(scope="session", autouse=True)

@@ -86,6 +86,7 @@ The settings, seed {seed} among them, are those of `{config}.toml` in `wmark.mod
     python -m wmark.models.training autoencoder{options} --refine
     python -m wmark.models.training export{options} FOLDER
 
+{note}
 ## Measured
 
 By `python -m wmark.models.training card{options} FOLDER --count {images}` on {device}; everything is in
@@ -165,6 +166,7 @@ def write_card(
         licence=INHERITED_LICENCE if inherited else OWN_LICENCE,
         size=configuration["model"]["size"],
         seed=configuration["model"]["seed"],
+        note=configuration["model"]["note"],
         prompts="; ".join(shown) + ".",
         parts=table(["part", "class", "parameters"], _parts(model)),
         colours=", ".join(COLOURS),
@@ -243,8 +245,10 @@ def _stages(run: Path) -> list[list]:
 
 
 def _grid(images: Tensor) -> Image.Image:
-    sheet = Image.new("RGB", (GRID * THUMBNAIL, GRID * THUMBNAIL), "white")
-    for i, image in enumerate(images[: GRID**2]):
+    images = images[: GRID**2]
+    rows = -(-len(images) // GRID)
+    sheet = Image.new("RGB", (GRID * THUMBNAIL, rows * THUMBNAIL), "white")
+    for i, image in enumerate(images):
         thumbnail = to_image(image).resize((THUMBNAIL, THUMBNAIL), Image.Resampling.LANCZOS)
         sheet.paste(thumbnail, (i % GRID * THUMBNAIL, i // GRID * THUMBNAIL))
     return sheet
