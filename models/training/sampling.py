@@ -49,10 +49,10 @@ def sampled_latents(configuration: dict, run: Path, device: torch.device) -> Ten
             latent = model.sample(noise, prompts, steps=settings["sampling_steps"], guidance_scale=guidance)
             found.append(latent.cpu() / model.vae.config.scaling_factor)
             bar.update(count)
-    content = io.BytesIO()
-    torch.save({"latents": torch.cat(found), "source": source}, content)
+    latents, content = torch.cat(found), io.BytesIO()
+    torch.save({"latents": latents, "source": source}, content)
     write_atomically(path, content.getvalue())
-    return torch.cat(found)
+    return latents
 
 
 def _prompt(rng: random.Random) -> str:
