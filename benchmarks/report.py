@@ -64,7 +64,7 @@ class Rows:
         ]
 
 
-def provenance(model=None, **settings) -> dict:
+def provenance(model=None, program: str = "wmark", **settings) -> dict:
     """What a result depends on: command, model, settings, versions, machine."""
     import diffusers
 
@@ -80,7 +80,7 @@ def provenance(model=None, **settings) -> dict:
     )
     device = model.device.type if model else "cpu"
     return {
-        "command": "wmark " + " ".join(sys.argv[1:]),
+        "command": " ".join([program, *sys.argv[1:]]),
         "created": datetime.now(timezone.utc).isoformat(timespec="seconds"),
         "model": described,
         "settings": settings,

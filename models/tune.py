@@ -102,7 +102,7 @@ def draw(tuning: Tuning, path: Path, name: str) -> None:
     axis.set_xlabel("minutes of tuning")
     axis.set_ylabel("NMSE of one call, dB")
     axis.set_title(f"Left inverse of {name}, {HELD_OUT} held-out latents", fontsize=10)
-    axis.legend(title="damage", fontsize=8, ncols=3, loc="upper right")
+    axis.legend(title="damage", fontsize=8, loc="center left", bbox_to_anchor=(1.02, 0.5))
     axis.grid(alpha=0.3)
     save(drawing, path)
 

@@ -150,7 +150,8 @@ def write_card(
     model = load_model(folder, device=str(device))
     training, held_out = Pictures(data), Pictures(data, held_out=True)
     found, images = measure(model, training, held_out, count)
-    write_json(folder / "measures.json", {**provenance(model, count=count), **found})
+    program = "python -m wmark.models.training"
+    write_json(folder / "measures.json", {**provenance(model, program, count=count), **found})
     write_atomically(folder / "samples.jpg", encode_image(_grid(images), ".jpg"))
     shown = draw_prompts(min(count, GRID**2), PROMPTS)
     scales = found["guidance"]
