@@ -90,9 +90,9 @@ def bench_detection(images, exact_images, fpr, out, seed, model, dtype, device) 
 @click.option(
     "--deep-images",
     type=click.IntRange(0),
-    default=8,
+    default=6,
     show_default=True,
-    help="Images that are also inverted with up to 200 iterations, for the ablation.",
+    help="Images, from easy to hard, that are also inverted with up to 200 iterations, for the ablation.",
 )
 @with_options([option for option in bench_options if option is not model_options[1]])
 def bench_decoder_inversion(images, deep_images, out, seed, model, device) -> None:

@@ -51,7 +51,8 @@ def run(
     Arguments:
         models: The model in single precision, `fp32`, which makes the images, and in those of the variants.
         images: Images to invert.
-        deep_images: Images of them that are also inverted with up to 200 iterations.
+        deep_images: Images of them, from those that the encoder inverts best to its worst, that are also inverted with
+            up to 200 iterations.
         seed: Seed of prompts and noise.
         out: Folder of the results.
         variants: What is compared on all images.
@@ -68,26 +69,26 @@ def run(
     rows = Rows(out / "decoder-inversion.jsonl", {**settings, "model": about["model"]}, ("set", "image", "variant"))
     latents = generated_latents(model, images, seed, sampling_steps, guidance_scale, out)
 
-    sets = {"all": (images, variants), "deep": (deep_images, ablation)}
-    jobs = [(kind, i, v) for kind, (count, compared) in sets.items() for i in range(count) for v in compared]
-    for kind, i, variant in tqdm(jobs, unit="inversion", disable=None):
-        if (kind, i, variant.name) not in rows:
-            latent = latents[i : i + 1]
-            trace = invert(models[variant.dtype], variant, rounded_images(model, latent), latent)
-            rows.add({"set": kind, "image": i, "variant": variant.name, **trace})
+    def measure(kind: str, chosen: Sequence[int], compared: Sequence[Variant]) -> dict[str, list[dict]]:
+        """The rows of each variant, by its name."""
+        for i, variant in tqdm([(i, v) for i in chosen for v in compared], unit="inversion", disable=None):
+            if (kind, i, variant.name) not in rows:
+                latent = latents[i : i + 1]
+                trace = invert(models[variant.dtype], variant, rounded_images(model, latent), latent)
+                rows.add({"set": kind, "image": i, "variant": variant.name, **trace})
+        return {v.name: rows.select(set=kind, variant=v.name, image=chosen) for v in compared}
 
+    traces = measure("all", range(images), variants)
+    encoder = [row["nmse_db"][0] for row in traces[variants[0].name]]
+    deep_traces = measure("deep", spread(encoder, deep_images), ablation)
     memory = {}
-    for variant in (*variants, *ablation):
+    for variant in (*variants, *(ablation if deep_images else ())):
         memory[variant.curve] = memory.get(variant.curve) or measure_memory(models[variant.dtype], variant)
-    traces = {
-        kind: {v.name: rows.select(set=kind, variant=v.name, image=range(count)) for v in compared}
-        for kind, (count, compared) in sets.items()
-    }
     summary, deep = (
-        [summarise(traces[kind][v.name], v, k, memory[v.curve]) for v in compared if count for k in stops(v)]
-        for kind, (count, compared) in sets.items()
+        [summarise(found[v.name], v, k, memory[v.curve]) for v in compared for k in stops(v) if found[v.name]]
+        for found, compared in ((traces, variants), (deep_traces, ablation))
     )
-    result = {**about, "results": summary, "ablation": deep, "targets": compare(traces["all"], variants)}
+    result = {**about, "results": summary, "ablation": deep, "targets": compare(traces, variants)}
     header = ("method", "iterations", "NMSE dB", "worst", "seconds", "memory MB", "worse by residual", "worse by NMSE")
     cells = [
         (
@@ -110,6 +111,12 @@ def run(
     print(table(header, [row for row, r in zip(cells, summary + deep, strict=True) if r["iterations"] in CALLS]))
     print("\n".join(f"{name}: {value}" for name, value in result["targets"].items()))
     return result
+
+
+def spread(values: Sequence[float], count: int) -> list[int]:
+    """Indices of `count` of the values, evenly over their ranks, the smallest and the largest among them."""
+    order, count = sorted(range(len(values)), key=values.__getitem__), min(count, len(values))
+    return [order[round(i * (len(order) - 1) / max(1, count - 1))] for i in range(count)]
 
 
 def generated_latents(

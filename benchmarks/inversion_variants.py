@@ -63,22 +63,32 @@ VARIANTS = (
     Variant("Anderson, bf16", "ours", "anderson", {}, 20, dtype="bf16"),
     Variant("tuned, Anderson, bf16", "ours", "anderson", {}, 20, tuned=True, dtype="bf16"),
 )
+
+
+def ablation(dtype: str) -> tuple[Variant, ...]:
+    """Every method at every number of iterations and learning rate, in one precision."""
+    suffix = "" if dtype == "fp32" else f", {dtype}"
+    plain = (
+        ("forward, 1", "paper", "forward", {"rho": 1.0}, 200),
+        ("forward, 0.5", "paper", "forward", {"rho": 0.5}, 200),
+        ("KM", "paper", "km", KM, 200),
+        ("Adam, 0.1 fixed", "paper", "adam", {"learning_rate": 0.1, "schedule": False}, 100),
+        ("Adam, 0.01 fixed", "paper", "adam", {"learning_rate": 0.01, "schedule": False}, 100),
+        ("gradient, 0.03 fixed", "gradient", "gradient", {"learning_rate": 0.03, "schedule": False}, 50),
+        ("Anderson", "ours", "anderson", {}, 50),
+        ("Anderson in T", "ours", "anderson", {"in_image": False}, 50),
+    )
+    return (
+        *(Variant(f"{name}{suffix}", *rest, dtype=dtype) for name, *rest in plain),
+        Variant(f"tuned, Anderson{suffix}", "ours", "anderson", {}, 50, tuned=True, dtype=dtype),
+        *(scheduled("paper", "adam", rate, k, dtype) for rate in (0.1, 0.03) for k in CALLS),
+        *(scheduled("gradient", "gradient", rate, k, dtype) for rate in (0.1, 0.03) for k in CALLS if k <= 50),
+    )
+
+
 ABLATION = (
-    Variant("forward, 1", "paper", "forward", {"rho": 1.0}, 50),
-    Variant("forward, 0.5", "paper", "forward", {"rho": 0.5}, 200),
-    Variant("KM", "paper", "km", KM, 200),
-    *(scheduled("paper", "adam", 0.1, k) for k in CALLS),
-    *(scheduled("paper", "adam", 0.03, k) for k in (20, 50, 100)),
-    Variant("Adam, 0.01 fixed", "paper", "adam", {"learning_rate": 0.01, "schedule": False}, 100),
-    *(scheduled("gradient", "gradient", 0.03, k) for k in CALLS if k <= 50),
-    scheduled("gradient", "gradient", 0.1, 20),
-    *(scheduled("paper", "adam", 0.1, k, "bf16") for k in (5, 20, 50)),
-    *(scheduled("gradient", "gradient", 0.03, k, "bf16") for k in (5, 20)),
-    Variant("KM, bf16", "paper", "km", KM, 50, dtype="bf16"),
-    Variant("Anderson in T", "ours", "anderson", {"in_image": False}, 50),
-    Variant("Anderson", "ours", "anderson", {}, 50),
-    Variant("tuned, Anderson", "ours", "anderson", {}, 50, tuned=True),
-    Variant("tuned, Anderson, bf16", "ours", "anderson", {}, 50, tuned=True, dtype="bf16"),
+    *ablation("fp32"),
+    *ablation("bf16"),
     Variant("tuned, Anderson, fp16", "ours", "anderson", {}, 20, tuned=True, dtype="fp16"),
 )
-"""Every number of iterations and more rates, on a few images: the ablation of the paper, and beyond it."""
+"""On a few images: the ablation of the paper, and beyond it."""

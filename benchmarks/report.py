@@ -56,11 +56,11 @@ class Rows:
             stream.write(json.dumps(row) + "\n")
 
     def select(self, **wanted) -> list[dict]:
-        """Rows with these values, or with values in these ranges, in the order in which they were measured."""
+        """Rows with these values, or with one of these lists' or ranges', in the order in which they were measured."""
         return [
             row
             for row in self.rows.values()
-            if all(row[k] in v if isinstance(v, range) else row[k] == v for k, v in wanted.items())
+            if all(row[k] in v if isinstance(v, (list, range)) else row[k] == v for k, v in wanted.items())
         ]
 
 

@@ -67,6 +67,12 @@ def test_what_is_compared_with_the_papers_best():
     assert found["db_below_gradient_at_equal_time"] == 9
 
 
+def test_few_images_are_taken_from_easy_to_hard():
+    assert decoder_inversion.spread([-20, -9, -15, -12, -18], 3) == [0, 2, 1]
+    assert decoder_inversion.spread([-20, -9], 1) == [0] and decoder_inversion.spread([-20, -9], 0) == []
+    assert sorted(decoder_inversion.spread([-20, -9], 6)) == [0, 1]
+
+
 def test_scheduled_variants_of_one_rate_are_one_curve():
     variants = [scheduled("paper", "adam", 0.1, 5, "bf16"), scheduled("paper", "adam", 0.1, 50, "bf16")]
     assert [v.name for v in variants] == ["Adam, 0.1 in 5, bf16", "Adam, 0.1 in 50, bf16"]
