@@ -18,7 +18,7 @@ from wmark.detectors.diffusion_inversion import METHODS
 from wmark.models import prompts
 from wmark.models.training import captions
 from wmark.models.training.__main__ import main
-from wmark.models.training.autoencoder import build_autoencoder, structure_loss
+from wmark.models.training.autoencoder import build_autoencoder, contraction, structure_loss
 from wmark.models.training.configuration import FOLDER, load_configuration, read_toml
 from wmark.models.training.diffusion import build_tokenizer, build_unet, draw_timesteps, min_snr_weight
 from wmark.models.training.licences import UNKNOWN, licence_of
@@ -237,6 +237,20 @@ def test_losses():
     assert timesteps.min() >= 0 and timesteps.max() < 1000 and (timesteps >= 600).float().mean() > 0.5
 
 
+def test_contraction_is_what_a_plain_step_leaves():
+    """An answer of k (z - g) to the error z - g leaves 1 - k of it, at any step, in energy (1 - k)^2."""
+    g, off = torch.randn(2, 4, 8, 8), torch.randn(2, 4, 8, 8)
+    for k, steps, left in ((1.0, 0, 0.0), (0.5, 0, 0.25), (0.5, 2, 0.25), (0.0, 1, 1.0), (2.5, 1, 2.25)):
+
+        def cycle(z, k=k):
+            return g + off + k * (z - g)
+
+        torch.testing.assert_close(contraction(cycle, g, cycle(g), steps), torch.tensor(left), rtol=1e-4, atol=1e-6)
+    gain = torch.tensor(0.5, requires_grad=True)
+    contraction(lambda z: g + off + gain * (z - g), g, g + off, 1).backward()
+    torch.testing.assert_close(gain.grad, torch.tensor(-1.0))
+
+
 def test_the_embedded_model_stays_small():
     unet = build_unet(load_configuration("tiny"))
     assert sum(p.numel() for p in unet.parameters()) < 11e6
@@ -283,6 +297,7 @@ def test_exported_model_is_a_model(run, prepared, tmp_path):
         "gain_db",
         "diverged",
         "round_trip_db",
+        "unguided_round_trip_db",
         "spread",
         "named_colours",
     }

@@ -11,13 +11,19 @@ through which a decoder with GroupNorm sneaks brightness, and which show as blob
 
 `refine` goes on with latents g sampled from the diffusion model, for which `||E(clip(D(g))) - g||^2` is what decoder
 inversion meets; E is held to its former self on pictures, D to what its former self shows of g, so that the diffusion
-model stays valid. What D(g) puts beyond black and white, where clipping would destroy it, is pulled back inside.
+model stays valid. What D(g) puts beyond black and white, where clipping would destroy it, is pulled back inside. And
+where 0 to K - 1 plain steps from E(x) for x = clip(D(g)) lead, to some z, what E answers there has to be what is wrong:
+
+    contraction ||(E(clip(D(z))) - E(x)) - (z - g)||^2 / ||z - g||^2
+
+which is the error that the next plain step leaves, over the one it meets: at 1 it gains nothing, beyond 1 it diverges.
 """
 
 from __future__ import annotations
 
 import copy
 import itertools
+from collections.abc import Callable
 from pathlib import Path
 
 import torch
@@ -140,6 +146,9 @@ def refine(
     pictures, spikes = Pictures(data, device=device), _Spikes(vae)
     samples = samples.to(device)
 
+    def cycle(z: Tensor) -> Tensor:
+        return vae.encode(vae.decode(z).sample.clamp(-1, 1)).latent_dist.mean
+
     def update() -> dict[str, Tensor]:
         x, _ = pictures.crops(settings["batch"], settings["crop"], stage.generator)
         chosen = torch.randint(len(samples), (settings["batch"],), generator=stage.generator).to(device)
@@ -152,9 +161,12 @@ def refine(
             losses["spikes"] = settings["spikes"] * spikes.penalty()
             losses["beyond"] = settings["beyond"] * F.relu(y.float().abs() - BRIGHTEST).mean()
             shown = y.clamp(-1, 1)
-            losses["cycle"] = settings["cycle"] * relative_error(vae.encode(shown).latent_dist.mean, g)
+            answer = vae.encode(shown).latent_dist.mean
+            losses["cycle"] = settings["cycle"] * relative_error(answer, g)
             with torch.no_grad():
                 z_before, shown_before = before.encode(x).latent_dist.mean, before.decode(g).sample.clamp(-1, 1)
+            steps = int(torch.randint(settings["plain_steps"], (), generator=stage.generator))
+            losses["contraction"] = settings["contraction"] * contraction(cycle, g, answer, steps)
             anchors = relative_error(z, z_before) + (shown - shown_before).abs().float().mean()
             losses["anchor"] = settings["anchor"] * anchors
         spikes.clear()
@@ -168,6 +180,22 @@ def relative_error(z: Tensor, target: Tensor) -> Tensor:
     """Mean over the batch of `||z - target||^2 / ||target||^2`."""
     z, target = z.float().flatten(1), target.float().flatten(1)
     return ((z - target).square().sum(1) / target.square().sum(1).clamp_min(1e-6)).mean()
+
+
+def contraction(cycle: Callable[[Tensor], Tensor], g: Tensor, answer: Tensor, steps: int) -> Tensor:
+    """What the next plain step leaves of the error, over what it meets; mean over the batch.
+
+    Arguments:
+        cycle: `E o D`.
+        g: Latents with shape (B, C, h, w).
+        answer: `cycle(g)`, of the same shape, with its gradient.
+        steps: Plain steps `z <- z - (cycle(z) - answer)` before it, from the answer on.
+    """
+    z = answer.detach()
+    with torch.no_grad():
+        for _ in range(steps):
+            z = z - (cycle(z) - answer)
+    return relative_error(cycle(z) - answer, z - g)
 
 
 def _stage(configuration, name, settings, vae, critic, run, device, start=None) -> Stage:

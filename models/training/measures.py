@@ -58,7 +58,8 @@ def measure(model: LatentDiffusion, training: Pictures, held_out: Pictures, coun
             z, images, errors = torch.cat(latents), torch.cat(images), torch.cat(errors, 1)
             found["guidance"][str(scale)] = {
                 **_inversion(errors),
-                "round_trip_db": round(float(decibels(_round_trip(model, z, noise, prompts), noise).mean()), 2),
+                "round_trip_db": _round_trip(model, z, noise, prompts, scale),
+                "unguided_round_trip_db": _round_trip(model, z, noise, prompts, 1.0),
                 "spread": round(float(z.std() / encoded.std()), 3),
                 "clipped": clipped(images),
                 "named_colours": named_colours(images, prompts),
@@ -135,16 +136,26 @@ def _inversion(errors: Tensor) -> dict:
     }
 
 
-def _round_trip(model: LatentDiffusion, latents: Tensor, noise: Tensor, prompts: list[str]) -> Tensor:
-    """The initial noise by DDIM inversion of the true latents, prompt known, at guidance 1."""
-    recovered = []
+def _round_trip(
+    model: LatentDiffusion, latents: Tensor, noise: Tensor, prompts: list[str], guidance_scale: float
+) -> float:
+    """NMSE in dB of the initial noise by plain DDIM inversion of the true latents, prompts known."""
+    errors = []
     for begin in range(0, len(latents), BATCH):
         part = slice(begin, begin + BATCH)
-        text = model.embed(prompts[part])
-        predict = lambda z, t, text=text: model.predict_noise(z, t, text)  # noqa: E731
+        text, empty = model.embed(prompts[part]), model.embed([""] * len(latents[part]))
+
+        def predict(z: Tensor, t: int, text: Tensor = text, empty: Tensor = empty) -> Tensor:
+            conditional = model.predict_noise(z, t, text)
+            if guidance_scale == 1:
+                return conditional
+            unconditional = model.predict_noise(z, t, empty)
+            return unconditional + guidance_scale * (conditional - unconditional)
+
         z = latents[part].to(model.device)
-        recovered.append(ddim(predict, model.alphas_cumprod, z, steps=ROUND_TRIP).noise.cpu())
-    return torch.cat(recovered)
+        found = ddim(predict, model.alphas_cumprod, z, steps=ROUND_TRIP, evaluate_at="end").noise.cpu()
+        errors.append(decibels(found, noise[part]))
+    return round(float(torch.cat(errors).mean()), 2)
 
 
 def _nearest(images: Tensor, held_out: Tensor, training: Pictures, size: int) -> dict:
