@@ -153,7 +153,7 @@ def _round_trip(
             return unconditional + guidance_scale * (conditional - unconditional)
 
         z = latents[part].to(model.device)
-        found = ddim(predict, model.alphas_cumprod, z, steps=ROUND_TRIP, evaluate_at="end").noise.cpu()
+        found = ddim(predict, model.alphas_cumprod, z, steps=ROUND_TRIP, evaluate_at="start").noise.cpu()
         errors.append(decibels(found, noise[part]))
     return round(float(torch.cat(errors).mean()), 2)
 
