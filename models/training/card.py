@@ -97,9 +97,9 @@ By `python -m wmark.models.training card{options} FOLDER --count {images}` on {d
 Encoder and forward step start from 8-bit images; diverged are the images that ten unguarded steps leave worse than the
 encoder did. The round trip goes from the true latent through 50 plain DDIM steps, which ask for the noise at the
 timestep they come from (Song et al., ICLR 2021), prompt known, at the guidance of the sampling; the unguided one at
-guidance 1. The spread is that of the latents, over that of encoded held-out pictures. Clipped is the share of 0 and 255 among the values of the
-images, {clipped} in held-out pictures; named colours is the share of an image's area in a colour that its prompt names,
-and beside it, in a colour that the next image's prompt names.
+guidance 1. The spread is that of the latents, over that of encoded held-out pictures. Clipped is the share of 0 and 255
+among the values of the images, {clipped} in held-out pictures; named colours is the share of an image's area in a
+colour that its prompt names, and beside it, in a colour that the next image's prompt names.
 
 Held-out pictures: {psnr} dB PSNR of the reconstruction, {cycle} dB error of E(D(E(x))), over {held_out} pictures.
 
