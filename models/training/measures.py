@@ -56,10 +56,11 @@ def measure(model: LatentDiffusion, training: Pictures, held_out: Pictures, coun
                 images.append(image.cpu())
                 bar.update(len(z))
             z, images, errors = torch.cat(latents), torch.cat(images), torch.cat(errors, 1)
+            unguided = _round_trip(model, z, noise, prompts, 1.0)
             found["guidance"][str(scale)] = {
                 **_inversion(errors),
-                "round_trip_db": _round_trip(model, z, noise, prompts, scale),
-                "unguided_round_trip_db": _round_trip(model, z, noise, prompts, 1.0),
+                "round_trip_db": unguided if scale == 1 else _round_trip(model, z, noise, prompts, scale),
+                "unguided_round_trip_db": unguided,
                 "spread": round(float(z.std() / encoded.std()), 3),
                 "clipped": clipped(images),
                 "named_colours": named_colours(images, prompts),
