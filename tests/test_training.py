@@ -15,6 +15,7 @@ from PIL import Image
 
 import wmark
 from wmark.detectors.diffusion_inversion import METHODS
+from wmark.errors import WmarkError
 from wmark.models import prompts
 from wmark.models.training import captions
 from wmark.models.training.__main__ import main
@@ -23,7 +24,7 @@ from wmark.models.training.configuration import FOLDER, load_configuration, read
 from wmark.models.training.diffusion import build_tokenizer, build_unet, draw_timesteps, min_snr_weight
 from wmark.models.training.licences import UNKNOWN, licence_of
 from wmark.models.training.loop import load_exported, read_checkpoint
-from wmark.models.training.measures import clipped, named_colours
+from wmark.models.training.measures import clipped, named_colours, plain_iteration
 from wmark.models.training.sources import find_pictures
 
 COPYRIGHT = """\
@@ -115,6 +116,15 @@ def test_pictures_are_sifted_deduplicated_and_described(prepared, unpacked):
     assert sea["authors"] == ["Ann Author <ann@example.org>", "Ben Builder"] and sea["subject"] == "sea"
     assert 0 < sum(picture["held_out"] for picture in pictures) < 6
     assert sum(file.stat().st_size for file in prepared.iterdir()) < 1e6
+
+
+def test_pictures_that_cannot_be_read_here_are_not_left_out_silently(unpacked, tmp_path, monkeypatch):
+    shutil.copytree(unpacked, tmp_path, dirs_exist_ok=True)
+    (tmp_path / "budgie-backgrounds_1.0-1" / "usr" / "Sea.jxl").write_bytes(b"")
+    sources = {"packages": [{"name": "budgie-backgrounds"}], "exclude": []}
+    monkeypatch.setattr(Image, "registered_extensions", dict)
+    with pytest.raises(WmarkError, match=r"1 pictures are JPEG XL.*wmark\[training\]"):
+        find_pictures(sources, tmp_path)
 
 
 def test_limit_of_a_package(unpacked):
@@ -251,6 +261,14 @@ def test_contraction_is_what_a_plain_step_leaves():
     torch.testing.assert_close(gain.grad, torch.tensor(-1.0))
 
 
+def test_plain_iterations_halve_what_half_an_answer_leaves():
+    g = torch.rand(2, 3, 8, 8) - 0.5
+    for inertia, factors in ((0.0, [0.5, 0.25, 0.125]), (0.9, [0.5, 0.25, 0.0125])):
+        along = plain_iteration(lambda x: x, lambda z: z / 2, g / 2, g, 2, inertia, 1.0)
+        expected = 20 * torch.tensor(factors).log10()[:, None].expand(3, 2)
+        torch.testing.assert_close(along, expected, rtol=0, atol=1e-3)
+
+
 def test_the_embedded_model_stays_small():
     unet = build_unet(load_configuration("tiny"))
     assert sum(p.numel() for p in unet.parameters()) < 11e6
@@ -358,6 +376,22 @@ def test_v_prediction_is_a_setting(run, prepared, tmp_path):
     for scheduler, invert in METHODS.items():
         latent = model.sample(torch.randn(1, 4, 8, 8), prompt, steps=2, scheduler=scheduler)
         assert invert(predict, model.alphas_cumprod, latent, steps=2).noise.isfinite().all()
+
+
+def test_caption_weight_is_what_captions_add(run, prepared, tmp_path):
+    """At 0 the target is what the model says without a caption already, whatever the picture."""
+    losses = {}
+    for weight in (0.0, 0.5, 1.0):
+        folder = tmp_path / str(weight)
+        folder.mkdir()
+        for file in ("autoencoder.pt", "bank-64.pt"):
+            (folder / file).write_bytes((run / file).read_bytes())
+        options = [f"diffusion.caption_weight={weight}", "diffusion.text_dropout=0.0", "diffusion.steps=1"]
+        settings = [part for option in options for part in ("--set", option)]
+        train("diffusion", "--config", "toy", "--data", prepared, "--run", folder, "--device", "cpu", *settings)
+        losses[weight] = json.loads((folder / "diffusion.jsonl").read_text())["plain"]
+    assert losses[0.0] < 0.01 * losses[1.0]
+    assert losses[0.5] == pytest.approx(0.25 * losses[1.0], rel=0.2)
 
 
 def test_samples_of_another_diffusion_model_are_refused(run, prepared, tmp_path):

@@ -19,12 +19,19 @@ from ..registry import load_model
 from .captions import COLOURS, SUBJECTS
 from .dataset import Pictures
 from .loop import read_checkpoint
-from .measures import PROMPTS, measure
+from .measures import PROMPTS, ROUND_TRIPS, measure
 
 __all__ = ["write_card"]
 
 GRID = 4
 THUMBNAIL = 256
+COMMANDS = {
+    "autoencoder": "autoencoder",
+    "small": "diffusion --small",
+    "diffusion": "diffusion",
+    "refine": "autoencoder --refine",
+}
+"""By the stage that it runs."""
 
 ADDRESS = re.compile(r"\s*(<[^>]*>|\([^)]*@[^)]*\))")
 
@@ -79,12 +86,7 @@ The notice of the MIT pictures is in the copyright file of their package.
 
 The settings, seed {seed} among them, are those of `{config}.toml` in `wmark.models.training`:
 
-    python -m wmark.models.training data
-    python -m wmark.models.training autoencoder{options}{start}
-    python -m wmark.models.training diffusion{options} --small{start}
-    python -m wmark.models.training diffusion{options}
-    python -m wmark.models.training autoencoder{options} --refine
-    python -m wmark.models.training export{options} FOLDER
+{commands}
 
 {note}
 ## Measured
@@ -94,8 +96,11 @@ By `python -m wmark.models.training card{options} FOLDER --count {images}` on {d
 
 {measures}
 
-Encoder and forward step start from 8-bit images; diverged are the images that ten unguarded steps leave worse than the
-encoder did. The round trip goes from the true latent through 50 plain DDIM steps, which ask for the noise at the
+Encoder and iterations start from 8-bit images. The plain iteration is the better of ten forward steps (rho 1) and
+twenty of inertial Krasnoselskii-Mann (alpha 0.9, 2 lambda rho 0.5), without any safeguard, at the number of steps that
+serves all images best; diverged are the images that it leaves worse than the encoder did, and that all ten forward
+steps do.
+The round trip goes from the true latents of {trips} images through 50 plain DDIM steps, which ask for the noise at the
 timestep they come from (Song et al., ICLR 2021), prompt known, at the guidance of the sampling; the unguided one at
 guidance 1. The spread is that of the latents, over that of encoded held-out pictures. Clipped is the share of 0 and 255
 among the values of the images, {clipped} in held-out pictures; named colours is the share of an image's area in a
@@ -156,14 +161,14 @@ def write_card(
     write_atomically(folder / "samples.jpg", encode_image(_grid(images), ".jpg"))
     shown = draw_prompts(min(count, GRID**2), PROMPTS)
     scales = found["guidance"]
-    start = read_checkpoint(run / "autoencoder.pt")["start"]
-    inherited = start == "tiny"
+    inherited = read_checkpoint(run / "autoencoder.pt")["start"] == "tiny"
+    options = f" --config {name}" if name != "tiny" else ""
     header = ["guidance", *(key.replace("_", " ").replace(" db", "") for key in next(iter(scales.values())))]
     card = CARD.format(
         name=folder.name,
         config=name,
-        options=f" --config {name}" if name != "tiny" else "",
-        start=f" --start {start}" if start else "",
+        options=options,
+        commands=_commands(run, options),
         short_licence="gpl-3.0" if inherited else "cc-by-sa-4.0",
         licence=INHERITED_LICENCE if inherited else OWN_LICENCE,
         size=configuration["model"]["size"],
@@ -177,8 +182,9 @@ def write_card(
         held_out=len(held_out.entries),
         data=table(["package", "versions", "pictures", "licences"], _packages(training.entries + held_out.entries)),
         attribution=table(["licence", "pictures", "authors"], _attribution(training.entries + held_out.entries)),
-        training=table(["stage", "from the weights of", "steps", "batch", "hours"], _stages(run)),
+        training=table(["stage", "from the weights of", "steps", "batch", "hours"], _training(run)),
         images=count,
+        trips=min(count, ROUND_TRIPS),
         device=torch.cuda.get_device_name() if device.type == "cuda" else "the CPU",
         measures=table(header, [[scale, *row.values()] for scale, row in scales.items()]),
         psnr=found["reconstruction"]["psnr_db"],
@@ -236,14 +242,32 @@ def _attribution(entries: list[dict]) -> list[list]:
     return rows
 
 
-def _stages(run: Path) -> list[list]:
-    rows = []
-    for name in ("autoencoder", "small", "diffusion", "refine"):
-        if (run / f"{name}.pt").exists():
-            state = read_checkpoint(run / f"{name}.pt")
-            hours = f"{state['seconds'] / 3600:.2f} on {state['hardware']}"
-            rows.append([name, state["start"] or "nothing", state["step"], state["batch"], hours])
-    return rows
+def _stages(run: Path) -> dict[str, dict]:
+    """The checkpoints of the stages that were run, by name, in their order."""
+    paths = {name: run / f"{name}.pt" for name in COMMANDS}
+    return {name: read_checkpoint(path) for name, path in paths.items() if path.exists()}
+
+
+def _training(run: Path) -> list[list]:
+    return [
+        [
+            name,
+            state["start"] or "the stage before",
+            state["step"],
+            state["batch"],
+            f"{state['seconds'] / 3600:.2f} on {state['hardware']}",
+        ]
+        for name, state in _stages(run).items()
+    ]
+
+
+def _commands(run: Path, options: str) -> str:
+    stages = [
+        f"{COMMANDS[name]}{options}" + (f" --start {state['start']}" if state["start"] else "")
+        for name, state in _stages(run).items()
+    ]
+    commands = ["data", *stages, f"export{options} FOLDER"]
+    return "\n".join(f"    python -m wmark.models.training {command}" for command in commands)
 
 
 def _grid(images: Tensor) -> Image.Image:

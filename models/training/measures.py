@@ -20,8 +20,13 @@ PROMPTS, NOISE = 1000, 2000
 """Seeds of the prompts and of the noise: not those of training, nor of the benchmarks."""
 
 BATCH = 8
-ITERATIONS = 10
+PLAIN = {"forward": (10, 0.0, 1.0), "inertial_km": (20, 0.9, 0.5)}
+"""Steps, inertia and step size of the forward step method and of inertial Krasnoselskii-Mann."""
+
 ROUND_TRIP = 50
+ROUND_TRIPS = 8
+"""Steps there and back, and how many of the images make them: they take as long as sampling."""
+
 CLIPPED = 1 - 0.5 / 127.5
 
 
@@ -46,20 +51,22 @@ def measure(model: LatentDiffusion, training: Pictures, held_out: Pictures, coun
     noise = torch.randn(count, *model.latent_shape(size, size), generator=generator)
     with progress(len(GUIDANCE) * count, "image") as bar:
         for scale in GUIDANCE:
-            latents, images, errors = [], [], []
+            latents, images, errors = [], [], {method: [] for method in PLAIN}
             for begin in range(0, count, BATCH):
                 part = slice(begin, begin + BATCH)
                 z = model.sample(noise[part], prompts[part], steps=50, guidance_scale=scale)
                 image = ((model.decode(z).float().clamp(-1, 1) + 1) * 127.5).round() / 127.5 - 1
-                errors.append(plain_iteration(model.encode, model.decode, image, z, ITERATIONS))
+                for method, settings in PLAIN.items():
+                    errors[method].append(plain_iteration(model.encode, model.decode, image, z, *settings))
                 latents.append(z.cpu())
                 images.append(image.cpu())
                 bar.update(len(z))
-            z, images, errors = torch.cat(latents), torch.cat(images), torch.cat(errors, 1)
-            unguided = _round_trip(model, z, noise, prompts, 1.0)
+            z, images = torch.cat(latents), torch.cat(images)
+            some = z[:ROUND_TRIPS], noise[:ROUND_TRIPS], prompts[:ROUND_TRIPS]
+            unguided = _round_trip(model, *some, 1.0)
             found["guidance"][str(scale)] = {
-                **_inversion(errors),
-                "round_trip_db": unguided if scale == 1 else _round_trip(model, z, noise, prompts, scale),
+                **_inversion({method: torch.cat(parts, 1) for method, parts in errors.items()}),
+                "round_trip_db": unguided if scale == 1 else _round_trip(model, *some, scale),
                 "unguided_round_trip_db": unguided,
                 "spread": round(float(z.std() / encoded.std()), 3),
                 "clipped": clipped(images),
@@ -106,34 +113,48 @@ def decibels(z: Tensor, truth: Tensor) -> Tensor:
     return 10 * torch.log10((z - truth).square().sum(1).clamp_min(1e-20) / truth.square().sum(1).clamp_min(1e-20))
 
 
-def plain_iteration(encode, decode, image: Tensor, truth: Tensor, iterations: int) -> Tensor:
-    """NMSE in dB of the forward step method with rho 1, without any safeguard, with shape (iterations + 1, B).
+def plain_iteration(
+    encode, decode, image: Tensor, truth: Tensor, iterations: int, inertia: float, rho: float
+) -> Tensor:
+    """NMSE in dB along `y = z_k + inertia (z_k - z_{k-1})`, `z_{k+1} = y - rho T(y)`, with shape (iterations + 1, B).
+
+    Without inertia it is the forward step method, with it inertial Krasnoselskii-Mann; without any safeguard.
 
     Arguments:
         encode, decode: E and D.
         image: Images with shape (B, 3, H, W).
         truth: The latents that they were decoded from, with shape (B, C, h, w).
-        iterations: Number of steps `z <- z - (E(D(z)) - E(x))`.
+        iterations: Number of steps.
+        inertia, rho: As above, with `T(y) = E(D(y)) - E(x)`.
     """
     start = encode(image).float()
-    z, errors = start, [decibels(start, truth)]
+    z, before, errors = start, start, [decibels(start, truth)]
     for _ in range(iterations):
-        z = z - (encode(decode(z).clamp(-1, 1)).float() - start)
+        y = z + inertia * (z - before)
+        z, before = y - rho * (encode(decode(y).clamp(-1, 1)).float() - start), z
         errors.append(decibels(z, truth))
-    return torch.stack(errors).cpu()
+    return torch.stack(errors).nan_to_num(torch.inf).cpu()
 
 
-def _inversion(errors: Tensor) -> dict:
-    """Encoder alone, and the best number of plain steps for all images; diverged is who ends above the encoder."""
-    means = errors.mean(1)
-    best = int(means.argmin())
+def _inversion(errors: dict[str, Tensor]) -> dict:
+    """Encoder alone; the best plain iteration and number of steps, the same for all images; who ends above the encoder.
+
+    Arguments:
+        errors: From :func:`plain_iteration`, by method.
+    """
+    means = {name: along.mean(1) for name, along in errors.items()}
+    best = min(means, key=lambda name: means[name].min())
+    encoder, along = means[best][0], errors[best]
+    steps = int(means[best].argmin())
     return {
-        "encoder_db": round(float(means[0]), 2),
-        "encoder_worst_db": round(float(errors[0].max()), 2),
-        "forward_db": round(float(means[best]), 2),
-        "forward_steps": best,
-        "gain_db": round(float(means[0] - means[best]), 2),
-        "diverged": round(float((errors[-1].nan_to_num(torch.inf) > errors[0]).float().mean()), 4),
+        "encoder_db": round(float(encoder), 2),
+        "encoder_worst_db": round(float(along[0].max()), 2),
+        "plain": best,
+        "plain_steps": steps,
+        "plain_db": round(float(means[best][steps]), 2),
+        "gain_db": round(float(encoder - means[best][steps]), 2),
+        "diverged": round(float((along[steps] > along[0]).float().mean()), 4),
+        "forward_diverged": round(float((errors["forward"][-1] > errors["forward"][0]).float().mean()), 4),
     }
 
 

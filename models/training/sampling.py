@@ -46,7 +46,8 @@ def sampled_latents(configuration: dict, run: Path, device: torch.device) -> Ten
             prompts = [_prompt(rng) for _ in range(count)]
             noise = torch.randn(count, *model.latent_shape(size, size), generator=generator)
             guidance = rng.uniform(1, 7.5)
-            latent = model.sample(noise, prompts, steps=settings["sampling_steps"], guidance_scale=guidance)
+            with torch.autocast(device.type, torch.bfloat16, enabled=configuration["model"]["precision"] == "bf16"):
+                latent = model.sample(noise, prompts, steps=settings["sampling_steps"], guidance_scale=guidance)
             found.append(latent.cpu() / model.vae.config.scaling_factor)
             bar.update(count)
     latents, content = torch.cat(found), io.BytesIO()

@@ -126,6 +126,9 @@ def find_pictures(sources: dict, trees: Path) -> list[Picture]:
     Arguments:
         sources: The tables of `sources.toml`.
         trees: Folder with one folder `NAME_VERSION` for each package.
+
+    Raises:
+        WmarkError: If there are pictures in JPEG XL and no plugin to read them.
     """
     found: list[Picture] = []
     candidates = [
@@ -133,6 +136,9 @@ def find_pictures(sources: dict, trees: Path) -> list[Picture]:
     ]
     if not candidates:
         return []
+    jxl = sum(path.suffix.lower() == ".jxl" for _, _, path in candidates)
+    if jxl and ".jxl" not in Image.registered_extensions():
+        raise WmarkError(f"{jxl} pictures are JPEG XL, which takes a plugin: pip install 'wmark[training]'")
     with progress(len(candidates), "picture") as bar, ThreadPoolExecutor(THREADS) as pool:
         for picture in pool.map(partial(_inspect, sources), *zip(*candidates, strict=True)):
             if picture:
