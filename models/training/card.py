@@ -19,7 +19,7 @@ from ..registry import load_model
 from .captions import COLOURS, SUBJECTS
 from .dataset import Pictures
 from .loop import read_checkpoint
-from .measures import PROMPTS, ROUND_TRIPS, measure
+from .measures import PROMPTS, ROUND_TRIPS, SHOWN, measure
 
 __all__ = ["write_card"]
 
@@ -48,7 +48,7 @@ A latent diffusion model of Stable Diffusion's geometry ({size}x{size} images, f
 so that wmark can be tried, tested and measured without a download or a GPU. It is in plain diffusers format:
 `StableDiffusionPipeline.from_pretrained(folder)` loads it.
 
-![Samples at guidance 5](samples.jpg)
+![Samples at guidance {shown}](samples.jpg)
 
 {prompts}
 
@@ -159,7 +159,7 @@ def write_card(
     program = "python -m wmark.models.training"
     write_json(folder / "measures.json", {**provenance(model, program, count=count), **found})
     write_atomically(folder / "samples.jpg", encode_image(_grid(images), ".jpg"))
-    shown = draw_prompts(min(count, GRID**2), PROMPTS)
+    prompts = draw_prompts(min(count, GRID**2), PROMPTS)
     scales = found["guidance"]
     inherited = read_checkpoint(run / "autoencoder.pt")["start"] == "tiny"
     options = f" --config {name}" if name != "tiny" else ""
@@ -174,7 +174,8 @@ def write_card(
         size=configuration["model"]["size"],
         seed=configuration["model"]["seed"],
         note=configuration["model"]["note"],
-        prompts="; ".join(shown) + ".",
+        shown=SHOWN,
+        prompts="; ".join(prompts) + ".",
         parts=table(["part", "class", "parameters"], _parts(model)),
         colours=", ".join(COLOURS),
         subjects=", ".join(SUBJECTS),

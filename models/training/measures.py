@@ -16,6 +16,9 @@ from .dataset import Pictures
 __all__ = ["GUIDANCE", "decibels", "measure", "plain_iteration"]
 
 GUIDANCE = (1.0, 3.0, 5.0, 7.5)
+SHOWN = 7.5
+"""Guidance scales that are measured, and the one whose images the card shows: what `wmark embed` takes."""
+
 PROMPTS, NOISE = 1000, 2000
 """Seeds of the prompts and of the noise: not those of training, nor of the benchmarks."""
 
@@ -40,7 +43,7 @@ def measure(model: LatentDiffusion, training: Pictures, held_out: Pictures, coun
         count: Images at each guidance scale.
 
     Returns:
-        The measures by name, and the images of guidance 5 with shape (count, 3, H, W) in [-1, 1].
+        The measures by name, and the images of guidance 7.5 with shape (count, 3, H, W) in [-1, 1].
     """
     size = model.native_size[0]
     generator = torch.Generator().manual_seed(NOISE)
@@ -73,7 +76,7 @@ def measure(model: LatentDiffusion, training: Pictures, held_out: Pictures, coun
                 "named_colours": named_colours(images, prompts),
                 "other_prompts_colours": named_colours(images, prompts[1:] + prompts[:1]),
             }
-            if scale == 5.0:
+            if scale == SHOWN:
                 shown = images
     found["nearest_training_crop"] = _nearest(shown, pictures, training, size)
     return found, shown
