@@ -19,6 +19,7 @@ import torch
 from torch._subclasses.fake_tensor import FakeTensorMode
 from tqdm import tqdm
 
+from ..models.half_precision import widen_stream
 from ..models.lean import make_lean
 from ..models.quiet import quiet
 from .memory import counted_memory
@@ -56,17 +57,20 @@ def autoencoder(dtype: torch.dtype) -> torch.nn.Module:
     finally:
         torch.set_default_dtype(before)
     make_lean(vae)
+    if dtype is torch.bfloat16:
+        widen_stream(vae)
     return vae.requires_grad_(False)
 
 
 def coders(vae: torch.nn.Module, at_once: int) -> tuple[Callable, Callable]:
     """E and D on a few images at a time."""
 
-    def in_chunks(function: Callable) -> Callable:
-        dtype = next(vae.parameters()).dtype
+    def in_chunks(function: Callable, part: torch.nn.Module) -> Callable:
+        dtype = part.conv_in.weight.dtype
         return lambda batch: torch.cat([function(chunk.to(dtype)) for chunk in batch.split(at_once)])
 
-    return in_chunks(lambda x: vae.encode(x).latent_dist.mean), in_chunks(lambda z: vae.decode(z).sample)
+    encode = in_chunks(lambda x: vae.encode(x).latent_dist.mean, vae.encoder)
+    return encode, in_chunks(lambda z: vae.decode(z).sample, vae.decoder)
 
 
 def run(*, out: Path, timed: bool, device: str, repeats: int = 3) -> dict:

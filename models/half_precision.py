@@ -1,8 +1,11 @@
-"""Autoencoders inside the range of half precision.
+"""Autoencoders inside the range and the resolution of half precision.
 
 float16 ends at 65504, and the residual streams of some autoencoders do not: SDXL's is known to overflow to nan, and so
 does that of `tiny`. Between two group normalisations everything is linear, so the stream may run at any scale: the same
 function, with nothing to be trained again.
+
+bfloat16 has the range, but 8 bits: its rounding noise in a decoded image is nearly that of an 8-bit file, and decoder
+inversion cannot see below it. Most of it enters where the stream itself is rounded, so a decoder's stream stays wide.
 """
 
 from __future__ import annotations
@@ -19,7 +22,7 @@ with quiet():
     from diffusers.models.resnet import ResnetBlock2D
     from diffusers.models.upsampling import Upsample2D
 
-__all__ = ["SHRINKAGE", "shrink_stream"]
+__all__ = ["SHRINKAGE", "shrink_stream", "widen_stream"]
 
 SHRINKAGE = 256.0
 """A power of two, so that dividing by it rounds nothing but what falls below float16's normal range, 6e-5."""
@@ -51,3 +54,29 @@ def shrink_stream(autoencoder: nn.Module, shrinkage: float = SHRINKAGE) -> None:
         for norm in norms:
             if isinstance(norm, nn.GroupNorm):
                 norm.eps /= shrinkage**2
+
+
+def widen_stream(autoencoder: nn.Module) -> None:
+    """Run the residual stream of an autoencoder's decoder in single precision, in place, and its branches as they are.
+
+    What the stream passes through whole (the ends, the up-samplers, the shortcuts) gets single-precision weights, and
+    every layer casts its input to its own. The encoder needs none of it: what it gets wrong, iterations correct.
+    """
+    decoder = autoencoder.decoder
+    # diffusers casts the stream to the precision of the first parameter of `up_blocks`, which is that of a norm.
+    whole = [decoder.conv_in, decoder.up_blocks[0].resnets[0].norm1, decoder.conv_norm_out, decoder.conv_out]
+    parts = list(decoder.modules())
+    if autoencoder.post_quant_conv is not None:
+        whole.append(autoencoder.post_quant_conv)
+        parts.append(autoencoder.post_quant_conv)
+    whole += [part.conv for part in parts if isinstance(part, Upsample2D)]
+    whole += [part.conv_shortcut for part in parts if isinstance(part, ResnetBlock2D) and part.conv_shortcut]
+    for layer in whole:
+        layer.float()
+    for layer in parts:
+        if isinstance(layer, nn.Conv2d | nn.Linear | nn.GroupNorm):
+            layer.register_forward_pre_hook(_cast)
+
+
+def _cast(layer: nn.Module, inputs: tuple) -> tuple:
+    return inputs[0].to(layer.weight.dtype), *inputs[1:]

@@ -16,7 +16,7 @@ import torch
 from torch import Tensor
 
 from ..errors import ModelError
-from .half_precision import shrink_stream
+from .half_precision import shrink_stream, widen_stream
 from .lean import make_lean
 from .left_inverse import LeftInverse
 from .quiet import quiet
@@ -74,6 +74,8 @@ class LatentDiffusion:
         for module in (self.unet, self.vae):
             module.to(memory_format=torch.channels_last)
         self._prepare(self.vae)
+        if self.vae.dtype is torch.bfloat16:
+            widen_stream(self.vae)
         self.chunk = chunk or (1 if self.device.type == "cpu" else 4)
         self.tuned = None
         if left_inverse is not None:
@@ -130,7 +132,8 @@ class LatentDiffusion:
 
     def decode(self, latent: Tensor) -> Tensor:
         """Decoder: (B, C, h, w) to (B, 3, H, W), about [-1, 1] and not clipped. Differentiable."""
-        return self._in_chunks(lambda z: self.vae.decode(z / self.vae.config.scaling_factor).sample, latent)
+        dtype = self.vae.decoder.conv_in.weight.dtype
+        return self._in_chunks(lambda z: self.vae.decode(z / self.vae.config.scaling_factor).sample, latent, dtype)
 
     def embed(self, prompts: Sequence[str]) -> Tensor:
         """Text embeddings with shape (B, tokens, width)."""
@@ -202,8 +205,10 @@ class LatentDiffusion:
         if self.vae.dtype is torch.float16:
             shrink_stream(autoencoder)
 
-    def _in_chunks(self, function: Callable[[Tensor], Tensor], batch: Tensor) -> Tensor:
-        batch = batch.to(self.device, self.vae.dtype)
+    def _in_chunks(
+        self, function: Callable[[Tensor], Tensor], batch: Tensor, dtype: torch.dtype | None = None
+    ) -> Tensor:
+        batch = batch.to(self.device, dtype or self.vae.dtype)
         done: list[Tensor] = []
         start = 0
         while start < len(batch):

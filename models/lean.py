@@ -48,4 +48,5 @@ def _forward(block: ResnetBlock2D, original, x: Tensor, temb: Tensor | None = No
     for norm, convolution in ((block.norm1, block.conv1), (block.norm2, block.conv2)):
         h = norm(h)  # One at a time, so that nothing is held longer than needed.
         h = convolution(F.silu(h, inplace=True))
-    return h.add_(x if block.conv_shortcut is None else block.conv_shortcut(x))
+    stream = x if block.conv_shortcut is None else block.conv_shortcut(x)
+    return h.add_(stream) if h.dtype is stream.dtype else stream + h
