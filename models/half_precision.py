@@ -4,8 +4,9 @@ float16 ends at 65504, and the residual streams of some autoencoders do not: SDX
 does that of `tiny`. Between two group normalisations everything is linear, so the stream may run at any scale: the same
 function, with nothing to be trained again.
 
-bfloat16 has the range, but 8 bits: its rounding noise in a decoded image is nearly that of an 8-bit file, and decoder
-inversion cannot see below it. Most of it enters where the stream itself is rounded, so a decoder's stream stays wide.
+bfloat16 has the range, but 8 bits: its rounding noise in a decoded image has a third of the power of an 8-bit file's,
+and decoder inversion cannot see below it. Most of it enters where the stream itself is rounded, so a decoder's stream
+stays wide.
 """
 
 from __future__ import annotations
@@ -60,7 +61,8 @@ def widen_stream(autoencoder: nn.Module) -> None:
     """Run the residual stream of an autoencoder's decoder in single precision, in place, and its branches as they are.
 
     What the stream passes through whole (the ends, the up-samplers, the shortcuts) gets single-precision weights, and
-    every layer casts its input to its own. The encoder needs none of it: what it gets wrong, iterations correct.
+    every layer casts its input to its own. The encoder needs none of it: its noise costs decoder inversion nothing
+    in a few iterations, and 0.3 dB in 20.
     """
     decoder = autoencoder.decoder
     # diffusers casts the stream to the precision of the first parameter of `up_blocks`, which is that of a norm.
