@@ -74,7 +74,9 @@ def widen_stream(autoencoder: nn.Module) -> None:
     whole += [part.conv for part in parts if isinstance(part, Upsample2D)]
     whole += [part.conv_shortcut for part in parts if isinstance(part, ResnetBlock2D) and part.conv_shortcut]
     for layer in whole:
-        layer.float()
+        # Not `layer.float()`, which cannot convert the tensors without data on which memory is counted.
+        for name, weight in list(layer.named_parameters()):
+            setattr(layer, name, nn.Parameter(weight.float(), requires_grad=weight.requires_grad))
     for layer in parts:
         if isinstance(layer, nn.Conv2d | nn.Linear | nn.GroupNorm):
             layer.register_forward_pre_hook(_cast)
