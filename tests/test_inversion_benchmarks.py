@@ -175,4 +175,4 @@ def test_memory_of_a_full_size_autoencoder_is_known_without_having_it():
     small, large = (autoencoders.memory_of("gradient-free", (1, side, side), torch.float32) for side in (128, 256))
     assert large == pytest.approx(4 * small, rel=0.05)
     assert autoencoders.memory_of("gradient-based", (1, 256, 256), torch.float32) > 6 * large
-    assert large / 2 < autoencoders.memory_of("gradient-free", (1, 256, 256), torch.bfloat16) < large
+    assert autoencoders.memory_of("gradient-free", (1, 256, 256), torch.bfloat16) == pytest.approx(large, rel=0.01)
