@@ -11,7 +11,8 @@ from __future__ import annotations
 
 import os
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from itertools import product
 from pathlib import Path
 
 import numpy as np
@@ -23,7 +24,7 @@ from ..models.half_precision import widen_stream
 from ..models.lean import make_lean
 from ..models.quiet import quiet
 from .memory import counted_memory
-from .report import provenance, table, write_csv, write_json
+from .report import Rows, provenance, table, write_csv, write_json
 
 with quiet():
     from diffusers import AutoencoderKL
@@ -82,17 +83,19 @@ def run(*, out: Path, timed: bool, device: str, repeats: int = 3) -> dict:
         device: Where to measure them.
         repeats: Measurements of each, interleaved; the median counts.
     """
-    results = []
-    for shape, size in tqdm(SHAPES.items(), unit="shape", disable=None):
-        for precision, dtype in PRECISIONS.items():
-            memory = {kind: memory_of(kind, size, dtype) for kind in KINDS if size[0] > 1 or "at once" not in kind}
-            same = [r["seconds"] for r in results if (r["size"], r["precision"]) == (size, precision)]
-            fits = memory["gradient-based"] < 0.8 * memory_at_hand(device)
-            seconds = (same[0] if same else measure_seconds(size, dtype, device, repeats, fits)) if timed else {}
-            results.append(
-                {"shape": shape, "size": size, "precision": precision, "memory_gb": memory, "seconds": seconds}
-            )
-    result = {**provenance(None, timed=timed, device=device, repeats=repeats), "results": results}
+    settings = dict(timed=timed, device=device, repeats=repeats)
+    rows = Rows(out / "autoencoders.jsonl", settings, ("shape", "precision"))
+    for shape, precision in tqdm(list(product(SHAPES, PRECISIONS)), unit="autoencoder", disable=None):
+        if (shape, precision) in rows:
+            continue
+        size, dtype = list(SHAPES[shape]), PRECISIONS[precision]
+        memory = {kind: memory_of(kind, size, dtype) for kind in KINDS if size[0] > 1 or "at once" not in kind}
+        same = [row["seconds"] for row in rows.select(size=[size], precision=precision)]
+        fits = memory["gradient-based"] < 0.8 * memory_at_hand(device)
+        seconds = (same[0] if same else measure_seconds(size, dtype, device, repeats, fits)) if timed else {}
+        rows.add({"shape": shape, "size": size, "precision": precision, "memory_gb": memory, "seconds": seconds})
+    results = rows.select(shape=list(SHAPES))
+    result = {**provenance(None, **settings), "results": results}
     header = ("shape", "images", "precision", *(f"{kind}, GB" for kind in KINDS), "gradient / gradient-free", "seconds")
     cells = []
     for r in results:
@@ -115,7 +118,7 @@ def run(*, out: Path, timed: bool, device: str, repeats: int = 3) -> dict:
     return result
 
 
-def memory_of(kind: str, size: tuple[int, int, int], dtype: torch.dtype) -> float:
+def memory_of(kind: str, size: Sequence[int], dtype: torch.dtype) -> float:
     """Peak memory of one iteration beyond the weights, in GB, with all that the solver keeps between iterations."""
     images, height, width = size
     with FakeTensorMode(), torch.no_grad():
@@ -150,7 +153,7 @@ def memory_at_hand(device: str) -> float:
 
 
 def measure_seconds(
-    size: tuple[int, int, int], dtype: torch.dtype, device: str, repeats: int, gradient_fits: bool
+    size: Sequence[int], dtype: torch.dtype, device: str, repeats: int, gradient_fits: bool
 ) -> dict[str, float]:
     """Median seconds of E, of D and, where its activations fit, of D with its gradient, on one image or frame."""
     _, height, width = size

@@ -27,6 +27,7 @@ bench_options = [
     click.option("--seed", type=int, default=0, show_default=True),
     *model_options,
 ]
+every_precision = [option for option in bench_options if option is not model_options[1]]
 
 
 @bench.command("confusion")
@@ -87,28 +88,38 @@ def bench_detection(images, exact_images, fpr, out, seed, model, dtype, device) 
 
 @bench.command("decoder-inversion")
 @click.option("-n", "--images", type=click.IntRange(1), default=64, show_default=True, help="Images to invert.")
-@click.option(
-    "--deep-images",
-    type=click.IntRange(0),
-    default=6,
-    show_default=True,
-    help="Images, from easy to hard, that are also inverted with up to 200 iterations, for the ablation.",
-)
-@with_options([option for option in bench_options if option is not model_options[1]])
-def bench_decoder_inversion(images, deep_images, out, seed, model, device) -> None:
+@with_options(every_precision)
+def bench_decoder_inversion(images, out, seed, model, device) -> None:
     """Error against calls, seconds and memory: the paper's decoder inversions, the gradient, and ours."""
-    from ..models.registry import load_model
     from .decoder_inversion import run
-    from .inversion_variants import ABLATION, VARIANTS
+    from .inversion_variants import VARIANTS
 
-    precisions = dict.fromkeys(variant.dtype for variant in (*VARIANTS, *(ABLATION if deep_images else ())))
-    run(
-        {dtype: load_model(model, dtype=dtype, device=device) for dtype in precisions},
-        images=images,
-        deep_images=deep_images,
-        seed=seed,
-        out=out,
-    )
+    run(in_precisions_of(VARIANTS, model, device), images=images, seed=seed, out=out)
+
+
+@bench.command("ablation")
+@click.option("-n", "--images", type=click.IntRange(1), default=4, show_default=True, help="Images to invert.")
+@click.option(
+    "--among",
+    type=click.IntRange(1),
+    default=64,
+    show_default=True,
+    help="Generated images that they are chosen from, from easy to hard.",
+)
+@with_options(every_precision)
+def bench_ablation(images, among, out, seed, model, device) -> None:
+    """The decoder inversions at all learning rates and precisions, with up to 200 iterations, on a few images."""
+    from .ablation import run
+    from .inversion_variants import ABLATION
+
+    run(in_precisions_of(ABLATION, model, device), images=images, among=among, seed=seed, out=out)
+
+
+def in_precisions_of(variants, model, device) -> dict:
+    """The model in each precision that a variant asks for."""
+    from ..models.registry import load_model
+
+    return {dtype: load_model(model, dtype=dtype, device=device) for dtype in dict.fromkeys(v.dtype for v in variants)}
 
 
 @bench.command("cocoercivity")

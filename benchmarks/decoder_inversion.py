@@ -12,7 +12,7 @@ their means are worse.
 from __future__ import annotations
 
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import torch
@@ -25,70 +25,76 @@ from ..models.latent_diffusion import LatentDiffusion
 from ..models.prompts import draw_prompts
 from ..models.tuning import nmse_db
 from .inversion_summary import compare, plot, stops, summarise
-from .inversion_variants import ABLATION, CALLS, VARIANTS, Variant
+from .inversion_variants import CALLS, VARIANTS, Variant
 from .memory import peak_memory
 from .report import Rows, provenance, table, write_csv, write_json
 
-__all__ = ["generated_latents", "rounded_images", "run"]
+__all__ = ["generated_latents", "measure", "report", "rounded_images", "run", "usable"]
 
 
 def run(
     models: dict[str, LatentDiffusion],
     *,
     images: int,
-    deep_images: int,
     seed: int,
     out: Path,
     variants: Sequence[Variant] = VARIANTS,
-    ablation: Sequence[Variant] = ABLATION,
     sampling_steps: int = 50,
     guidance_scale: float = 7.5,
 ) -> dict:
-    """Measure, print the tables and write `decoder-inversion.{csv,json,png}` and `decoder-inversion-ablation.png`.
-
-    Returns what the JSON holds.
+    """Measure, print the tables and write `decoder-inversion.{csv,json,png}`; returns what the JSON holds.
 
     Arguments:
         models: The model in single precision, `fp32`, which makes the images, and in those of the variants.
         images: Images to invert.
-        deep_images: Images of them, from those that the encoder inverts best to its worst, that are also inverted with
-            up to 200 iterations.
         seed: Seed of prompts and noise.
         out: Folder of the results.
-        variants: What is compared on all images.
-        ablation: What is compared on the few.
+        variants: What is compared.
         sampling_steps: DDIM steps of the generation.
         guidance_scale: Guidance of the generation.
     """
-    model = models["fp32"]
-    variants, ablation = (
-        [v for v in some if v.dtype in models and (model.tuned or not v.tuned)] for some in (variants, ablation)
-    )
+    model, variants = models["fp32"], usable(variants, models)
     settings = dict(seed=seed, sampling_steps=sampling_steps, guidance_scale=guidance_scale)
-    about = provenance(model, **settings, images=images, deep_images=deep_images, size=list(model.native_size))
-    rows = Rows(out / "decoder-inversion.jsonl", {**settings, "model": about["model"]}, ("set", "image", "variant"))
+    about = provenance(model, **settings, images=images, size=list(model.native_size))
+    rows = Rows(out / "decoder-inversion.jsonl", {**settings, "model": about["model"]}, ("image", "variant"))
     latents = generated_latents(model, images, seed, sampling_steps, guidance_scale, out)
+    traces = measure(models, variants, latents, range(images), rows)
+    result = report("decoder-inversion", models, traces, variants, {**about, "targets": compare(traces, variants)}, out)
+    print("\n".join(f"{name}: {value}" for name, value in result["targets"].items()))
+    return result
 
-    def measure(kind: str, chosen: Sequence[int], compared: Sequence[Variant]) -> dict[str, list[dict]]:
-        """The rows of each variant, by its name."""
-        for i, variant in tqdm([(i, v) for i in chosen for v in compared], unit="inversion", disable=None):
-            if (kind, i, variant.name) not in rows:
-                latent = latents[i : i + 1]
-                trace = invert(models[variant.dtype], variant, rounded_images(model, latent), latent)
-                rows.add({"set": kind, "image": i, "variant": variant.name, **trace})
-        return {v.name: rows.select(set=kind, variant=v.name, image=chosen) for v in compared}
 
-    traces = measure("all", range(images), variants)
-    encoder = [row["nmse_db"][0] for row in traces[variants[0].name]]
-    deep_traces = measure("deep", spread(encoder, deep_images), ablation)
-    memory = {}
-    for variant in (*variants, *(ablation if deep_images else ())):
-        memory[variant.curve] = memory.get(variant.curve) or measure_memory(models[variant.dtype], variant)
-    summary, deep = (
-        [summarise(found[v.name], v, k, memory[v.curve]) for v in compared for k in stops(v) if found[v.name]]
-        for found, compared in ((traces, variants), (deep_traces, ablation))
-    )
-    result = {**about, "results": summary, "ablation": deep, "targets": compare(traces, variants)}
+def usable(variants: Sequence[Variant], models: dict[str, LatentDiffusion]) -> list[Variant]:
+    """Those whose precision is loaded and, where they need the tuned left inverse, whose model has one."""
+    return [v for v in variants if v.dtype in models and (models[v.dtype].tuned or not v.tuned)]
+
+
+def measure(
+    models: dict[str, LatentDiffusion], variants: Sequence[Variant], latents: Tensor, chosen: Sequence[int], rows: Rows
+) -> dict[str, list[dict]]:
+    """The rows of each variant, by its name: of the chosen latents, measured unless they are there."""
+    for i, variant in tqdm([(i, v) for i in chosen for v in variants], unit="inversion", disable=None):
+        if (i, variant.name) not in rows:
+            latent = latents[i : i + 1]
+            trace = invert(models[variant.dtype], variant, rounded_images(models["fp32"], latent), latent)
+            rows.add({"image": i, "variant": variant.name, **trace})
+    return {v.name: rows.select(variant=v.name, image=chosen) for v in variants}
+
+
+def report(
+    name: str,
+    models: dict[str, LatentDiffusion],
+    traces: Mapping[str, Sequence[dict]],
+    variants: Sequence[Variant],
+    about: dict,
+    out: Path,
+) -> dict:
+    """Print the table of what was measured and write `name.{csv,json,png}`; returns what the JSON holds."""
+    memory: dict[str, int] = {}
+    for variant in variants:
+        if variant.curve not in memory:
+            memory[variant.curve] = measure_memory(models[variant.dtype], variant)
+    summary = [summarise(traces[v.name], v, k, memory[v.curve]) for v in variants for k in stops(v)]
     header = ("method", "iterations", "NMSE dB", "worst", "seconds", "memory MB", "worse by residual", "worse by NMSE")
     cells = [
         (
@@ -101,22 +107,14 @@ def run(
             r["worse_by_residual"],
             f"{r['worse_by_nmse']:.1%}",
         )
-        for r in summary + deep
+        for r in summary
     ]
-    write_csv(out / "decoder-inversion.csv", header, cells)
-    write_json(out / "decoder-inversion.json", result)
-    plot(out / "decoder-inversion.png", summary, images)
-    if deep:
-        plot(out / "decoder-inversion-ablation.png", deep, deep_images)
-    print(table(header, [row for row, r in zip(cells, summary + deep, strict=True) if r["iterations"] in CALLS]))
-    print("\n".join(f"{name}: {value}" for name, value in result["targets"].items()))
+    result = {**about, "results": summary}
+    write_csv(out / f"{name}.csv", header, cells)
+    write_json(out / f"{name}.json", result)
+    plot(out / f"{name}.png", summary, summary[0]["images"])
+    print(table(header, [row for row, r in zip(cells, summary, strict=True) if r["iterations"] in CALLS]))
     return result
-
-
-def spread(values: Sequence[float], count: int) -> list[int]:
-    """Indices of `count` of the values, evenly over their ranks, the smallest and the largest among them."""
-    order, count = sorted(range(len(values)), key=values.__getitem__), min(count, len(values))
-    return [order[round(i * (len(order) - 1) / max(1, count - 1))] for i in range(count)]
 
 
 def generated_latents(

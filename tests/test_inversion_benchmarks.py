@@ -4,17 +4,23 @@ import math
 import pytest
 import torch
 
-from wmark.benchmarks import autoencoders, clips, cocoercivity, decoder_inversion, latent
+from wmark.benchmarks import ablation, autoencoders, clips, cocoercivity, decoder_inversion, latent
 from wmark.benchmarks.inversion_summary import compare, frontier, stops
 from wmark.benchmarks.inversion_variants import Variant, scheduled
 from wmark.benchmarks.memory import counted_memory
 from wmark.models.latent_diffusion import LatentDiffusion
 
 
-def autoencoder_of_one_block():
+def small_autoencoder(dtype):
     from diffusers import AutoencoderKL
 
-    return AutoencoderKL(block_out_channels=(8,), norm_num_groups=4, latent_channels=4).requires_grad_(False)
+    return AutoencoderKL(
+        block_out_channels=(4,) * 4,
+        down_block_types=("DownEncoderBlock2D",) * 4,
+        up_block_types=("UpDecoderBlock2D",) * 4,
+        norm_num_groups=4,
+        latent_channels=4,
+    ).requires_grad_(False)
 
 
 VARIANTS = (
@@ -31,22 +37,33 @@ def small(small_pipeline):
 
 
 def test_decoder_inversion_is_measured_once_and_goes_on(small, tmp_path, capsys):
-    options = {"seed": 0, "out": tmp_path, "variants": VARIANTS, "ablation": VARIANTS[:3], "sampling_steps": 2}
-    first = decoder_inversion.run({"fp32": small}, images=2, deep_images=1, **options)
+    options = {"seed": 0, "out": tmp_path, "variants": VARIANTS, "sampling_steps": 2}
+    first = decoder_inversion.run({"fp32": small}, images=2, **options)
     lines = (tmp_path / "decoder-inversion.jsonl").read_text()
-    again = decoder_inversion.run({"fp32": small}, images=2, deep_images=1, **options)
+    again = decoder_inversion.run({"fp32": small}, images=2, **options)
     assert (tmp_path / "decoder-inversion.jsonl").read_text() == lines
     assert again["results"] == first["results"]
-    decoder_inversion.run({"fp32": small}, images=3, deep_images=1, **options)
+    decoder_inversion.run({"fp32": small}, images=3, **options)
     assert (tmp_path / "decoder-inversion.jsonl").read_text().startswith(lines)
     assert all(r["worse_by_residual"] == 0 for r in first["results"])
     assert {(r["variant"], r["iterations"]) for r in first["results"]} >= {("forward", 3), ("Adam in 2", 2)}
     assert ("Adam in 2", 1) not in {(r["variant"], r["iterations"]) for r in first["results"]}
     assert json.loads((tmp_path / "decoder-inversion.json").read_text())["targets"].keys() >= {"paper_best", "Anderson"}
-    assert {r["variant"] for r in again["ablation"]} == {v.name for v in VARIANTS[:3]}
-    for name in ("decoder-inversion.png", "decoder-inversion-ablation.png"):
-        assert (tmp_path / name).stat().st_size > 1000
+    assert (tmp_path / "decoder-inversion.png").stat().st_size > 1000
     assert "| Anderson" in capsys.readouterr().out
+
+
+def test_ablation_takes_the_images_of_the_other_benchmark(small, tmp_path, capsys):
+    options = {"seed": 0, "out": tmp_path, "sampling_steps": 2}
+    every = decoder_inversion.run({"fp32": small}, images=3, variants=VARIANTS, **options)["results"]
+    rows = [json.loads(line) for line in (tmp_path / "decoder-inversion.jsonl").read_text().splitlines()[1:]]
+    errors = [row["nmse_db"][0] for row in rows]
+    few = ablation.run({"fp32": small}, images=2, among=3, variants=VARIANTS[:3], **options)["results"]
+    assert few[0]["nmse_db"] == pytest.approx((min(errors) + max(errors)) / 2, abs=1e-3)
+    assert {r["images"] for r in every} == {3} and {r["images"] for r in few} == {2}
+    assert {r["variant"] for r in few} == {v.name for v in VARIANTS[:3]}
+    assert (tmp_path / "ablation.png").stat().st_size > 1000
+    assert "| gradient in 2" in capsys.readouterr().out
 
 
 def test_what_is_compared_with_the_papers_best():
@@ -68,9 +85,9 @@ def test_what_is_compared_with_the_papers_best():
 
 
 def test_few_images_are_taken_from_easy_to_hard():
-    assert decoder_inversion.spread([-20, -9, -15, -12, -18], 3) == [0, 2, 1]
-    assert decoder_inversion.spread([-20, -9], 1) == [0] and decoder_inversion.spread([-20, -9], 0) == []
-    assert sorted(decoder_inversion.spread([-20, -9], 6)) == [0, 1]
+    assert ablation.spread([-20, -9, -15, -12, -18], 3) == [0, 2, 1]
+    assert ablation.spread([-20, -9], 1) == [0] and ablation.spread([-20, -9], 0) == []
+    assert sorted(ablation.spread([-20, -9], 6)) == [0, 1]
 
 
 def test_scheduled_variants_of_one_rate_are_one_curve():
@@ -163,12 +180,25 @@ def test_memory_is_counted_with_and_without_gradients():
 
 
 def test_seconds_are_measured_where_the_memory_is_there(monkeypatch):
-    monkeypatch.setattr(autoencoders, "autoencoder", lambda dtype: autoencoder_of_one_block())
+    monkeypatch.setattr(autoencoders, "autoencoder", small_autoencoder)
     with_gradient, without = (
         autoencoders.measure_seconds((1, 64, 64), torch.float32, "cpu", 1, fits) for fits in (True, False)
     )
     assert list(with_gradient) == ["E", "D", "D and gradient"]
     assert list(without) == ["E", "D"]
+
+
+def test_autoencoders_are_measured_once(tmp_path, capsys, monkeypatch):
+    monkeypatch.setattr(autoencoders, "autoencoder", small_autoencoder)
+    monkeypatch.setattr(autoencoders, "SHAPES", {"image": (1, 64, 64), "clip": (3, 64, 32)})
+    options = {"out": tmp_path, "timed": True, "device": "cpu", "repeats": 1}
+    image, _, clip, _ = first = autoencoders.run(**options)["results"]
+    assert clip["memory_gb"]["gradient-based, frames at once"] > 2 * clip["memory_gb"]["gradient-based"]
+    assert "gradient-based, frames at once" not in image["memory_gb"]
+    monkeypatch.delattr(autoencoders, "memory_of")
+    assert autoencoders.run(**options)["results"] == first
+    assert (tmp_path / "autoencoders.png").stat().st_size > 1000
+    assert "| clip  | 3x 64x32 | bf16" in capsys.readouterr().out
 
 
 def test_memory_of_a_full_size_autoencoder_is_known_without_having_it():
