@@ -127,7 +127,10 @@ class LatentDiffusion:
         return self._in_chunks(lambda x: self.vae.encode(x).latent_dist.mean * self.vae.config.scaling_factor, image)
 
     def left_inverse(self, image: Tensor) -> Tensor:
-        """`E'`, tuned so that `E'(D(z)) ~ z`, or the encoder where there is none; shapes as in :meth:`encode`."""
+        """`E'`, tuned so that `E'(D(z)) ~ z`, or the encoder where there is none or where images are tiled.
+
+        Shapes are those of :meth:`encode`.
+        """
         return self._in_chunks(self.tuned, image) if self.tuned and not self.vae.use_tiling else self.encode(image)
 
     def decode(self, latent: Tensor) -> Tensor:
