@@ -16,6 +16,7 @@ SHOWN = 50
 """The paper's best is looked for within this many iterations."""
 
 MANY = 16
+LINES = {"fp32": "-", "bf16": "--", "fp16": ":"}
 
 
 def stops(variant: Variant) -> list[int]:
@@ -97,7 +98,8 @@ def first(condition: np.ndarray) -> int | None:
 def plot(path: Path, summary: Sequence[dict], images: int) -> None:
     """Error against calls, seconds and memory, all methods in one figure each, with the frontier of the best.
 
-    Intervals are drawn where the images are enough for them to mean something.
+    A method has one colour in all precisions. Intervals are drawn where the images are enough for them to mean
+    something.
     """
     from matplotlib.ticker import LogLocator
 
@@ -105,7 +107,10 @@ def plot(path: Path, summary: Sequence[dict], images: int) -> None:
 
     canvas, axes = figure(1, 3, width=16, height=5.5)
     many = images >= MANY
-    curves = list(dict.fromkeys(r["curve"] for r in summary))
+    curves: dict[str, dict[str, list[dict]]] = {}  # By method, then by precision.
+    for r in summary:
+        precisions = curves.setdefault(r["curve"].removesuffix(f", {r['dtype']}"), {})
+        precisions.setdefault(r["dtype"], []).append(r)
     markers = {"paper": "o", "gradient": "s", "ours": "D"}
     panels = (
         ("iterations", "calls of D and E"),
@@ -114,8 +119,7 @@ def plot(path: Path, summary: Sequence[dict], images: int) -> None:
     )
     for axis, (quantity, label) in zip(axes.flat, panels, strict=True):
         shown = []
-        for number, name in enumerate(curves):
-            points = [r for r in summary if r["curve"] == name]
+        for number, dtype, points in [(n, d, p) for n, of in enumerate(curves.values()) for d, p in of.items()]:
             if quantity == "peak_memory_mb":
                 points = [min(points, key=lambda r: r["nmse_db"])]
             x, y = [r[quantity] + (quantity == "iterations") for r in points], [r["nmse_db"] for r in points]
@@ -125,12 +129,13 @@ def plot(path: Path, summary: Sequence[dict], images: int) -> None:
                 y,
                 yerr=[r["confidence_95"] for r in points] if many else None,
                 marker=markers[points[0]["family"]],
-                linestyle="-" if points[0]["dtype"] == "fp32" else "--",
+                markerfacecolor=None if dtype == "fp32" else "white",
+                linestyle=LINES[dtype],
                 color=_colour(number),
                 markersize=4,
                 linewidth=1,
                 elinewidth=0.4,
-                label=name,
+                label=points[0]["curve"],
             )
         axis.step(*frontier(shown), where="post", color="black", alpha=0.2, linewidth=6, zorder=0, label="best so far")
         axis.set_xscale("log")
