@@ -61,8 +61,8 @@ def widen_stream(autoencoder: nn.Module) -> None:
     """Run the residual stream of an autoencoder's decoder in single precision, in place, and its branches as they are.
 
     What the stream passes through whole (the ends, the up-samplers, the shortcuts) gets single-precision weights, and
-    every layer casts its input to its own. The encoder needs none of it: its noise costs decoder inversion nothing
-    in a few iterations, and 0.3 dB in 20.
+    every layer casts its input to its own. What the branches round costs decoder inversion nothing in a few iterations,
+    and half a decibel in 20. The encoder needs none of it: wide, it gains 0.04 dB in those 20.
     """
     decoder = autoencoder.decoder
     # diffusers casts the stream to the precision of the first parameter of `up_blocks`, which is that of a norm.
