@@ -109,10 +109,11 @@ def bench_decoder_inversion(images, out, seed, model, device) -> None:
 @with_options(every_precision)
 def bench_ablation(images, among, out, seed, model, device) -> None:
     """The decoder inversions at all learning rates and precisions, with up to 200 iterations, on a few images."""
-    from .ablation import run
+    from .decoder_inversion import run
     from .inversion_variants import ABLATION
 
-    run(in_precisions_of(ABLATION, model, device), images=images, among=among, seed=seed, out=out)
+    loaded = in_precisions_of(ABLATION, model, device)
+    run(loaded, images=images, among=among, seed=seed, out=out, name="ablation", variants=ABLATION)
 
 
 def in_precisions_of(variants, model, device) -> dict:

@@ -1,4 +1,4 @@
-"""`wmark bench decoder-inversion`: how near to the true latent, at what cost.
+"""`wmark bench decoder-inversion` and `wmark bench ablation`: how near to the true latent, at what cost.
 
 Images are generated, so that their latents are known, decoded and rounded to 8 bits. Every method inverts every image,
 one after the other on each image so that a drifting machine hits all alike, and the error of its best iterate so far is
@@ -29,7 +29,7 @@ from .inversion_variants import CALLS, VARIANTS, Variant
 from .memory import peak_memory
 from .report import Rows, provenance, table, write_csv, write_json
 
-__all__ = ["generated_latents", "measure", "report", "rounded_images", "run", "usable"]
+__all__ = ["generated_latents", "rounded_images", "run"]
 
 
 def run(
@@ -38,30 +38,34 @@ def run(
     images: int,
     seed: int,
     out: Path,
+    name: str = "decoder-inversion",
     variants: Sequence[Variant] = VARIANTS,
+    among: int | None = None,
     sampling_steps: int = 50,
     guidance_scale: float = 7.5,
 ) -> dict:
-    """Measure, print the tables and write `decoder-inversion.{csv,json,png}`; returns what the JSON holds.
+    """Measure, print the table and write `name.{csv,json,png}`; returns what the JSON holds.
 
     Arguments:
         models: The model in single precision, `fp32`, which makes the images, and in those of the variants.
         images: Images to invert.
         seed: Seed of prompts and noise.
         out: Folder of the results.
+        name: What they are called.
         variants: What is compared.
+        among: Images to generate and choose those from, evenly from the one that the encoder inverts best to the one it
+            inverts worst; None generates no others.
         sampling_steps: DDIM steps of the generation.
         guidance_scale: Guidance of the generation.
     """
     model, variants = models["fp32"], usable(variants, models)
     settings = dict(seed=seed, sampling_steps=sampling_steps, guidance_scale=guidance_scale)
-    about = provenance(model, **settings, images=images, size=list(model.native_size))
-    rows = Rows(out / "decoder-inversion.jsonl", {**settings, "model": about["model"]}, ("image", "variant"))
-    latents = generated_latents(model, images, seed, sampling_steps, guidance_scale, out)
-    traces = measure(models, variants, latents, range(images), rows)
-    result = report("decoder-inversion", models, traces, variants, {**about, "targets": compare(traces, variants)}, out)
-    print("\n".join(f"{name}: {value}" for name, value in result["targets"].items()))
-    return result
+    about = provenance(model, **settings, images=images, among=among, size=list(model.native_size))
+    rows = Rows(out / f"{name}.jsonl", {**settings, "model": about["model"]}, ("image", "variant"))
+    latents = generated_latents(model, among or images, seed, sampling_steps, guidance_scale, out)
+    chosen = spread(encoder_errors(model, latents), images) if among else range(images)
+    traces = measure(models, variants, latents, chosen, rows)
+    return report(name, models, traces, variants, about, out)
 
 
 def usable(variants: Sequence[Variant], models: dict[str, LatentDiffusion]) -> list[Variant]:
@@ -89,7 +93,7 @@ def report(
     about: dict,
     out: Path,
 ) -> dict:
-    """Print the table of what was measured and write `name.{csv,json,png}`; returns what the JSON holds."""
+    """Print what was measured and write `name.{csv,json,png}`; returns what the JSON holds."""
     memory: dict[str, int] = {}
     for variant in variants:
         if variant.curve not in memory:
@@ -109,12 +113,28 @@ def report(
         )
         for r in summary
     ]
-    result = {**about, "results": summary}
+    result = {**about, "targets": compare(traces, variants), "results": summary}
     write_csv(out / f"{name}.csv", header, cells)
     write_json(out / f"{name}.json", result)
     plot(out / f"{name}.png", summary, summary[0]["images"])
     print(table(header, [row for row, r in zip(cells, summary, strict=True) if r["iterations"] in CALLS]))
+    print("\n".join(f"{method}: {value}" for method, value in result["targets"].items()))
     return result
+
+
+@torch.no_grad()
+def encoder_errors(model: LatentDiffusion, latents: Tensor) -> list[float]:
+    """NMSE in dB of what the encoder finds of each."""
+    return [
+        nmse_db(model.encode(rounded_images(model, latent).to(model.device)).cpu(), latent).item()
+        for latent in tqdm(latents.split(1), unit="image", disable=None)
+    ]
+
+
+def spread(values: Sequence[float], count: int) -> list[int]:
+    """Indices of `count` of the values, evenly over their ranks, the smallest and the largest among them."""
+    order, count = sorted(range(len(values)), key=values.__getitem__), min(count, len(values))
+    return [order[round(i * (len(order) - 1) / max(1, count - 1))] for i in range(count)]
 
 
 def generated_latents(

@@ -4,7 +4,7 @@ import math
 import pytest
 import torch
 
-from wmark.benchmarks import ablation, autoencoders, clips, cocoercivity, decoder_inversion, latent
+from wmark.benchmarks import autoencoders, clips, cocoercivity, decoder_inversion, latent
 from wmark.benchmarks.inversion_summary import compare, frontier, stops
 from wmark.benchmarks.inversion_variants import Variant, scheduled
 from wmark.benchmarks.memory import counted_memory
@@ -58,7 +58,9 @@ def test_ablation_takes_the_images_of_the_other_benchmark(small, tmp_path, capsy
     every = decoder_inversion.run({"fp32": small}, images=3, variants=VARIANTS, **options)["results"]
     rows = [json.loads(line) for line in (tmp_path / "decoder-inversion.jsonl").read_text().splitlines()[1:]]
     errors = [row["nmse_db"][0] for row in rows]
-    few = ablation.run({"fp32": small}, images=2, among=3, variants=VARIANTS[:3], **options)["results"]
+    few = decoder_inversion.run({"fp32": small}, images=2, among=3, name="ablation", variants=VARIANTS[:3], **options)[
+        "results"
+    ]
     assert few[0]["nmse_db"] == pytest.approx((min(errors) + max(errors)) / 2, abs=1e-3)
     assert {r["images"] for r in every} == {3} and {r["images"] for r in few} == {2}
     assert {r["variant"] for r in few} == {v.name for v in VARIANTS[:3]}
@@ -85,9 +87,9 @@ def test_what_is_compared_with_the_papers_best():
 
 
 def test_few_images_are_taken_from_easy_to_hard():
-    assert ablation.spread([-20, -9, -15, -12, -18], 3) == [0, 2, 1]
-    assert ablation.spread([-20, -9], 1) == [0] and ablation.spread([-20, -9], 0) == []
-    assert sorted(ablation.spread([-20, -9], 6)) == [0, 1]
+    assert decoder_inversion.spread([-20, -9, -15, -12, -18], 3) == [0, 2, 1]
+    assert decoder_inversion.spread([-20, -9], 1) == [0] and decoder_inversion.spread([-20, -9], 0) == []
+    assert sorted(decoder_inversion.spread([-20, -9], 6)) == [0, 1]
 
 
 def test_scheduled_variants_of_one_rate_are_one_curve():
