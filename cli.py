@@ -9,9 +9,11 @@ from pathlib import Path
 
 import click
 
-from .benchmarks.commands import bench
+from .commands.bench import bench
+from .commands.terminal import EXIT_UNUSABLE, Group, Size, describe, line, model_options, with_options
+from .commands.train import train
 from .errors import ImageError, KeyringError
-from .terminal import EXIT_UNUSABLE, Group, Progress, Size, describe, line, model_options, progress, with_options
+from .progress import Progress, progress
 from .version import __version__
 
 EXIT_FOUND, EXIT_NOT_FOUND = 0, 1
@@ -253,7 +255,7 @@ def verify(
     @cache
     def detector():
         from .detectors.chain import Detector
-        from .detectors.stages import stages
+        from .inversion.recovery import stages
         from .models.registry import load_model
 
         loaded = load_model(model, dtype=dtype, device=device)
@@ -310,7 +312,7 @@ def tune(model, minutes, latents, prompts, batch_size, output, plot, seed, dtype
     A copy of the encoder learns to undo the decoder on images that the model makes. An interrupted run goes on where it
     stopped.
     """
-    from .models.tune import run
+    from .training.tune import run
 
     run(
         model,
@@ -327,6 +329,7 @@ def tune(model, minutes, latents, prompts, batch_size, output, plot, seed, dtype
 
 
 main.add_command(bench)
+main.add_command(train)
 
 
 def open_keyring(path: Path | None):

@@ -13,7 +13,7 @@ from pathlib import Path
 import torch
 
 from ..detectors.chain import Detector
-from ..detectors.stages import stages
+from ..inversion.recovery import stages
 from ..models.latent_diffusion import LatentDiffusion
 from ..models.quiet import quiet
 from ..models.registry import EMBEDDED

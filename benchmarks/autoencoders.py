@@ -20,8 +20,8 @@ import torch
 from torch._subclasses.fake_tensor import FakeTensorMode
 from tqdm import tqdm
 
-from ..models.half_precision import widen_stream
-from ..models.lean import make_lean
+from ..models.patches.half_precision import widen_stream
+from ..models.patches.lean import make_lean
 from ..models.quiet import quiet
 from .memory import counted_memory
 from .report import Rows, provenance, table, write_csv, write_json

@@ -15,10 +15,10 @@ import torch
 from torch import Tensor
 from tqdm import tqdm
 
-from ..detectors.decoder_inversion import anderson, invert_clip
+from ..inversion.decoder import anderson, invert_clip
+from ..inversion.nmse import nmse_db
 from ..models.latent_diffusion import LatentDiffusion
 from ..models.prompts import draw_prompts
-from ..models.tuning import nmse_db
 from .decoder_inversion import rounded_images, synchronize
 from .report import Rows, provenance, table, write_csv, write_json
 

@@ -18,8 +18,8 @@ from scipy.stats import spearmanr
 from torch import Tensor
 from tqdm import tqdm
 
+from ..inversion.nmse import nmse_db
 from ..models.latent_diffusion import LatentDiffusion
-from ..models.tuning import nmse_db
 from .decoder_inversion import generated_latents, rounded_images
 from .report import Rows, provenance, table, write_csv, write_json
 

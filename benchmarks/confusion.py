@@ -21,9 +21,9 @@ import torch
 from tqdm import tqdm
 
 from ..detectors.chain import prepare
-from ..detectors.stages import EXACT, Stage
 from ..detectors.statistic import corrected, cosine, hypercone_log10_p
 from ..images import to_image, to_tensor
+from ..inversion.recovery import EXACT, Stage
 from ..models.latent_diffusion import LatentDiffusion
 from ..models.prompts import draw_prompts
 from ..watermark.embed import initial_noise

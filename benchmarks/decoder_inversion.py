@@ -19,11 +19,11 @@ import torch
 from torch import Tensor
 from tqdm import tqdm
 
-from ..detectors.decoder_inversion import METHODS
 from ..images import to_image, to_tensor
+from ..inversion.decoder import METHODS
+from ..inversion.nmse import nmse_db
 from ..models.latent_diffusion import LatentDiffusion
 from ..models.prompts import draw_prompts
-from ..models.tuning import nmse_db
 from .inversion_summary import compare, plot, stops, summarise
 from .inversion_variants import CALLS, VARIANTS, Variant
 from .memory import peak_memory

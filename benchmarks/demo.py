@@ -12,12 +12,12 @@ from pathlib import Path
 import click
 from PIL import Image, ImageDraw, ImageFont
 
+from ..commands.terminal import format_p
 from ..detectors.chain import Detector
 from ..detectors.plot import plot_verdict
 from ..files import write_atomically
 from ..images import encode_image
 from ..models.registry import load_model
-from ..terminal import format_p
 from ..watermark.embed import embed
 from ..watermark.keyring import Keyring
 from ..watermark.keys import Pattern

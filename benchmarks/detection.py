@@ -19,12 +19,12 @@ from PIL import Image
 from tqdm import tqdm
 
 from ..detectors.chain import Detector
-from ..detectors.stages import EXACT, FAST
 from ..detectors.statistic import cosine, hypercone_log10_p
 from ..detectors.whitening import whiten
 from ..figures import figure, save
 from ..files import write_atomically
 from ..images import encode_image, to_image, to_tensor
+from ..inversion.recovery import EXACT, FAST
 from ..models.latent_diffusion import LatentDiffusion
 from ..models.prompts import draw_prompts
 from ..watermark.embed import initial_noise

@@ -15,14 +15,14 @@ import torch
 from torch import Tensor
 from tqdm import tqdm
 
-from ..detectors import diffusion_inversion
-from ..detectors.stages import Stage
 from ..detectors.statistic import cosine, hypercone_log10_p
 from ..detectors.whitening import whiten
 from ..images import to_image, to_tensor
+from ..inversion import diffusion as diffusion_inversion
+from ..inversion.nmse import nmse_db
+from ..inversion.recovery import Stage
 from ..models.latent_diffusion import LatentDiffusion
 from ..models.prompts import draw_prompts
-from ..models.tuning import nmse_db
 from ..watermark.embed import initial_noise
 from ..watermark.keys import Key, Pattern
 from ..watermark.pattern import read

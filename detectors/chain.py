@@ -26,10 +26,10 @@ from torch import Tensor
 
 from ..errors import ImageError, KeyringError
 from ..images import open_image, to_tensor
+from ..inversion.recovery import Stage, stages
 from ..watermark.keys import Key, Pattern
 from ..watermark.pattern import mask_coordinates, project
 from .alignment import IDENTITY, Alignment, AlignmentSearch
-from .stages import Stage, stages
 from .statistic import corrected, cosine, hypercone_log10_p
 from .verdict import Verdict
 from .whitening import whiten

@@ -16,9 +16,9 @@ import torch
 from torch import Tensor
 
 from ..errors import ModelError
-from .half_precision import shrink_stream, widen_stream
-from .lean import make_lean
 from .left_inverse import LeftInverse
+from .patches.half_precision import shrink_stream, widen_stream
+from .patches.lean import make_lean
 from .quiet import quiet
 
 with quiet():

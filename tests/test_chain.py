@@ -10,9 +10,9 @@ import wmark
 from wmark import Detector, ImageError, Key, KeyringError, Pattern
 from wmark.benchmarks.attacks import ATTACKS, attack
 from wmark.detectors.alignment import IDENTITY
-from wmark.detectors.stages import EXACT, FAST, Stage, stages
 from wmark.detectors.statistic import hypercone_log10_p
 from wmark.images import to_tensor
+from wmark.inversion.recovery import EXACT, FAST, Stage, stages
 
 CHEAP = Stage("cheap", steps=2)
 

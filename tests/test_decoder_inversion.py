@@ -4,7 +4,7 @@ import pytest
 import torch
 import torch.nn.functional as F
 
-from wmark.detectors.decoder_inversion import (
+from wmark.inversion.decoder import (
     METHODS,
     anderson,
     encoder_only,
@@ -199,7 +199,7 @@ def test_a_hostile_region_neither_ends_worse_nor_keeps_the_others_from_convergin
 
     at_start = (encode(decode(latent)) - latent)[hostile].square().mean().sqrt().item()
     spot, elsewhere = errors()
-    monkeypatch.setattr("wmark.detectors.decoder_inversion.accelerated.WORSE", float("inf"))
+    monkeypatch.setattr("wmark.inversion.decoder.accelerated.WORSE", float("inf"))
     spot_without, elsewhere_without = errors()
     assert spot < at_start < spot_without
     assert elsewhere < elsewhere_without / 4

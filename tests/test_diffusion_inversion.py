@@ -1,7 +1,7 @@
 import pytest
 import torch
 
-from wmark.detectors.diffusion_inversion import METHODS, ddim, dpmsolver, inversion_timesteps
+from wmark.inversion.diffusion import METHODS, ddim, dpmsolver, inversion_timesteps
 
 BETAS = torch.linspace(0.00085**0.5, 0.012**0.5, 1000, dtype=torch.float64) ** 2
 ALPHAS = (1 - BETAS).cumprod(0)

@@ -4,8 +4,9 @@ from click.testing import CliRunner
 
 from wmark import ModelError, load_model
 from wmark.cli import main
-from wmark.models import left_inverse, tuning
+from wmark.models import left_inverse
 from wmark.models.left_inverse import LeftInverse
+from wmark.training import tuning
 
 
 @pytest.fixture(autouse=True)

@@ -5,7 +5,7 @@ from diffusers.models.attention_processor import Attention
 
 from wmark import ModelError, load_model
 from wmark.benchmarks.memory import counted_memory
-from wmark.models.half_precision import shrink_stream
+from wmark.models.patches.half_precision import shrink_stream
 from wmark.models.registry import EMBEDDED
 
 
@@ -42,7 +42,7 @@ def test_predictions_become_noise(folder):
 
 def test_inversion_undoes_sampling(folder):
     """Without guidance and with the prompt known, exact DDIM inversion comes back to the noise it started from."""
-    from wmark.detectors.diffusion_inversion import ddim, inversion_timesteps
+    from wmark.inversion.diffusion import ddim, inversion_timesteps
 
     model = load_model(folder, device="cpu")
     embedding = model.embed(["a red leaf wallpaper"])

@@ -14,18 +14,18 @@ from click.testing import CliRunner
 from PIL import Image
 
 import wmark
-from wmark.detectors.diffusion_inversion import METHODS
+from wmark.commands.train import train as main
 from wmark.errors import WmarkError
+from wmark.inversion.diffusion import METHODS
 from wmark.models import prompts
-from wmark.models.training import captions
-from wmark.models.training.__main__ import main
-from wmark.models.training.autoencoder import build_autoencoder, contraction, structure_loss
-from wmark.models.training.configuration import FOLDER, load_configuration, read_toml
-from wmark.models.training.diffusion import build_tokenizer, build_unet, draw_timesteps, min_snr_weight
-from wmark.models.training.licences import UNKNOWN, licence_of
-from wmark.models.training.loop import load_exported, read_checkpoint
-from wmark.models.training.measures import clipped, named_colours, plain_iteration
-from wmark.models.training.sources import find_pictures
+from wmark.training import captions
+from wmark.training.autoencoder import build_autoencoder, contraction, structure_loss
+from wmark.training.configuration import FOLDER, load_configuration, read_toml
+from wmark.training.diffusion import build_tokenizer, build_unet, draw_timesteps, min_snr_weight
+from wmark.training.licences import UNKNOWN, licence_of
+from wmark.training.loop import load_exported, read_checkpoint
+from wmark.training.measures import clipped, named_colours, plain_iteration
+from wmark.training.sources import find_pictures
 
 COPYRIGHT = """\
 Format: https://www.debian.org/doc/packaging-manuals/copyright-format/1.0/

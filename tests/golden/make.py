@@ -16,8 +16,8 @@ from PIL import Image
 
 import wmark
 from wmark.benchmarks.attacks import attack
-from wmark.detectors.stages import stages
 from wmark.images import to_image
+from wmark.inversion.recovery import stages
 
 HERE = Path(__file__).parent
 VERDICTS = HERE / "verdicts.json"
@@ -30,8 +30,9 @@ MARKED = {  # name: key, seed, size (height, width), prompt
     "e": ("flat", 7, (512, 512), "a red flower wallpaper"),
 }
 DAMAGED = [  # base, damage
-    ("a", "jpeg-25"), ("b", "jpeg-25"), ("c", "blur-4"), ("a", "noise-0.1"), ("b", "brightness-2"), ("a", "rotation-75"),
-    ("b", "rotation-random"), ("c", "mirror"), ("a", "crop-80%"), ("b", "crop-80%"), ("d", "mirror"),
+    ("a", "jpeg-25"), ("b", "jpeg-25"), ("c", "blur-4"), ("a", "noise-0.1"), ("b", "brightness-2"),
+    ("a", "rotation-75"), ("b", "rotation-random"), ("c", "mirror"),
+    ("a", "crop-80%"), ("b", "crop-80%"), ("d", "mirror"),
 ]  # fmt: skip
 
 
@@ -85,10 +86,11 @@ def verdicts() -> dict[str, dict[str, list]]:
         "adam, off": (few, {"stages": alternatives["adam"], "align": "off"}),
         "anderson, off": (few, {"stages": alternatives["anderson"], "align": "off"}),
     }
-    return {
-        name: dict(zip([file.stem for file in some], map(numbers, wmark.Detector(model, keys, **options).verify(some))))
-        for name, (some, options) in readings.items()
-    }
+    found = {}
+    for name, (some, options) in readings.items():
+        answers = wmark.Detector(model, keys, **options).verify(some)
+        found[name] = {file.stem: numbers(answer) for file, answer in zip(some, answers, strict=True)}
+    return found
 
 
 def numbers(verdict: wmark.Verdict) -> list:

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from .quiet import quiet
+from ..quiet import quiet
 
 with quiet():
     from diffusers.models.resnet import ResnetBlock2D

@@ -1,4 +1,4 @@
-"""`python -m wmark.models.training`: parse, run a stage, print."""
+"""`wmark train`: the recipe of the embedded model, a stage at a time."""
 
 from __future__ import annotations
 
@@ -6,8 +6,8 @@ from pathlib import Path
 
 import click
 
-from ...errors import ModelError
-from ...terminal import Group, with_options
+from ..errors import ModelError
+from .terminal import Group, with_options
 
 folder = click.Path(path_type=Path, file_okay=False)
 
@@ -27,12 +27,12 @@ stage_options = [
 ]
 
 
-@click.group(cls=Group, context_settings={"help_option_names": ["-h", "--help"]})
-def main() -> None:
+@click.group(cls=Group)
+def train() -> None:
     """Train a small latent diffusion model on the free pictures that Debian packages ship."""
 
 
-@main.command()
+@train.command()
 @click.option("--data", type=folder, default="training/data", show_default=True, help="Gets the prepared dataset.")
 @click.option("--cache", type=folder, default="training/cache", show_default=True, help="Gets the packages.")
 @click.option("--unpacked", type=folder, help="Take these unpacked packages, in folders NAME_VERSION; fetch nothing.")
@@ -41,9 +41,9 @@ def main() -> None:
 )
 def data(data, cache, unpacked, cap) -> None:
     """Fetch packages, sift their pictures and write the prepared dataset."""
-    from .configuration import FOLDER, read_toml
-    from .dataset import prepare
-    from .sources import fetch, find_pictures
+    from ..training.configuration import FOLDER, read_toml
+    from ..training.dataset import prepare
+    from ..training.sources import fetch, find_pictures
 
     sources = read_toml(FOLDER / "sources.toml")
     manifest = prepare(find_pictures(sources, unpacked or fetch(sources, cache)), data, int(cap * 1e6))
@@ -51,17 +51,17 @@ def data(data, cache, unpacked, cap) -> None:
     click.echo(f"{len(manifest['pictures'])} pictures, {held_out} of them held out, WebP quality {manifest['quality']}")
 
 
-@main.command()
+@train.command()
 @with_options(stage_options)
 @click.option("--refine", is_flag=True, help="Go on with latents sampled from the diffusion model.")
 def autoencoder(config, overrides, data, run, device, minutes, start, refine) -> None:
     """Train the autoencoder, or go on where it stopped."""
-    from . import autoencoder as stage
-    from .configuration import load_configuration
+    from ..training import autoencoder as stage
+    from ..training.configuration import load_configuration
 
     configuration, device = load_configuration(config, overrides), choose_device(device)
     if refine:
-        from .sampling import sampled_latents
+        from ..training.sampling import sampled_latents
 
         samples = sampled_latents(configuration, run, device)
         report("refine", stage.refine(configuration, samples, data, run, device, minutes))
@@ -69,39 +69,39 @@ def autoencoder(config, overrides, data, run, device, minutes, start, refine) ->
         report("autoencoder", stage.train_autoencoder(configuration, data, run, device, minutes, start))
 
 
-@main.command()
+@train.command()
 @with_options(stage_options)
 @click.option("--small", is_flag=True, help="Train on small pictures first.")
 def diffusion(config, overrides, data, run, device, minutes, start, small) -> None:
     """Train the diffusion model on the encoded pictures, or go on where it stopped."""
-    from .configuration import load_configuration
-    from .diffusion import train_diffusion
+    from ..training.configuration import load_configuration
+    from ..training.diffusion import train_diffusion
 
     configuration = load_configuration(config, overrides)
     finished = train_diffusion(configuration, data, run, choose_device(device), minutes, start, small)
     report("small" if small else "diffusion", finished)
 
 
-@main.command()
+@train.command()
 @with_options(run_options)
 @click.argument("folder", type=folder)
 def export(folder, config, overrides, data, run, device) -> None:
     """Write the model to FOLDER in diffusers' format."""
-    from .configuration import load_configuration
-    from .export import export as write
+    from ..training.configuration import load_configuration
+    from ..training.export import export as write
 
     size = write(load_configuration(config, overrides), run, folder)
     click.echo(f"{folder}: {size / 1e6:.1f} MB of weights")
 
 
-@main.command()
+@train.command()
 @with_options(run_options)
 @click.option("--count", type=click.IntRange(2), default=64, show_default=True, help="Images at each guidance scale.")
 @click.argument("folder", type=folder)
 def card(folder, count, config, overrides, data, run, device) -> None:
     """Measure the model in FOLDER and write its README.md, measures.json and samples.jpg."""
-    from .card import write_card
-    from .configuration import load_configuration
+    from ..training.card import write_card
+    from ..training.configuration import load_configuration
 
     write_card(
         load_configuration(config, overrides), folder, data, run, choose_device(device), count, Path(config).stem
@@ -125,7 +125,3 @@ def choose_device(name: str | None):
 
 def report(stage: str, finished: bool) -> None:
     click.echo(f"{stage} is finished" if finished else f"{stage} stopped in time: run the same command to go on")
-
-
-if __name__ == "__main__":
-    main()

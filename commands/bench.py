@@ -6,7 +6,7 @@ from pathlib import Path
 
 import click
 
-from ..terminal import Group, model_options, with_options
+from .terminal import Group, model_options, with_options
 
 __all__ = ["bench"]
 
@@ -44,8 +44,8 @@ every_precision = [option for option in bench_options if option is not model_opt
 @with_options(bench_options)
 def bench_confusion(images, attack, iterations, inversion_steps, out, seed, model, dtype, device) -> None:
     """Three keys and an unmarked class, by four decoder inversions and two patterns."""
+    from ..benchmarks.confusion import run
     from ..models.registry import load_model
-    from .confusion import run
 
     run(
         load_model(model, dtype=dtype, device=device),
@@ -73,8 +73,8 @@ def bench_confusion(images, attack, iterations, inversion_steps, out, seed, mode
 @with_options(bench_options)
 def bench_detection(images, exact_images, fpr, out, seed, model, dtype, device) -> None:
     """True-positive rates after each damage, false positives, seconds per stage."""
+    from ..benchmarks.detection import run
     from ..models.registry import load_model
-    from .detection import run
 
     run(
         load_model(model, dtype=dtype, device=device),
@@ -91,8 +91,8 @@ def bench_detection(images, exact_images, fpr, out, seed, model, dtype, device) 
 @with_options(every_precision)
 def bench_decoder_inversion(images, out, seed, model, device) -> None:
     """Error against calls, seconds and memory: the paper's decoder inversions, the gradient, and ours."""
-    from .decoder_inversion import run
-    from .inversion_variants import VARIANTS
+    from ..benchmarks.decoder_inversion import run
+    from ..benchmarks.inversion_variants import VARIANTS
 
     run(in_precisions_of(VARIANTS, model, device), images=images, seed=seed, out=out)
 
@@ -109,8 +109,8 @@ def bench_decoder_inversion(images, out, seed, model, device) -> None:
 @with_options(every_precision)
 def bench_ablation(images, among, out, seed, model, device) -> None:
     """The decoder inversions at all learning rates and precisions, with up to 200 iterations, on a few images."""
-    from .decoder_inversion import run
-    from .inversion_variants import ABLATION
+    from ..benchmarks.decoder_inversion import run
+    from ..benchmarks.inversion_variants import ABLATION
 
     loaded = in_precisions_of(ABLATION, model, device)
     run(loaded, images=images, among=among, seed=seed, out=out, name="ablation", variants=ABLATION)
@@ -130,8 +130,8 @@ def in_precisions_of(variants, model, device) -> dict:
 @with_options(bench_options)
 def bench_cocoercivity(images, iterations, rho, out, seed, model, dtype, device) -> None:
     """Whether the assumption holds under which the iterations converge, and how it goes with their error."""
+    from ..benchmarks.cocoercivity import run
     from ..models.registry import load_model
-    from .cocoercivity import run
 
     loaded = load_model(model, dtype=dtype, device=device)
     run(loaded, images=images, iterations=iterations, rho=rho, seed=seed, out=out)
@@ -142,8 +142,8 @@ def bench_cocoercivity(images, iterations, rho, out, seed, model, dtype, device)
 @with_options(bench_options)
 def bench_latent(images, out, seed, model, dtype, device) -> None:
     """What a better latent buys: noise error and p-value by decoder inversion, damage and inversion steps."""
+    from ..benchmarks.latent import run
     from ..models.registry import load_model
-    from .latent import run
 
     run(load_model(model, dtype=dtype, device=device), images=images, seed=seed, out=out)
 
@@ -154,8 +154,8 @@ def bench_latent(images, out, seed, model, dtype, device) -> None:
 @with_options(bench_options)
 def bench_clips(clips, frames, out, seed, model, dtype, device) -> None:
     """What the frame before is worth to the decoder inversion of the next."""
+    from ..benchmarks.clips import run
     from ..models.registry import load_model
-    from .clips import run
 
     run(load_model(model, dtype=dtype, device=device), clips=clips, frames=frames, seed=seed, out=out)
 
@@ -169,7 +169,7 @@ def bench_clips(clips, frames, out, seed, model, dtype, device) -> None:
 )
 def bench_autoencoders(timed, out, device, repeats) -> None:
     """Memory and time on the autoencoders of Stable Diffusion 2.1, InstaFlow, LaVie and SDXL, random weights."""
-    from .autoencoders import run
+    from ..benchmarks.autoencoders import run
 
     run(out=out, timed=timed, device=device, repeats=repeats)
 
@@ -178,6 +178,6 @@ def bench_autoencoders(timed, out, device, repeats) -> None:
 @with_options([option for option in bench_options if option is not model_options[0]])
 def bench_adapter(out, seed, dtype, device) -> None:
     """Full-size Stable Diffusion 2.1 shapes with random weights, epsilon and v-prediction, through the whole chain."""
-    from .adapter import run
+    from ..benchmarks.adapter import run
 
     run(out=out, seed=seed, dtype=dtype, device=device)

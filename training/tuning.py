@@ -25,10 +25,11 @@ from torch import Tensor
 from ..errors import ModelError
 from ..files import write_atomically
 from ..images import to_image, to_tensor
-from .latent_diffusion import LatentDiffusion
-from .left_inverse import LeftInverse
+from ..inversion.nmse import nmse_db
+from ..models.latent_diffusion import LatentDiffusion
+from ..models.left_inverse import LeftInverse
 
-__all__ = ["DAMAGES", "Settings", "Tuning", "nmse_db", "sample_latents", "tune"]
+__all__ = ["DAMAGES", "Settings", "Tuning", "sample_latents", "tune"]
 
 HELD_OUT = 16
 EVALUATE_EVERY = 120.0
@@ -70,12 +71,6 @@ class Tuning:
 
     inverse: LeftInverse
     curve: list[dict] = field(default_factory=list)
-
-
-def nmse_db(found: Tensor, latent: Tensor) -> Tensor:
-    """`10 log10(||found - latent||^2 / ||latent||^2)` of each, with shape (B,)."""
-    error = (found - latent).flatten(1).square().sum(dim=1)
-    return 10 * torch.log10(error / latent.flatten(1).square().sum(dim=1))
 
 
 def sample_latents(

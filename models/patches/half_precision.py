@@ -14,7 +14,7 @@ from __future__ import annotations
 import torch
 from torch import nn
 
-from .quiet import quiet
+from ..quiet import quiet
 
 with quiet():
     from diffusers.models.attention_processor import Attention

@@ -30,7 +30,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from ..quiet import quiet
+from ..models.quiet import quiet
 from .dataset import Pictures
 from .loop import Stage, load_averages
 

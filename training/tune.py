@@ -9,9 +9,9 @@ import click
 
 from ..errors import ModelError, WmarkError
 from ..files import sha256
-from ..terminal import Progress, progress
-from .prompts import draw_prompts
-from .registry import EMBEDDED, load_model
+from ..models.prompts import draw_prompts
+from ..models.registry import EMBEDDED, load_model
+from ..progress import Progress, progress
 from .tuning import DAMAGES, HELD_OUT, Settings, Tuning, sample_latents, tune
 
 __all__ = ["run"]
@@ -109,7 +109,7 @@ def draw(tuning: Tuning, path: Path, name: str) -> None:
 
 def _default_output(name: str, fingerprint: str) -> Path:
     """Beside a model in the user's own folder; the embedded one and those of the hub are not to be written to."""
-    from .left_inverse import FILE_NAME, user_path
+    from ..models.left_inverse import FILE_NAME, user_path
 
     folder = Path(name)
     ours = name not in EMBEDDED and folder.is_dir() and os.access(folder, os.W_OK)

@@ -35,10 +35,10 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from ...errors import ModelError
-from ...files import sha256, write_atomically
-from ...terminal import progress
-from ..quiet import quiet
+from ..errors import ModelError
+from ..files import sha256, write_atomically
+from ..models.quiet import quiet
+from ..progress import progress
 from .autoencoder import build_autoencoder
 from .captions import captions, words
 from .dataset import Pictures

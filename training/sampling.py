@@ -9,10 +9,10 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
-from ...errors import ModelError
-from ...files import sha256, write_atomically
-from ...terminal import progress
-from ..latent_diffusion import LatentDiffusion
+from ..errors import ModelError
+from ..files import sha256, write_atomically
+from ..models.latent_diffusion import LatentDiffusion
+from ..progress import progress
 from .captions import BRIGHTNESS, COLOURS, SUBJECTS, TEXTURES
 from .export import assemble
 from .loop import read_checkpoint

@@ -16,7 +16,8 @@ from typing import TYPE_CHECKING
 import torch
 from torch import Tensor
 
-from . import decoder_inversion, diffusion_inversion
+from . import decoder as decoder_inversion
+from . import diffusion as diffusion_inversion
 
 if TYPE_CHECKING:
     from ..models.latent_diffusion import LatentDiffusion

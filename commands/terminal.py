@@ -2,23 +2,19 @@
 
 from __future__ import annotations
 
-import sys
-from contextlib import contextmanager
 from pathlib import Path
 
 import click
 
-from .errors import WmarkError
+from ..errors import WmarkError
 
 __all__ = [
     "Group",
-    "Progress",
     "Size",
     "describe",
     "format_p",
     "line",
     "model_options",
-    "progress",
     "with_options",
 ]
 
@@ -102,32 +98,3 @@ def format_p(log10_p: float) -> str:
     """A p-value from its log10, also where 10 ** log10_p underflows."""
     exponent = int(log10_p // 1)
     return f"{10 ** (log10_p - exponent):.1f}e{exponent:+d}" if exponent < -2 else f"{10**log10_p:.3f}"
-
-
-class Progress:
-    """A bar on the terminal, nothing elsewhere; results go to standard output past it."""
-
-    def __init__(self, total: int, unit: str) -> None:
-        from tqdm import tqdm
-
-        self.bar = tqdm(total=total, unit=unit, leave=False, disable=not sys.stderr.isatty())
-
-    def update(self, n: int) -> None:
-        self.bar.update(n)
-
-    def write(self, text: str, wanted: bool = True) -> None:
-        if wanted:
-            self.bar.write(text, file=sys.stdout)
-            sys.stdout.flush()
-
-    def complain(self, text: str) -> None:
-        self.bar.write(text, file=sys.stderr)
-
-
-@contextmanager
-def progress(total: int, unit: str):
-    shown = Progress(total, unit)
-    try:
-        yield shown
-    finally:
-        shown.bar.close()

@@ -6,10 +6,10 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from ...detectors.diffusion_inversion import ddim
-from ...terminal import progress
-from ..latent_diffusion import LatentDiffusion
-from ..prompts import draw_prompts
+from ..inversion.diffusion import ddim
+from ..models.latent_diffusion import LatentDiffusion
+from ..models.prompts import draw_prompts
+from ..progress import progress
 from .captions import COLOURS, colour_shares
 from .dataset import Pictures
 

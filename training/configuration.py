@@ -6,8 +6,8 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from ...errors import ModelError
-from ...files import reason
+from ..errors import ModelError
+from ..files import reason
 
 if sys.version_info >= (3, 11):
     import tomllib

@@ -19,10 +19,10 @@ import torch.nn.functional as F
 from PIL import Image
 from torch import Tensor
 
-from ...errors import ModelError, WmarkError
-from ...files import write_atomically
-from ...images import to_tensor
-from ...terminal import progress
+from ..errors import ModelError, WmarkError
+from ..files import write_atomically
+from ..images import to_tensor
+from ..progress import progress
 from .sources import THREADS, Picture, decode
 
 __all__ = ["Pictures", "prepare"]

@@ -20,9 +20,9 @@ from torch import Tensor, nn
 from torch.optim import AdamW
 from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 
-from ...errors import ModelError
-from ...files import write_atomically
-from ...terminal import progress
+from ..errors import ModelError
+from ..files import write_atomically
+from ..progress import progress
 
 __all__ = ["Stage", "load_averages", "read_checkpoint"]
 

@@ -16,10 +16,10 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
-from ...errors import ImageError, WmarkError
-from ...files import sha256
-from ...images import open_image
-from ...terminal import progress
+from ..errors import ImageError, WmarkError
+from ..files import sha256
+from ..images import open_image
+from ..progress import progress
 from .captions import subject_of
 from .licences import NAMELESS, copyright_text, kde_metadata, licence_of
 

@@ -10,12 +10,12 @@ import torch
 from PIL import Image
 from torch import Tensor
 
-from ...benchmarks.report import provenance, table, write_json
-from ...files import write_atomically
-from ...images import encode_image, to_image
-from ..left_inverse import FILE_NAME, about
-from ..prompts import draw_prompts
-from ..registry import load_model
+from ..benchmarks.report import provenance, table, write_json
+from ..files import write_atomically
+from ..images import encode_image, to_image
+from ..models.left_inverse import FILE_NAME, about
+from ..models.prompts import draw_prompts
+from ..models.registry import load_model
 from .captions import COLOURS, SUBJECTS
 from .dataset import Pictures
 from .loop import read_checkpoint
@@ -84,14 +84,14 @@ The notice of the MIT pictures is in the copyright file of their package.
 
 {training}
 
-The settings, seed {seed} among them, are those of `{config}.toml` in `wmark.models.training`:
+The settings, seed {seed} among them, are those of `{config}.toml` in `wmark.training`:
 
 {commands}
 
 {note}
 ## Measured
 
-By `python -m wmark.models.training card{options} FOLDER --count {images}` on {device}; everything is in
+By `wmark train card{options} FOLDER --count {images}` on {device}; everything is in
 `measures.json`. Errors are NMSE of the latent, or of the initial noise in the round trip, in dB; means over images.
 
 {measures}
@@ -156,7 +156,7 @@ def write_card(
     model = load_model(folder, device=str(device))
     training, held_out = Pictures(data), Pictures(data, held_out=True)
     found, images = measure(model, training, held_out, count)
-    program = "python -m wmark.models.training"
+    program = "wmark train"
     write_json(folder / "measures.json", {**provenance(model, program, count=count), **found})
     write_atomically(folder / "samples.jpg", encode_image(_grid(images), ".jpg"))
     prompts = draw_prompts(min(count, GRID**2), PROMPTS)
@@ -268,7 +268,7 @@ def _commands(run: Path, options: str) -> str:
         for name, state in _stages(run).items()
     ]
     commands = ["data", *stages, f"export{options} FOLDER"]
-    return "\n".join(f"    python -m wmark.models.training {command}" for command in commands)
+    return "\n".join(f"    wmark train {command}" for command in commands)
 
 
 def _grid(images: Tensor) -> Image.Image:

@@ -6,6 +6,6 @@
     export        averaged weights -> a folder for StableDiffusionPipeline
     card          the exported model, measured
 
-Run it as `python -m wmark.models.training`. Nothing imports this package, and it may import everything: the card
+Run it as `wmark train`. Nothing imports this package, and it may import everything: the card
 measures a model with the detectors' own solvers.
 """

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import torch
 
-from ..quiet import quiet
+from ..models.quiet import quiet
 from .autoencoder import build_autoencoder
 from .diffusion import build_scheduler, build_text_encoder, build_unet, tokenizer_of
 from .loop import load_averages, read_checkpoint
