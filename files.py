@@ -11,6 +11,7 @@ import hashlib
 import os
 import secrets
 import stat
+import unicodedata
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -19,7 +20,7 @@ try:
 except ImportError:
     fcntl = None  # Windows
 
-__all__ = ["exclusive", "reason", "sha256", "write_atomically"]
+__all__ = ["exclusive", "reason", "sha256", "shown", "write_atomically"]
 
 
 def write_atomically(path: str | os.PathLike, data: bytes, *, mode: int | None = None, overwrite: bool = True) -> None:
@@ -80,6 +81,23 @@ def reason(error: Exception) -> str:
     """What went wrong, in the words of the system and without the path."""
     text = getattr(error, "strerror", None) or str(error) or type(error).__name__
     return " ".join(text.split()).lower()
+
+
+def shown(path: str | os.PathLike) -> str:
+    r"""A path as one line of text that changes nothing else on a terminal, in a log or in JSON.
+
+    Line breaks, escapes, other control characters and invisible ones become `\n`, `\x1b`, `\u202e`, and a byte that is
+    not UTF-8 becomes `\x80`. Everything else stays as it is.
+    """
+    return "".join(map(shown_character, os.fsdecode(path)))
+
+
+def shown_character(character: str) -> str:
+    if character.isprintable() or unicodedata.category(character) == "Zs":
+        return character
+    if "\udc80" <= character <= "\udcff":
+        return f"\\x{ord(character) - 0xDC00:02x}"
+    return character.encode("unicode_escape").decode("ascii")
 
 
 def sha256(content: str | os.PathLike | bytes) -> str:
