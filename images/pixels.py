@@ -54,10 +54,14 @@ def to_rgb(image: Image.Image, name: str) -> Image.Image:
         ImageError: If its values have no 8-bit meaning.
     """
     convert = conversion(image, name)
-    whole = Image.new("RGB", image.size)
+    if image.width * image.height <= STRIP:
+        picture = convert(image)
+        picture.info = {}
+        return picture
+    picture = Image.new("RGB", image.size)
     for top, strip in strips(image):
-        whole.paste(convert(strip), (0, top))
-    return whole
+        picture.paste(convert(strip), (0, top))
+    return picture
 
 
 def conversion(image: Image.Image, name: str) -> Callable[[Image.Image], Image.Image]:
@@ -79,6 +83,8 @@ def over_white(strip: Image.Image) -> Image.Image:
     """A transparent image laid over white."""
     straight = strip.convert("LA") if strip.mode == "La" else strip
     straight = straight.convert("RGBA")
+    if straight.getchannel("A").getextrema() == (255, 255):
+        return straight.convert("RGB")
     white = Image.new("RGBA", straight.size, "white")
     return Image.alpha_composite(white, straight).convert("RGB")
 

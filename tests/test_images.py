@@ -434,6 +434,11 @@ def test_tensors():
     assert (tensor.min(), tensor.max()) == (-1, 1)
     assert np.array_equal(np.asarray(images.to_image(tensor)), levels)
     assert np.asarray(images.to_image(tensor * 3)).max() == 255
+    pixels = images.to_pixels(Image.fromarray(levels))
+    assert (pixels.shape, pixels.dtype) == ((3, 64, 64), torch.uint8)
+    assert torch.equal(images.to_unit(pixels), tensor)
+    assert torch.equal(images.to_unit(pixels.expand(2, 1, 3, 64, 64)), tensor.expand(2, 1, 3, 64, 64))
+    assert torch.equal(tensor, torch.from_numpy(levels).permute(2, 0, 1).float() / 127.5 - 1)
     for wrong in (tensor[None], tensor[:1], tensor / 0):
         with pytest.raises(ImageError):
             images.to_image(wrong)
@@ -443,3 +448,46 @@ def test_import_is_light():
     check = "import sys, wmark.images; sys.exit(bool({'torch', 'numpy', 'scipy'} & set(sys.modules)))"
     environment = {**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)}
     assert subprocess.run([sys.executable, "-c", check], env=environment).returncode == 0
+
+
+LARGE = """
+import sys
+from pathlib import Path
+import wmark.detectors.chain
+from wmark.detectors.files import verify_files
+
+def memory(line):
+    return next(int(l.split()[1]) for l in Path("/proc/self/status").read_text().splitlines() if l.startswith(line))
+
+class Sizes:
+    def working_size(self, image):
+        return 512, 512
+    def verify_batch(self, images):
+        return [image.size for image in images]
+
+before = memory("VmRSS")
+assert [size for _, size in verify_files([Path(sys.argv[1])] * 3, Sizes)] == [(512, 512)] * 3
+print((memory("VmHWM") - before) / 1e6)
+"""
+
+
+@pytest.mark.skipif(not Path("/proc/self/status").exists(), reason="memory as Linux counts it")
+def test_batch_of_large_images_is_not_held_at_full_size(tmp_path: Path):
+    Image.new("L", (10_000, 10_000)).save(tmp_path / "flat.png", compress_level=1)
+    environment = {**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)}
+    command = [sys.executable, "-c", LARGE, str(tmp_path / "flat.png")]
+    gigabytes = float(subprocess.run(command, env=environment, check=True, capture_output=True, text=True).stdout)
+    assert gigabytes < 1.5
+
+
+@pytest.mark.parametrize("suffix", [".gif", ".tif"])
+def test_frames_are_not_counted(picture: Image.Image, tmp_path: Path, suffix: str, monkeypatch: pytest.MonkeyPatch):
+    path = tmp_path / f"film{suffix}"
+    frames = [picture.rotate(i).convert("P") for i in range(1, 40)]
+    picture.convert("P").save(path, save_all=True, append_images=frames)
+    sought = []
+    kind = type(Image.open(path))
+    seek = kind._seek
+    monkeypatch.setattr(kind, "_seek", lambda self, frame, *rest: (sought.append(frame), seek(self, frame, *rest))[1])
+    assert "more than one frame" in refusal(path)
+    assert max(sought) <= 1
