@@ -6,7 +6,10 @@ from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from PIL import Image
+
 from ..errors import ImageError
+from ..files import shown
 from ..images import open_image
 
 if TYPE_CHECKING:
@@ -19,7 +22,7 @@ __all__ = ["verify_files"]
 def verify_files(
     paths: Sequence[Path], make_detector: Callable[[], Detector], *, batch_size: int = 8
 ) -> Iterator[tuple[Path, Verdict | ImageError]]:
-    """Verify image files in batches.
+    """Verify image files in batches. Each is reduced to its working size before the next is opened.
 
     Arguments:
         paths: Image files.
@@ -36,13 +39,21 @@ def verify_files(
         images = {}
         for i, path in enumerate(batch):
             try:
-                images[i] = open_image(path)
+                image = open_image(path)
                 detector = detector or make_detector()
-                detector.working_size(images[i])
+                images[i] = reduced(image, detector, path)
             except ImageError as error:
-                text = str(error)
-                outcomes[i] = error if str(path) in text else ImageError(f"image {str(path)!r}: {text}")
-                images.pop(i, None)
+                outcomes[i] = error
+            image = None
         if images:
             outcomes |= dict(zip(images, detector.verify_batch(list(images.values())), strict=True))
         yield from ((path, outcomes[i]) for i, path in enumerate(batch))
+
+
+def reduced(image: Image.Image, detector: Detector, path: Path) -> Image.Image:
+    from .chain import fit
+
+    try:
+        return fit(image, detector.working_size(image))
+    except ImageError as error:
+        raise ImageError(f"image '{shown(path)}': {error}") from error
