@@ -19,15 +19,18 @@ from .errors import ImageError, KeyringError, ModelError, WmarkError
 from .version import __version__
 
 if TYPE_CHECKING:
-    from .detectors.chain import Detector
+    from .detectors.detector import Detector
     from .detectors.verdict import Verdict
+    from .models.latent_diffusion import LatentDiffusion
     from .models.registry import load_model
+    from .models.sampling import Sampling
     from .watermark.embed import MarkedImage, embed, initial_noise
     from .watermark.keyring import Keyring
-    from .watermark.keys import Key, Pattern
+    from .watermark.keys import Key
+    from .watermark.patterns import Pattern
 
 _HOMES = {
-    "Detector": ".detectors.chain",
+    "Detector": ".detectors.detector",
     "Verdict": ".detectors.verdict",
     "load_model": ".models.registry",
     "MarkedImage": ".watermark.embed",
@@ -35,7 +38,9 @@ _HOMES = {
     "initial_noise": ".watermark.embed",
     "Keyring": ".watermark.keyring",
     "Key": ".watermark.keys",
-    "Pattern": ".watermark.keys",
+    "LatentDiffusion": ".models.latent_diffusion",
+    "Pattern": ".watermark.patterns",
+    "Sampling": ".models.sampling",
 }
 
 __all__ = [
@@ -44,9 +49,11 @@ __all__ = [
     "Key",
     "Keyring",
     "KeyringError",
+    "LatentDiffusion",
     "MarkedImage",
     "ModelError",
     "Pattern",
+    "Sampling",
     "Verdict",
     "WmarkError",
     "__version__",

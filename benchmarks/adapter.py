@@ -12,13 +12,14 @@ from pathlib import Path
 
 import torch
 
-from ..detectors.chain import Detector
-from ..inversion.recovery import stages
+from ..detectors.detector import Detector
+from ..inversion.recovery import recoveries
 from ..models.latent_diffusion import LatentDiffusion
 from ..models.quiet import quiet
 from ..models.registry import EMBEDDED
 from ..watermark.embed import embed
-from ..watermark.keys import Key, Pattern
+from ..watermark.keys import Key
+from ..watermark.patterns import Pattern
 from .report import provenance, table, write_csv, write_json
 
 with quiet():
@@ -85,14 +86,14 @@ def stable_diffusion_2(
     )
     with quiet():
         pipeline.to(dtype)
-    return LatentDiffusion(pipeline, f"random-stable-diffusion-2-1-{prediction_type}", device=device)
+    return LatentDiffusion.from_pipeline(pipeline.to(device), f"random-stable-diffusion-2-1-{prediction_type}")
 
 
 def run(*, out: Path, seed: int, dtype: str = "fp32", device: str | None = None) -> dict:
     """Embed and verify one image with each prediction type; writes `adapter.{csv,json}`."""
     device = device or ("cuda" if torch.cuda.is_available() else "cpu")
     precision = {"fp32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}[dtype]
-    key = Key.derive(b"wmark bench adapter".ljust(32, b"\0"), "adapter", Pattern())
+    key = Key.derive(b"wmark bench adapter".ljust(32, b"\0"), "adapter", Pattern.of())
     results = []
     for prediction_type in ("epsilon", "v_prediction"):
         begin = time.perf_counter()
@@ -100,14 +101,14 @@ def run(*, out: Path, seed: int, dtype: str = "fp32", device: str | None = None)
         built = time.perf_counter()
         (marked,) = embed(model, key, ["a blue sea wallpaper"], seed=seed, steps=2, guidance_scale=1.0)
         embedded = time.perf_counter()
-        chosen = stages("fast", steps=2)
+        chosen = recoveries("fast", steps=2)
         (verdict,) = Detector(model, [key], chosen, align="off").verify([marked.image])
         results.append(
             {
                 "prediction": prediction_type,
                 "image": f"{marked.image.width}x{marked.image.height}",
-                "unet_parameters_m": round(sum(p.numel() for p in model.unet.parameters()) / 1e6),
-                "vae_parameters_m": round(sum(p.numel() for p in model.vae.parameters()) / 1e6),
+                "unet_parameters_m": round(sum(p.numel() for p in model.pipeline.unet.parameters()) / 1e6),
+                "vae_parameters_m": round(sum(p.numel() for p in model.pipeline.vae.parameters()) / 1e6),
                 "build_seconds": round(built - begin, 1),
                 "embed_seconds": round(embedded - built, 1),
                 "verify_seconds": round(time.perf_counter() - embedded, 1),

@@ -19,6 +19,7 @@ from ..inversion.decoder import anderson, invert_clip
 from ..inversion.nmse import nmse_db
 from ..models.latent_diffusion import LatentDiffusion
 from ..models.prompts import draw_prompts
+from ..models.sampling import Sampling
 from .decoder_inversion import rounded_images, synchronize
 from .report import Rows, provenance, table, write_csv, write_json
 
@@ -61,9 +62,7 @@ def run(
         if not wanted:
             continue
         noise = turning_noise(model, frames, turn, 1000 * seed + clip)
-        made = [
-            model.sample(n[None], [prompts[clip]], steps=sampling_steps, guidance_scale=guidance_scale) for n in noise
-        ]
+        made = [model.sample(n[None], [prompts[clip]], Sampling(sampling_steps, guidance_scale)) for n in noise]
         latents = torch.cat(made)
         images = torch.cat([rounded_images(model, z) for z in latents.split(1)]).to(model.device)
         for carried, iterations in wanted:
@@ -114,13 +113,8 @@ def turning_noise(model: LatentDiffusion, frames: int, turn: float, seed: int) -
 @torch.no_grad()
 def invert(model: LatentDiffusion, images: Tensor, carried: bool, iterations: int) -> Tensor:
     if carried:
-        return invert_clip(
-            model.left_inverse, model.decode, images, encoder=model.encode, iterations=iterations, tolerance=0.0
-        ).latent
-    alone = [
-        anderson(model.left_inverse, model.decode, x, start=model.encode(x), iterations=iterations, tolerance=0.0)
-        for x in images.split(1)
-    ]
+        return invert_clip(model.coders(), images, iterations=iterations, tolerance=0.0).latent
+    alone = [anderson(model.coders(), x, iterations=iterations, tolerance=0.0) for x in images.split(1)]
     return torch.cat([one.latent for one in alone])
 
 

@@ -43,7 +43,7 @@ def run(model: LatentDiffusion, *, images: int, iterations: int, rho: float, see
     about = provenance(model, **settings, images=images, guidance_scale=GUIDANCE_SCALE, sampling_steps=SAMPLING_STEPS)
     rows = Rows(out / "cocoercivity.jsonl", {**settings, "model": about["model"]}, ("image", "encoder"))
     latents = generated_latents(model, images, seed, SAMPLING_STEPS, GUIDANCE_SCALE, out)
-    encoders = {"encoder": model.encode} | ({"left inverse": model.left_inverse} if model.tuned else {})
+    encoders = {"encoder": model.encode} | ({"left inverse": model.left_inverse} if model.codec.tuned else {})
     for i in tqdm(range(images), unit="image", disable=None):
         for name, encode in encoders.items():
             if (i, name) not in rows:

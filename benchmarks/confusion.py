@@ -20,15 +20,18 @@ import numpy as np
 import torch
 from tqdm import tqdm
 
-from ..detectors.chain import prepare
+from ..detectors.reading import prepare
 from ..detectors.statistic import corrected, cosine, hypercone_log10_p
 from ..images import to_image, to_tensor
-from ..inversion.recovery import EXACT, Stage
+from ..inversion.chain import invert_decoder, invert_diffusion
+from ..inversion.recovery import EXACT, Recovery
 from ..models.latent_diffusion import LatentDiffusion
 from ..models.prompts import draw_prompts
+from ..models.sampling import Sampling
 from ..watermark.embed import initial_noise
-from ..watermark.keys import Key, Pattern
-from ..watermark.pattern import distance, read
+from ..watermark.keys import Key
+from ..watermark.patterns import Pattern
+from ..watermark.spectrum import distance, read
 from .attacks import attack as damage
 from .attacks import find_attack
 from .memory import peak_memory
@@ -40,14 +43,14 @@ CLASSES = ("unmarked", "key-1", "key-2", "key-3")
 DECISION_FPR = 1e-6
 
 
-def inversions(iterations: int) -> dict[str, Stage]:
+def inversions(iterations: int) -> dict[str, Recovery]:
     """The decoder inversions compared: the paper's three, and what `wmark verify --effort exact` does."""
     return {
-        "encoder only": Stage("encoder only", left_inverse=False),
-        "gradient-based": Stage(
-            "gradient-based", "gradient", {"iterations": iterations, "learning_rate": 0.03}, left_inverse=False
+        "encoder only": Recovery("encoder only", left_inverse=False),
+        "gradient-based": Recovery(
+            "gradient-based", "gradient", iterations, {"learning_rate": 0.03}, left_inverse=False
         ),
-        "gradient-free": Stage("gradient-free", "forward", {"iterations": iterations, "rho": 0.5}, left_inverse=False),
+        "gradient-free": Recovery("gradient-free", "forward", iterations, {"rho": 0.5}, left_inverse=False),
         "exact": EXACT,
     }
 
@@ -157,13 +160,13 @@ def measure(model: LatentDiffusion, rows: Rows, keys: dict[str, list[Key]], sett
         for start in range(0, len(jobs), batch):
             part = jobs[start : start + batch]
             noise = torch.cat([_noise(groups[group], shape, settings["seed"] * 100_000 + i) for i, group in part])
-            latents = model.sample(noise, [prompts[i] for i, _ in part], steps=settings["sampling_steps"])
+            latents = model.sample(noise, [prompts[i] for i, _ in part], Sampling(settings["sampling_steps"]))
             for (i, group), latent in zip(part, latents, strict=True):
                 with torch.no_grad():
                     image = damage(settings["attack"], to_image(model.decode(latent[None])[0]), seed=i)
-                for method, stage in methods.items():
+                for method, recovery in methods.items():
                     if (group, i, method) not in rows:
-                        found = _invert(model, to_tensor(image)[None], replace(stage, steps=settings["steps"]))
+                        found = _invert(model, to_tensor(image)[None], replace(recovery, steps=settings["steps"]))
                         rows.add({"group": group, "index": i, "inversion": method, **_read(found, keys, latent)})
                 bar.update(1)
 
@@ -174,11 +177,11 @@ def _noise(key: Key | None, shape: tuple[int, int, int], seed: int) -> torch.Ten
     return initial_noise(key, shape=shape, seed=seed)
 
 
-def _invert(model: LatentDiffusion, image: torch.Tensor, stage: Stage) -> dict:
+def _invert(model: LatentDiffusion, image: torch.Tensor, recovery: Recovery) -> dict:
     begin = time.perf_counter()
-    latent = stage.invert_decoder(model, image)
+    latent = invert_decoder(model, recovery, image).latent
     decoded = time.perf_counter()
-    noise = stage.invert_diffusion(model, latent)
+    noise = invert_diffusion(model, recovery, latent).noise
     return {
         "latent": latent[0].cpu(),
         "noise": noise.cpu(),
@@ -196,7 +199,7 @@ def _read(found: dict, keys: dict[str, list[Key]], latent: torch.Tensor) -> dict
     }
     for kind, ring in keys.items():
         pattern = ring[0].pattern
-        coordinates = read(prepare(found["noise"][0], pattern)[None], pattern)[0].numpy()
+        coordinates = read(prepare(found["noise"], pattern), pattern)[0].numpy()
         row[kind] = {
             "distance": [round(float(distance(found["noise"], key.pattern, key.direction)), 6) for key in ring],
             "log10_p": [float(hypercone_log10_p(cosine(coordinates, key.direction), len(coordinates))) for key in ring],
@@ -262,11 +265,10 @@ def measure_memory(model: LatentDiffusion, iterations: int) -> dict[str, int]:
     height, width = model.native_size
     image = torch.zeros(1, 3, height, width, device=model.device)
 
-    def solve(stage: Stage) -> None:
-        options = stage.decoder_options
-        replace(stage, decoder_options={**options, "iterations": 2} if options else {}).invert_decoder(model, image)
+    def solve(recovery: Recovery) -> None:
+        invert_decoder(model, replace(recovery, iterations=recovery.iterations and 2), image)
 
-    return {name: peak_memory(partial(solve, stage), model.device) for name, stage in inversions(iterations).items()}
+    return {name: peak_memory(partial(solve, one), model.device) for name, one in inversions(iterations).items()}
 
 
 def plot(path: Path, summary: Sequence[dict], images: int, attack: str) -> None:

@@ -20,10 +20,12 @@ from torch import Tensor
 from tqdm import tqdm
 
 from ..images import to_image, to_tensor
-from ..inversion.decoder import METHODS
+from ..inversion.chain import invert_decoder
 from ..inversion.nmse import nmse_db
+from ..inversion.recovery import Recovery
 from ..models.latent_diffusion import LatentDiffusion
 from ..models.prompts import draw_prompts
+from ..models.sampling import Sampling
 from .inversion_summary import compare, plot, stops, summarise
 from .inversion_variants import CALLS, VARIANTS, Variant
 from .memory import peak_memory
@@ -70,7 +72,7 @@ def run(
 
 def usable(variants: Sequence[Variant], models: dict[str, LatentDiffusion]) -> list[Variant]:
     """Those whose precision is loaded and, where they need the tuned left inverse, whose model has one."""
-    return [v for v in variants if v.dtype in models and (models[v.dtype].tuned or not v.tuned)]
+    return [v for v in variants if v.dtype in models and (models[v.dtype].codec.tuned or not v.tuned)]
 
 
 def measure(
@@ -150,7 +152,7 @@ def generated_latents(
             torch.randn(latents.shape[1:], generator=torch.Generator().manual_seed(900_000 + 1000 * seed + start + i))
             for i in range(len(some))
         ]
-        made = model.sample(torch.stack(noise), some, steps=steps, guidance_scale=guidance_scale).cpu()
+        made = model.sample(torch.stack(noise), some, Sampling(steps, guidance_scale)).cpu()
         latents = torch.cat([latents, made])
         folder.mkdir(parents=True, exist_ok=True)
         torch.save(latents, path)
@@ -185,12 +187,12 @@ def invert(model: LatentDiffusion, variant: Variant, image: Tensor, latent: Tens
 
 @torch.no_grad()
 def solve(model: LatentDiffusion, variant: Variant, image: Tensor, *, iterations: int, callback=None) -> None:
-    options = {"iterations": iterations, "tolerance": 0.0, "callback": callback, **variant.options}
+    options = {"callback": callback, **variant.options}
     if variant.method == "encoder":
-        del options["iterations"], options["tolerance"]
-    elif variant.tuned:
-        options["start"] = model.encode(image)
-    METHODS[variant.method](model.left_inverse if variant.tuned else model.encode, model.decode, image, **options)
+        iterations = None
+    else:
+        options["tolerance"] = 0.0
+    invert_decoder(model, Recovery("", variant.method, iterations, options, left_inverse=variant.tuned), image)
 
 
 def synchronize(model: LatentDiffusion) -> None:

@@ -13,14 +13,14 @@ import click
 from PIL import Image, ImageDraw, ImageFont
 
 from ..commands.terminal import format_p
-from ..detectors.chain import Detector
+from ..detectors.detector import Detector
 from ..detectors.plot import plot_verdict
 from ..files import write_atomically
 from ..images import encode_image
 from ..models.registry import load_model
 from ..watermark.embed import embed
 from ..watermark.keyring import Keyring
-from ..watermark.keys import Pattern
+from ..watermark.patterns import Pattern
 from .attacks import attack as damage
 from .report import table
 
@@ -43,7 +43,7 @@ def main(out: Path, seed: int) -> None:
     say = partial(print, flush=True)
     say("loading the embedded model and generating 3 watermarked images ...")
     model = load_model("tiny")
-    with Keyring.edit(out / "keyring.json", create=Pattern()) as ring:
+    with Keyring.edit(out / "keyring.json", create=Pattern.of()) as ring:
         known = {entry.id for entry in ring.entries}
         names = [f"demo-{i + 1}" for i in range(len(PROMPTS))]
         keys = [ring.key(name) if name in known else ring.add(name) for name in names]
@@ -55,12 +55,12 @@ def main(out: Path, seed: int) -> None:
         images.append(marked.image)
 
     say("damaging and verifying them: each damage on each image, against all three keys ...\n")
-    detector = Detector(model, keys, keep_noise=True)
+    detector = Detector(model, keys, keep_evidence=True)
     rows, tiles = [], []
     for i, (image, key) in enumerate(zip(images, keys, strict=True)):
         for name in SHOWN:
             damaged = damage(name, image, seed=seed + i)
-            (verdict,) = detector.verify_batch([damaged])
+            (verdict,) = detector.verify(damaged)
             right = verdict.found and verdict.key_id == key.id
             rows.append(
                 (
@@ -77,8 +77,8 @@ def main(out: Path, seed: int) -> None:
             if name in ("none", "rotation-75") and i == 0:
                 file = out / f"{name}.png"
                 write_atomically(file, encode_image(damaged, ".png"))
-                plot_verdict(file, verdict, key, detector, out / f"spectrum-{name}.png")
-    (verdict,) = Detector(model, [stranger]).verify_batch(images[:1])
+                plot_verdict(file, verdict, key, out / f"spectrum-{name}.png")
+    (verdict,) = Detector(model, [stranger]).verify(images[0])
     rows.append(
         (
             "marked-1",

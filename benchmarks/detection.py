@@ -18,18 +18,24 @@ import torch
 from PIL import Image
 from tqdm import tqdm
 
-from ..detectors.chain import Detector
+from ..detectors.alignment import AlignmentSearch
+from ..detectors.detector import Detector
+from ..detectors.reading import Keys
+from ..detectors.reading import read as read_keys
 from ..detectors.statistic import cosine, hypercone_log10_p
 from ..detectors.whitening import whiten
 from ..figures import figure, save
 from ..files import write_atomically
-from ..images import encode_image, to_image, to_tensor
+from ..images import encode_image, to_image, to_pixels, to_unit
+from ..inversion.chain import invert_decoder, recover
 from ..inversion.recovery import EXACT, FAST
 from ..models.latent_diffusion import LatentDiffusion
 from ..models.prompts import draw_prompts
+from ..models.sampling import Sampling
 from ..watermark.embed import initial_noise
-from ..watermark.keys import Key, Pattern
-from ..watermark.pattern import read
+from ..watermark.keys import Key
+from ..watermark.patterns import Pattern
+from ..watermark.spectrum import read
 from .attacks import ATTACKS
 from .attacks import attack as damage
 from .report import Rows, provenance, table, write_csv, write_json
@@ -71,7 +77,7 @@ def run(
         size=list(model.native_size),
     )
     rows = Rows(out / "detection.jsonl", {**settings, "model": about["model"]}, ("marked", "index", "attack", "effort"))
-    keys = [Key.derive(b"wmark bench detection".ljust(32, b"\0"), f"key-{i + 1}", Pattern()) for i in range(3)]
+    keys = [Key.derive(b"wmark bench detection".ljust(32, b"\0"), f"key-{i + 1}", Pattern.of()) for i in range(3)]
     pictures = out / f"detection-images-{model.fingerprint}-{seed}-{sampling_steps}"
     generate(model, keys, images, seed, sampling_steps, pictures)
 
@@ -84,7 +90,7 @@ def run(
     for marked, i, name, effort in tqdm(jobs, unit="verdict", disable=None):
         if (marked, i, name, effort) not in rows:
             image = damage(name, _open(pictures, marked, i), seed=i)
-            (verdict,) = detectors[effort].verify_batch([image])
+            (verdict,) = detectors[effort].verify(image)
             rows.add(
                 {
                     "marked": marked,
@@ -166,7 +172,7 @@ def generate(
                 s = seed * 100_000 + i
                 white = torch.randn(1, *shape, generator=torch.Generator().manual_seed(s))
                 noise.append(initial_noise(keys[i % len(keys)], shape=shape, seed=s) if marked else white)
-            latents = model.sample(torch.cat(noise), [prompts[i] for _, i in part], steps=steps)
+            latents = model.sample(torch.cat(noise), [prompts[i] for _, i in part], Sampling(steps))
             for (marked, i), latent in zip(part, latents, strict=True):
                 with torch.no_grad():
                     image = to_image(model.decode(latent[None])[0])
@@ -176,34 +182,32 @@ def generate(
 
 def null_p_values(model: LatentDiffusion, pictures: Path, images: int) -> np.ndarray:
     """p-values of unmarked images under random keys, read where planted, with shape (images, RANDOM_KEYS)."""
-    pattern = Pattern()
+    pattern = Pattern.of()
     keys = [Key.derive(b"wmark bench null".ljust(32, b"\0"), f"null-{i}", pattern) for i in range(RANDOM_KEYS)]
-    directions = np.stack([key.direction for key in keys], axis=1)
+    directions = np.stack([key.direction for key in keys])
     rows = []
     for i in range(images):
-        noise = whiten(FAST.recover(model, to_tensor(_open(pictures, False, i))[None]))
+        noise = whiten(recover(model, FAST, to_pixels(_open(pictures, False, i))[None]).noise)
         coordinates = read(noise, pattern)[0].numpy()
-        cosines = np.array([cosine(coordinates, direction) for direction in directions.T])
-        rows.append(10 ** hypercone_log10_p(cosines, pattern.dimension))
+        rows.append(10 ** hypercone_log10_p(cosine(coordinates, directions), pattern.dimension))
     return np.array(rows)
 
 
 def stage_seconds(model: LatentDiffusion, keys: list[Key], image: Image.Image) -> dict[str, float]:
     """Median seconds of each part of the chain on one image, one key; the parts are interleaved."""
-    from ..detectors.chain import alignment_search
-
-    x = to_tensor(image)[None].to(model.device)
-    detector = Detector(model, keys[:1])
-    noise = whiten(FAST.recover(model, x))[0]
-    (canvas,) = detector.canvases(noise, keys[0].pattern)
+    pixels = to_pixels(image)[None].to(model.device)
+    x = to_unit(pixels)
+    one = Keys(keys[0].pattern, tuple(keys[:1]))
+    noise = whiten(recover(model, FAST, pixels).noise)
+    search = AlignmentSearch(canvas := tuple(noise.shape[-2:]))
     with torch.no_grad():
         parts = {
             "encoder": lambda: model.encode(x),
-            "decoder inversion (exact)": lambda: EXACT.invert_decoder(model, x),
-            "fast recovery": lambda: FAST.recover(model, x),
-            "exact recovery": lambda: EXACT.recover(model, x),
-            "identity test": lambda: detector.coordinates(noise, keys[0].pattern, canvas),
-            "alignment search, one key": lambda: alignment_search(canvas).best(noise, keys[:1]),
+            "decoder inversion (exact)": lambda: invert_decoder(model, EXACT, x),
+            "fast recovery": lambda: recover(model, FAST, pixels),
+            "exact recovery": lambda: recover(model, EXACT, pixels),
+            "identity test": lambda: read_keys(noise, one, canvas),
+            "alignment search, one key": lambda: search.best(noise, one.planted, one.pattern),
         }
         seconds: dict[str, list[float]] = {name: [] for name in parts}
         for _ in range(REPEATS):

@@ -18,14 +18,16 @@ from tqdm import tqdm
 from ..detectors.statistic import cosine, hypercone_log10_p
 from ..detectors.whitening import whiten
 from ..images import to_image, to_tensor
-from ..inversion import diffusion as diffusion_inversion
+from ..inversion.chain import invert_decoder, invert_diffusion
 from ..inversion.nmse import nmse_db
-from ..inversion.recovery import Stage
+from ..inversion.recovery import Recovery
 from ..models.latent_diffusion import LatentDiffusion
 from ..models.prompts import draw_prompts
+from ..models.sampling import Sampling
 from ..watermark.embed import initial_noise
-from ..watermark.keys import Key, Pattern
-from ..watermark.pattern import read
+from ..watermark.keys import Key
+from ..watermark.patterns import Pattern
+from ..watermark.spectrum import read
 from .attacks import attack as damage
 from .report import Rows, provenance, table, write_csv, write_json
 
@@ -62,7 +64,7 @@ def run(model: LatentDiffusion, *, images: int, seed: int, out: Path, batch: int
     settings = dict(seed=seed, sampling_steps=sampling_steps, guidance_scale=7.5, inversions=INVERSIONS)
     about = provenance(model, **settings, images=images, size=list(model.native_size))
     rows = Rows(out / "latent.jsonl", {**settings, "model": about["model"]}, ("image", "damage", "inversion", "steps"))
-    inversions = {name: chosen for name, chosen in INVERSIONS.items() if model.tuned or not chosen[2]}
+    inversions = {name: chosen for name, chosen in INVERSIONS.items() if model.codec.tuned or not chosen[2]}
     secret = f"wmark bench latent {seed}".encode().ljust(32, b"\0")[:32]
     prompts = draw_prompts(images, 910_000 + seed)
     wanted = [(attack, name, steps) for attack in DAMAGES for name in inversions for steps in STEPS]
@@ -70,14 +72,14 @@ def run(model: LatentDiffusion, *, images: int, seed: int, out: Path, batch: int
     with tqdm(total=len(missing), unit="image", disable=None) as bar:
         for start in range(0, len(missing), batch):
             part = missing[start : start + batch]
-            keys = [Key.derive(secret, f"key-{i}", Pattern()) for i in part]
+            keys = [Key.derive(secret, f"key-{i}", Pattern.of()) for i in part]
             noise = torch.cat(
                 [
                     initial_noise(k, shape=model.latent_shape(*model.native_size), seed=i)
                     for i, k in zip(part, keys, strict=True)
                 ]
             )
-            latents = model.sample(noise, [prompts[i] for i in part], steps=sampling_steps)
+            latents = model.sample(noise, [prompts[i] for i in part], Sampling(sampling_steps))
             for j, i in enumerate(part):
                 measure(model, rows, i, keys[j], noise[j : j + 1], latents[j : j + 1], inversions)
                 bar.update(1)
@@ -117,13 +119,14 @@ def measure(
 ) -> None:
     """All decoder inversions of one image after each damage, then all numbers of steps, the latents as a batch."""
     picture = to_image(model.decode(latent)[0])
-    embedding = model.embed([""])
     for attack in DAMAGES:
         image = to_tensor(damage(attack, picture, seed=index))[None].to(model.device)
         found, seconds = {}, {}
         for name, (method, options, tuned) in inversions.items():
             begin = time.perf_counter()
-            found[name] = Stage(name, method, options, left_inverse=tuned).invert_decoder(model, image)
+            found[name] = invert_decoder(
+                model, Recovery(name, method, options=options, left_inverse=tuned), image
+            ).latent
             if model.device.type == "cuda":
                 torch.cuda.synchronize()
             seconds[name] = time.perf_counter() - begin
@@ -132,9 +135,7 @@ def measure(
         batch = torch.cat(list(found.values()))
         errors = nmse_db(batch.cpu(), latent.cpu().expand(len(batch), -1, -1, -1))
         for steps in STEPS:
-            recovered = diffusion_inversion.ddim(
-                lambda z, t: model.predict_noise(z, t, embedding), model.alphas_cumprod, batch, steps=steps
-            ).noise.cpu()
+            recovered = invert_diffusion(model, Recovery("", steps=steps), batch).noise.cpu()
             coordinates = read(whiten(recovered), key.pattern).numpy()
             for name, error, estimate, c in zip(found, errors, recovered, coordinates, strict=True):
                 rows.add(

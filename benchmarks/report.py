@@ -72,7 +72,7 @@ def provenance(model=None, program: str = "wmark", **settings) -> dict:
         {
             "name": model.name,
             "fingerprint": model.fingerprint,
-            "left_inverse": model.tuned.fingerprint if model.tuned else None,
+            "left_inverse": model.left_inverse_fingerprint,
             "dtype": str(model.dtype),
         }
         if model

@@ -18,14 +18,15 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
-from functools import cached_property
+from functools import cached_property, lru_cache
+from typing import NamedTuple
 
 import numpy as np
 import torch
 from torch import Tensor
 
-from ..watermark.keys import Key, Pattern
-from ..watermark.pattern import lift
+from ..watermark.patterns import Pattern
+from .geometry import Size
 
 __all__ = ["IDENTITY", "Alignment", "AlignmentSearch"]
 
@@ -67,7 +68,7 @@ class AlignmentSearch:
         scale_range: Smallest and largest magnification.
     """
 
-    canvas: tuple[int, int] = (64, 64)
+    canvas: Size = (64, 64)
     angle_step: float = 1.8
     scale_step: float = 0.03
     scale_range: tuple[float, float] = (0.67, 1.45)
@@ -85,87 +86,127 @@ class AlignmentSearch:
         """Number G of alignments tried, shifts included: what the union bound pays."""
         return len(self.placements) * self.canvas[0] * self.canvas[1]
 
-    def best(self, noise: Tensor, keys: Sequence[Key]) -> list[tuple[float, Alignment]]:
-        """Best cosine of each key over the whole grid, and the alignment where it stands.
+    def best(self, noise: Tensor, planted: Tensor, pattern: Pattern) -> list[list[tuple[float, Alignment]]]:
+        """Best cosine of each key over the whole grid, and the alignment where it stands, image by image.
 
         Arguments:
-            noise: Recovered noise of one image, with shape (C, h, w); its size may differ from the canvas.
-            keys: Keys of one and the same pattern that spans its mask.
+            noise: Recovered noise with shape (B, C, h, w); its size may differ from the canvas.
+            planted: Masked coordinates of the keys, complex, with shape (K, channels, n).
+            pattern: The pattern of all these keys, a searchable one.
         """
-        pattern = keys[0].pattern
-        patterns = torch.stack([torch.view_as_complex(lift(key.direction, pattern)) for key in keys]).to(
-            torch.complex64
-        )
-        best = [(-1.0, IDENTITY)] * len(keys)
-        transform = self._padded_transform(noise, pattern)
+        size, keys = tuple(noise.shape[-2:]), planted.to(noise.device, torch.complex64).conj()
+        best = [[(-1.0, IDENTITY)] * len(keys) for _ in noise]
+        transforms = [self._padded_transform(one, pattern) for one in noise]
         for start in range(0, len(self.placements), CHUNK):
-            placements = self.placements[start : start + CHUNK]
-            samples = self._samples(transform, noise.shape[-2:], pattern, placements)
-            length = samples.abs().square().sum((1, 2)).sqrt().clamp_min(1e-30)
-            for i, key_pattern in enumerate(patterns):
-                scores = self._scores(samples, key_pattern, pattern).flatten(1) / length[:, None]
-                peak = int(scores.argmax())
-                where, shift = divmod(peak, scores.shape[1])
-                cosine = float(scores[where, shift])
-                if cosine > best[i][0]:
-                    y, x = divmod(shift, self.canvas[1])
-                    p = placements[where]
-                    shift_yx = (y / self.canvas[0], x / self.canvas[1])
-                    best[i] = (cosine, Alignment(p.angle, p.scale, p.mirror, shift_yx))
+            points = _points(self, size, pattern, start, noise.device)
+            for found, transform in zip(best, transforms, strict=True):
+                samples = _samples(transform, points)
+                length = samples.abs().square().sum((1, 2)).sqrt().clamp_min(1e-30)
+                for i, key in enumerate(keys):
+                    scores = self._scores(samples, key, pattern).flatten(1) / length[:, None]
+                    peak = int(scores.argmax())
+                    where, shift = divmod(peak, scores.shape[1])
+                    cosine = float(scores[where, shift])
+                    if cosine > found[i][0]:
+                        y, x = divmod(shift, self.canvas[1])
+                        p = self.placements[start + where]
+                        shift_yx = (y / self.canvas[0], x / self.canvas[1])
+                        found[i] = (cosine, Alignment(p.angle, p.scale, p.mirror, shift_yx))
         return best
 
     def coordinates(self, noise: Tensor, pattern: Pattern, alignment: Alignment) -> Tensor:
         """Masked coordinates of noise (C, h, w) with an alignment undone, with shape (channels, n, 2)."""
-        transform = self._padded_transform(noise, pattern)
-        samples = self._samples(transform, noise.shape[-2:], pattern, [alignment])[0]
+        samples = self._at(noise, pattern, alignment)
         phase = torch.from_numpy(pattern.lattice @ np.array(alignment.shift)) * 2 * math.pi
-        return torch.view_as_real(samples * torch.polar(torch.ones_like(phase), phase))
+        return torch.view_as_real(samples * torch.polar(torch.ones_like(phase), phase).to(samples.device))
 
-    def surface(self, noise: Tensor, key: Key, alignment: Alignment) -> Tensor:
-        """Cosine with a key at every shift (y, x) of the canvas, everything else undone, with shape `canvas`."""
-        samples = self._samples(self._padded_transform(noise, key.pattern), noise.shape[-2:], key.pattern, [alignment])
-        key_pattern = torch.view_as_complex(lift(key.direction, key.pattern)).to(samples.dtype)
-        return self._scores(samples, key_pattern, key.pattern)[0] / samples.abs().square().sum().sqrt().clamp_min(1e-30)
+    def surface(self, noise: Tensor, planted: Tensor, pattern: Pattern, alignment: Alignment) -> Tensor:
+        """Cosine with a key at every shift (y, x) of the canvas, everything else undone, with shape `canvas`.
 
-    def _padded_transform(self, noise: Tensor, pattern: Pattern) -> Tensor:
+        Arguments:
+            noise: Recovered noise with shape (C, h, w).
+            planted: Masked coordinates of the key, complex, with shape (channels, n).
+            pattern: Its pattern.
+            alignment: Where it stands.
+        """
+        samples = self._at(noise, pattern, alignment)[None]
+        key = planted.to(samples).conj()
+        return self._scores(samples, key, pattern)[0] / samples.abs().square().sum().sqrt().clamp_min(1e-30)
+
+    def _at(self, noise: Tensor, pattern: Pattern, alignment: Alignment) -> Tensor:
+        """Coefficients (channels, n) at M k for one alignment, its shift left as it is."""
+        maps = _frequency_maps([alignment])
+        points = _locate(pattern, self.canvas, tuple(noise.shape[-2:]), maps, noise.device)
+        return _samples(self._padded_transform(noise, pattern), points)[0]
+
+    @staticmethod
+    def _padded_transform(noise: Tensor, pattern: Pattern) -> Tensor:
         """Transform of zero-padded noise, origin at the pixel right of the centre, with shape (channels, N, N)."""
         height, width = noise.shape[-2:]
         n = PADDING * max(height, width)
-        padded = torch.zeros(len(pattern.channels), n, n)
-        padded[:, :height, :width] = noise[list(pattern.channels)].float().cpu()
+        padded = noise.new_zeros(len(pattern.channels), n, n)
+        padded[:, :height, :width] = noise[list(pattern.channels)].float()
         return torch.fft.fft2(torch.roll(padded, (-(height // 2), -(width // 2)), (1, 2)))
 
-    def _samples(self, transform: Tensor, shape: Sequence[int], pattern: Pattern, placements) -> Tensor:
-        """Coefficients at M k for each placement, (placements, channels, n), origin at the canvas' corner."""
-        height, width = shape
-        k = torch.from_numpy(pattern.lattice / np.array(self.canvas)).float()
-        frequencies = k @ _frequency_maps(placements).transpose(1, 2)
-
-        n = transform.shape[-1]
-        position = frequencies * n
-        corner = position.floor()
-        (y, x), (v, u) = corner.long().unbind(-1), (position - corner).unbind(-1)
-        flat = transform.flatten(1)
-
-        def at(rows: Tensor, columns: Tensor) -> Tensor:
-            return flat[:, (rows % n) * n + columns % n]
-
-        values = (1 - v) * ((1 - u) * at(y, x) + u * at(y, x + 1)) + v * ((1 - u) * at(y + 1, x) + u * at(y + 1, x + 1))
-        centre = torch.tensor([(height - 1) / 2 - height // 2, (width - 1) / 2 - width // 2])
-        canvas_centre = (torch.tensor(self.canvas) - 1) / 2
-        phase = 2 * math.pi * (frequencies @ centre - k @ canvas_centre)
-        return (values * torch.polar(torch.ones_like(phase), phase)).transpose(0, 1)
-
-    def _scores(self, samples: Tensor, key_pattern: Tensor, pattern: Pattern) -> Tensor:
-        """Correlation with a key at every shift, with shape (placements, *canvas)."""
+    def _scores(self, samples: Tensor, key: Tensor, pattern: Pattern) -> Tensor:
+        """Correlation with a key, conjugated, at every shift, with shape (placements, *canvas)."""
         height, width = self.canvas
-        product = (samples * key_pattern.conj()).sum(1)
+        product = (samples * key).sum(1)
         y, x = torch.from_numpy(pattern.lattice.T.copy())
-        spectrum = torch.zeros(len(product), height, width // 2 + 1, dtype=product.dtype)
+        spectrum = product.new_zeros(len(product), height, width // 2 + 1)
         spectrum[:, y % height, x] = product
         axis = x == 0
-        spectrum[:, -y[axis] % height, 0] = product[:, axis].conj()
+        spectrum[:, -y[axis] % height, 0] = product[:, axis.to(product.device)].conj()
         return torch.fft.irfft2(spectrum, s=self.canvas, norm="forward") / 2
+
+
+class _Points(NamedTuple):
+    """Where placements sample a padded transform: bilinear between four coefficients, then turned.
+
+    Attributes:
+        corners: Flat indices of the four, each with shape (placements, n).
+        rest: How far into the cell, (v, u), each with shape (placements, n).
+        turn: Phase factor, with shape (placements, n).
+    """
+
+    corners: tuple[Tensor, Tensor, Tensor, Tensor]
+    rest: tuple[Tensor, Tensor]
+    turn: Tensor
+
+
+@lru_cache(maxsize=32)
+def _points(search: AlignmentSearch, size: Size, pattern: Pattern, start: int, device: torch.device) -> _Points:
+    """The points of a chunk of a search's placements; they do not depend on the image, so they are kept."""
+    maps = _frequency_maps(search.placements[start : start + CHUNK])
+    return _locate(pattern, search.canvas, size, maps, device)
+
+
+def _locate(pattern: Pattern, canvas: Size, size: Size, maps: Tensor, device: torch.device) -> _Points:
+    """The points `M k` in the padded transform of noise of a size, for frequencies k of a canvas and maps M."""
+    height, width = size
+    k = torch.from_numpy(pattern.lattice / np.array(canvas)).float()
+    frequencies = k @ maps.transpose(1, 2)
+
+    n = PADDING * max(size)
+    position = frequencies * n
+    corner = position.floor()
+    (y, x), (v, u) = corner.long().unbind(-1), (position - corner).unbind(-1)
+    corners = tuple(((y + dy) % n) * n + (x + dx) % n for dy in (0, 1) for dx in (0, 1))
+
+    centre = torch.tensor([(height - 1) / 2 - height // 2, (width - 1) / 2 - width // 2])
+    canvas_centre = (torch.tensor(canvas) - 1) / 2
+    phase = 2 * math.pi * (frequencies @ centre - k @ canvas_centre)
+    turn = torch.polar(torch.ones_like(phase), phase)
+    return _Points(tuple(c.to(device) for c in corners), (v.to(device), u.to(device)), turn.to(device))
+
+
+def _samples(transform: Tensor, points: _Points) -> Tensor:
+    """Coefficients at the points, (placements, channels, n), origin at the canvas' corner."""
+    flat = transform.flatten(1)
+    a, b, c, d = (flat[:, corner] for corner in points.corners)
+    v, u = points.rest
+    values = (1 - v) * ((1 - u) * a + u * b) + v * ((1 - u) * c + u * d)
+    return (values * points.turn).transpose(0, 1)
 
 
 def _frequency_maps(placements: Sequence[Alignment]) -> Tensor:

@@ -6,14 +6,14 @@ from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from PIL import Image
-
 from ..errors import ImageError
 from ..files import shown
 from ..images import open_image
 
 if TYPE_CHECKING:
-    from .chain import Detector
+    from torch import Tensor
+
+    from .detector import Detector
     from .verdict import Verdict
 
 __all__ = ["verify_files"]
@@ -36,24 +36,22 @@ def verify_files(
     for start in range(0, len(paths), batch_size):
         batch = paths[start : start + batch_size]
         outcomes: dict[int, Verdict | ImageError] = {}
-        images = {}
+        pixels: dict[int, Tensor] = {}
         for i, path in enumerate(batch):
             try:
                 image = open_image(path)
                 detector = detector or make_detector()
-                images[i] = reduced(image, detector, path)
+                pixels[i] = reduced(image, detector, path)
             except ImageError as error:
                 outcomes[i] = error
             image = None
-        if images:
-            outcomes |= dict(zip(images, detector.verify_batch(list(images.values())), strict=True))
+        if pixels:
+            outcomes |= dict(zip(pixels, detector.judge(list(pixels.values())), strict=True))
         yield from ((path, outcomes[i]) for i, path in enumerate(batch))
 
 
-def reduced(image: Image.Image, detector: Detector, path: Path) -> Image.Image:
-    from .chain import fit
-
+def reduced(image, detector: Detector, path: Path) -> Tensor:
     try:
-        return fit(image, detector.working_size(image))
+        return detector.pixels(image)
     except ImageError as error:
         raise ImageError(f"image '{shown(path)}': {error}") from error

@@ -9,33 +9,29 @@ import numpy as np
 
 from ..figures import figure, save
 from ..images import open_image
-from ..watermark.pattern import lift
-from .alignment import IDENTITY
-from .chain import alignment_search
 
 if TYPE_CHECKING:
-    from ..watermark.keys import Key, Pattern
-    from .chain import Detector
+    from ..watermark.keys import Key
+    from ..watermark.patterns import Pattern
     from .verdict import Verdict
 
 __all__ = ["plot_verdict"]
 
 
-def plot_verdict(image: str | Path, verdict: Verdict, key: Key, detector: Detector, output: str | Path) -> None:
+def plot_verdict(image: str | Path, verdict: Verdict, key: Key, output: str | Path) -> None:
     """Draw an image, the key's spectrum, the recovered one as aligned, and their correlation by shift and by frequency.
 
     The drawing shows part of the key, so its file is for its owner alone.
 
     Arguments:
         image: The image file.
-        verdict: Its verdict, with the noise kept.
+        verdict: Its verdict, with the evidence kept.
         key: The key that the verdict names.
-        detector: The detector that gave the verdict.
         output: File to write; its suffix is a format that matplotlib writes.
     """
     pattern = key.pattern
-    ours = lift(key.direction, pattern).numpy() * pattern.size**0.5
-    seen = detector.masked_coordinates(verdict.noise, pattern, verdict.canvas, verdict.alignment).numpy()
+    ours = pattern.lift(key.direction).numpy() * pattern.size**0.5
+    seen = verdict.evidence.coordinates
     seen = seen * (seen.size / (seen**2).sum()) ** 0.5
 
     drawing, ((left, planted, recovered, peak, agreement),) = figure(1, 5, width=19, height=4.1)
@@ -49,7 +45,7 @@ def plot_verdict(image: str | Path, verdict: Verdict, key: Key, detector: Detect
         axis.set_title(f"{title}, channel {pattern.channels[0]}", fontsize=9)
         axis.set_xlabel("cycles per side: hue is phase, brightness magnitude", fontsize=7)
 
-    surface = np.fft.fftshift(alignment_search(verdict.canvas).surface(verdict.noise, key, verdict.alignment))
+    surface = np.fft.fftshift(verdict.evidence.surface)
     half = [side // 2 for side in surface.shape]
     peak.imshow(surface, cmap="magma", origin="lower", vmin=0, extent=[-half[1], half[1], -half[0], half[0]])
     peak.set_title("cosine at every shift", fontsize=9)
@@ -69,7 +65,7 @@ def plot_verdict(image: str | Path, verdict: Verdict, key: Key, detector: Detect
     agreement.legend(frameon=False, fontsize=7)
 
     said = f"found, key {verdict.key_id}" if verdict.found else "not found"
-    turned = "" if verdict.alignment == IDENTITY else f", turned {verdict.alignment.angle:.0f} degrees"
+    turned = "" if not verdict.aligned else f", turned {verdict.alignment.angle:.0f} degrees"
     drawing.suptitle(f"{said}: log10 p = {verdict.log10_p:.1f}, cosine {verdict.cosine:.3f}{turned}", fontsize=11)
     save(drawing, Path(output), private=True)
 

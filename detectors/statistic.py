@@ -20,10 +20,19 @@ from scipy.special import betainc, betaln, hyp2f1
 __all__ = ["corrected", "cosine", "hypercone_log10_p"]
 
 
-def cosine(coordinates: np.ndarray, direction: np.ndarray) -> np.ndarray:
-    """Cosine between coordinates (..., d) and a unit direction (d,); 0 where the coordinates vanish."""
-    norm = np.linalg.norm(coordinates, axis=-1)
-    return np.divide(coordinates @ direction, norm, out=np.zeros_like(norm), where=norm > 0)
+def cosine(coordinates: np.ndarray, directions: np.ndarray) -> np.ndarray:
+    """Cosines between coordinates and unit directions; 0 where the coordinates vanish.
+
+    Arguments:
+        coordinates: Any number of vectors, with shape (..., d).
+        directions: One direction (d,) or several (K, d).
+
+    Returns:
+        Cosines with shape (...) or (..., K).
+    """
+    norm = np.linalg.norm(coordinates, axis=-1, keepdims=directions.ndim == 2)
+    product = coordinates @ directions.T
+    return np.divide(product, norm, out=np.zeros_like(product), where=norm > 0)
 
 
 def hypercone_log10_p(cosine: np.ndarray | float, dimension: int) -> np.ndarray:

@@ -1,14 +1,58 @@
-"""What the detector says of an image."""
+"""What the detector says of an image, and what that rests on."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+import math
+from dataclasses import asdict, dataclass, field
+from typing import TYPE_CHECKING
 
-from torch import Tensor
+import numpy as np
 
-from .alignment import Alignment
+from .alignment import IDENTITY, Alignment
 
-__all__ = ["Verdict"]
+if TYPE_CHECKING:
+    from torch import Tensor
+
+__all__ = ["Basis", "Evidence", "Verdict"]
+
+
+@dataclass(frozen=True)
+class Basis:
+    """What a verdict rests on; nothing of it is secret.
+
+    Attributes:
+        model, model_fingerprint: Name of the model that the image was inverted with, and of its weights.
+        left_inverse: Fingerprint of its tuned left inverse; None if there is none.
+        dtype: Precision of the model.
+        keyring: Fingerprint of the keyring that the key is of; None for a key of none.
+        version: Version of wmark.
+        effort: The recoveries that the image was allowed, in their order.
+        align: What was asked for: `off`, `auto` or `full`.
+    """
+
+    model: str
+    model_fingerprint: str
+    left_inverse: str | None
+    dtype: str
+    keyring: str | None
+    version: str
+    effort: tuple[str, ...]
+    align: str
+
+
+@dataclass(frozen=True)
+class Evidence:
+    """What was seen, for plots. It shows part of the key.
+
+    Attributes:
+        noise: The noise as the key was read from it, with shape (C, h, w).
+        coordinates: Masked coordinates of it, the alignment undone, with shape (channels, n, 2).
+        surface: Cosine with the key at every shift of the canvas, everything else undone, with shape `canvas`.
+    """
+
+    noise: Tensor
+    coordinates: np.ndarray
+    surface: np.ndarray
 
 
 @dataclass(frozen=True)
@@ -18,50 +62,80 @@ class Verdict:
     Attributes:
         found: Whether the corrected p-value is at most the false-positive rate asked for.
         key_id: The key that stands closest.
+        key_revoked: When that key was revoked, ISO 8601 in UTC; None if it was not.
         log10_p: log10 of the p-value, corrected for all keys, alignments and looks: the probability that an image
             without any of these keys looks at least this marked.
         cosine: Cosine between the recovered coordinates and the key.
         alignment: Where the key was found, or stands closest.
-        look: Stage and reading that gave the p-value.
-        keys, alignments, looks: What the union bound paid for.
-        fpr: False-positive rate asked for.
-        seconds: Time spent on this image.
         canvas: Height and width in latent pixels of the noise that the key is taken to have been planted in.
-        noise: The noise as the key was read from it, with shape (C, h, w), if the detector was asked to keep it.
+        look: Recovery and reading that gave the p-value.
+        keys, alignments, looks: How many the union bound paid for.
+        fpr: False-positive rate asked for.
+        seconds: Time spent on this image; in a batch, its share.
+        basis: What the verdict rests on.
+        fallbacks: What was done otherwise than asked, such as working in tiles where memory was short.
+        evidence: What was seen, if the detector was asked to keep it.
     """
 
     found: bool
     key_id: str
+    key_revoked: str | None
     log10_p: float
     cosine: float
     alignment: Alignment
+    canvas: tuple[int, int]
     look: str
     keys: int
     alignments: int
     looks: int
     fpr: float
     seconds: float
-    canvas: tuple[int, int]
-    noise: Tensor | None = field(default=None, repr=False, compare=False)
+    basis: Basis
+    fallbacks: tuple[str, ...] = ()
+    evidence: Evidence | None = field(default=None, repr=False, compare=False)
 
-    SCHEMA = "wmark-verdict/1"
+    SCHEMA = "wmark-verdict/2"
 
     @property
     def p_value(self) -> float:
         """10 ** log10_p; 0.0 where that underflows."""
         return 10.0**self.log10_p
 
-    def to_json(self) -> dict:
+    @property
+    def aligned(self) -> bool:
+        """Whether the image was turned, scaled, mirrored or shifted since the key was planted."""
+        return self.alignment != IDENTITY
+
+    def to_json(self, scores: bool = False) -> dict:
+        """The verdict as `docs/verdict.md` describes it.
+
+        Below the threshold a score is an oracle by which a key can be estimated, so nothing finer than the p-value's
+        order of magnitude is given there, and two digits of the cosine above it.
+
+        Arguments:
+            scores: Give all digits, and the closest key and its alignment also below the threshold. For those who hold
+                the key.
+        """
+        told = self.found or scores
+        placed = {**self.alignment.to_json(), "canvas": list(self.canvas)}
         return {
             "schema": self.SCHEMA,
             "found": self.found,
             "key_id": self.key_id if self.found else None,
-            "closest_key_id": self.key_id,
-            "log10_p": round(self.log10_p, 3),
-            "cosine": round(self.cosine, 6),
-            "alignment": {**self.alignment.to_json(), "canvas": list(self.canvas)},
-            "look": self.look,
+            "key_revoked": self.key_revoked if self.found else None,
+            "log10_p": round(self.log10_p, 3) if told else self.magnitude,
+            "cosine": round(self.cosine, 6 if scores else 2) if told else None,
+            "alignment": placed if told else None,
+            **({"closest_key_id": self.key_id} if scores else {}),
+            "look": self.look if told else None,
             "tested": {"keys": self.keys, "alignments": self.alignments, "looks": self.looks},
             "fpr": self.fpr,
             "seconds": round(self.seconds, 3),
+            "basis": {**asdict(self.basis), "effort": list(self.basis.effort)},
+            "fallbacks": list(self.fallbacks),
         }
+
+    @property
+    def magnitude(self) -> int:
+        """The p-value's order of magnitude: the whole number that log10 p is rounded up to."""
+        return min(0, math.ceil(self.log10_p))

@@ -7,6 +7,8 @@ the radial spectrum, undoes that without knowing any key, so the test stays exac
 
 from __future__ import annotations
 
+from functools import lru_cache
+
 import torch
 from torch import Tensor
 from torch.nn.functional import avg_pool2d
@@ -16,6 +18,8 @@ __all__ = ["whiten"]
 NEIGHBOURHOOD = 11
 """Side of the window that local energy is measured in, in latent pixels."""
 
+LARGEST = 1e4
+
 
 def whiten(noise: Tensor) -> Tensor:
     """Even out the energy of recovered noise over places, then over spatial frequencies, channel by channel.
@@ -24,20 +28,28 @@ def whiten(noise: Tensor) -> Tensor:
         noise: Recovered initial noise with shape (B, C, h, w).
 
     Returns:
-        Noise with the same shape, float32, on the CPU; values that are not finite count as 0.
+        Noise with the same shape, float32, on the same device.
     """
-    noise = torch.nan_to_num(noise.detach().float().cpu(), 0.0, 0.0, 0.0).clamp(-1e4, 1e4)
+    noise = noise.detach().float().clamp(-LARGEST, LARGEST)
     energy = avg_pool2d(noise.square(), NEIGHBOURHOOD, 1, NEIGHBOURHOOD // 2, count_include_pad=False)
     return _flatten_spectrum(noise / energy.sqrt().clamp_min(1e-3))
 
 
 def _flatten_spectrum(noise: Tensor) -> Tensor:
-    height, width = noise.shape[-2:]
+    size = tuple(noise.shape[-2:])
     spectrum = torch.fft.rfft2(noise, norm="ortho")
+    rings, counts = _rings(size, noise.device)
+    power = spectrum.abs().square().flatten(2)
+    mean = power.new_zeros(*power.shape[:2], len(counts)).index_add_(2, rings, power) / counts
+    level = mean.sqrt().clamp_min(1e-6)[..., rings].reshape(spectrum.shape)
+    return torch.fft.irfft2(spectrum / level, s=size, norm="ortho")
+
+
+@lru_cache(maxsize=32)
+def _rings(size: tuple[int, int], device: torch.device) -> tuple[Tensor, Tensor]:
+    """The ring of every coefficient of a real transform, flat, and the number of coefficients on each."""
+    height, width = size
     rows, columns = torch.fft.fftfreq(height, 1 / height), torch.fft.rfftfreq(width, 1 / width)
     rings = torch.hypot(rows[:, None], columns[None, :]).round().long()
     rings = rings.clamp_max(min(height, width) // 2).flatten()
-    power = spectrum.abs().square().flatten(2)
-    mean = power.new_zeros(*power.shape[:2], int(rings.max()) + 1).index_add_(2, rings, power) / torch.bincount(rings)
-    level = mean.sqrt().clamp_min(1e-6)[..., rings].reshape(spectrum.shape)
-    return torch.fft.irfft2(spectrum / level, s=(height, width), norm="ortho")
+    return rings.to(device), torch.bincount(rings).to(device)

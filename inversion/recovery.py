@@ -1,4 +1,4 @@
-"""How the initial noise is recovered: decoder inversion, then diffusion inversion, each with its settings.
+"""How the initial noise is recovered, as values: decoder inversion, then diffusion inversion, each with its settings.
 
 The defaults were chosen on the embedded model (`wmark bench decoder-inversion` and `latent`). Three iterations of
 Anderson's method win seven orders of magnitude in the p-value of a clean image; more of them fit the damage of a
@@ -10,102 +10,102 @@ no detector knows, do more steps read more.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
-from typing import TYPE_CHECKING
+from typing import Any
 
-import torch
-from torch import Tensor
+from ..errors import WmarkError
 
-from . import decoder as decoder_inversion
-from . import diffusion as diffusion_inversion
+__all__ = ["DECODER_INVERSIONS", "DIFFUSION_INVERSIONS", "EFFORTS", "EXACT", "FAST", "Recovery", "recoveries"]
 
-if TYPE_CHECKING:
-    from ..models.latent_diffusion import LatentDiffusion
+DECODER_INVERSIONS = {
+    "encoder": "encoder_only",
+    "forward": "forward_step",
+    "km": "inertial_km",
+    "adam": "adam",
+    "gradient": "gradient_based",
+    "anderson": "anderson",
+}
+"""Functions of :mod:`.decoder` by the name that the command line and the verdicts use."""
 
-__all__ = ["EFFORTS", "EXACT", "FAST", "Stage", "stages"]
+DIFFUSION_INVERSIONS = {"ddim": "ddim", "dpmsolver++": "dpmsolver"}
+"""Functions of :mod:`.diffusion` by the name that the command line and the verdicts use."""
 
 
 @dataclass(frozen=True)
-class Stage:
+class Recovery:
     """How the initial noise is recovered.
 
     Arguments:
         name: What verdicts call it.
-        decoder_inversion: A name in :data:`decoder_inversion.METHODS`, with its options.
-        diffusion_inversion: A name in :data:`diffusion_inversion.METHODS`, with its number of steps.
+        decoder: A name in :data:`DECODER_INVERSIONS`.
+        iterations: Iterations of the decoder inversion; None takes its own default.
+        options: Further options of the decoder inversion.
+        diffusion: A name in :data:`DIFFUSION_INVERSIONS`.
+        steps: Steps of the diffusion inversion.
         left_inverse: Whether the model's tuned left inverse, if it has one, stands where the encoder stands. Anderson's
             method still starts from the encoder.
+
+    Raises:
+        WmarkError: If a name is not known, or a number is below 1.
     """
 
     name: str
-    decoder_inversion: str = "encoder"
-    decoder_options: dict = field(default_factory=dict)
-    diffusion_inversion: str = "ddim"
+    decoder: str = "encoder"
+    iterations: int | None = None
+    options: Mapping[str, Any] = field(default_factory=dict, hash=False)
+    diffusion: str = "ddim"
     steps: int = 5
     left_inverse: bool = True
 
-    def recover(self, model: LatentDiffusion, images: Tensor) -> Tensor:
-        """Initial noise (B, C, h, w) of images (B, 3, H, W) in [-1, 1], the prompt unknown."""
-        return self.invert_diffusion(model, self.invert_decoder(model, images))
-
-    @torch.no_grad()
-    def invert_decoder(self, model: LatentDiffusion, images: Tensor) -> Tensor:
-        """Clean latents (B, C, h, w) of images (B, 3, H, W) in [-1, 1]."""
-        images, options = images.to(model.device), self.decoder_options
-        encode = model.left_inverse if self.left_inverse else model.encode
-        if self.left_inverse and self.decoder_inversion == "anderson":
-            options = {"start": model.encode(images), **options}
-        return decoder_inversion.METHODS[self.decoder_inversion](encode, model.decode, images, **options).latent
-
-    @torch.no_grad()
-    def invert_diffusion(self, model: LatentDiffusion, latents: Tensor) -> Tensor:
-        """Initial noise (B, C, h, w) of clean latents of the same shape, the prompt unknown."""
-        embedding = model.embed([""])
-        invert = diffusion_inversion.METHODS[self.diffusion_inversion]
-        return invert(
-            lambda z, t: model.predict_noise(z, t, embedding), model.alphas_cumprod, latents, steps=self.steps
-        ).noise
+    def __post_init__(self) -> None:
+        for kind, chosen, known in (
+            ("decoder", self.decoder, DECODER_INVERSIONS),
+            ("diffusion", self.diffusion, DIFFUSION_INVERSIONS),
+        ):
+            if chosen not in known:
+                raise WmarkError(f"unknown {kind} inversion {chosen!r}: choose one of {', '.join(known)}")
+        if self.steps < 1 or (self.iterations is not None and self.iterations < 1):
+            raise WmarkError(f"{self.steps} steps and {self.iterations} iterations: both are 1 at least")
 
 
-FAST = Stage("fast")
-EXACT = Stage("exact", "anderson", {"iterations": 3})
+FAST = Recovery("fast")
+EXACT = Recovery("exact", "anderson", 3)
 
-EFFORTS: dict[str, tuple[Stage, ...]] = {"fast": (FAST,), "auto": (FAST, EXACT), "exact": (EXACT,)}
+EFFORTS: dict[str, tuple[Recovery, ...]] = {"fast": (FAST,), "auto": (FAST, EXACT), "exact": (EXACT,)}
 
 
-def stages(
+def recoveries(
     effort: str = "auto",
-    decoder_inversion: str | None = None,
+    decoder: str | None = None,
     iterations: int | None = None,
-    diffusion_inversion: str | None = None,
+    diffusion: str | None = None,
     steps: int | None = None,
     left_inverse: bool = True,
-) -> tuple[Stage, ...]:
-    """The stages of an effort with parts replaced, None keeping the effort's own.
+) -> tuple[Recovery, ...]:
+    """What an effort tries in turn, with parts replaced, None keeping the effort's own.
 
     Arguments:
         effort: `fast` (one call of the left inverse or the encoder), `exact` (iterated decoder inversion), or `auto`:
             fast first, exact only if that was not decisive.
-        decoder_inversion: A name in :data:`decoder_inversion.METHODS`.
-        iterations: Iterations of the decoder inversion.
-        diffusion_inversion: A name in :data:`diffusion_inversion.METHODS`.
-        steps: Steps of the diffusion inversion.
-        left_inverse: Whether to use the model's tuned left inverse, if it has one.
+        decoder, iterations, diffusion, steps, left_inverse: As in :class:`Recovery`; the encoder alone has no
+            iterations.
+
+    Raises:
+        WmarkError: If there is no such effort, or a part is not possible.
     """
     if effort not in EFFORTS:
-        raise ValueError(f"effort {effort!r} is not one of {', '.join(EFFORTS)}")
-    chosen = []
-    for stage in EFFORTS[effort]:
-        method = decoder_inversion or stage.decoder_inversion
-        options = dict(stage.decoder_options) if method == stage.decoder_inversion else {}
-        if iterations and method != "encoder":
-            options["iterations"] = iterations
+        raise WmarkError(f"effort {effort!r} is not one of {', '.join(EFFORTS)}")
+    chosen: list[Recovery] = []
+    for recovery in EFFORTS[effort]:
+        method = decoder or recovery.decoder
+        own = recovery.iterations if method == recovery.decoder else None
         custom = replace(
-            stage,
-            decoder_inversion=method,
-            decoder_options=options,
-            diffusion_inversion=diffusion_inversion or stage.diffusion_inversion,
-            steps=steps or stage.steps,
+            recovery,
+            decoder=method,
+            iterations=None if method == "encoder" else iterations or own,
+            diffusion=diffusion or recovery.diffusion,
+            steps=steps or recovery.steps,
             left_inverse=left_inverse,
         )
         if all(replace(custom, name=other.name) != other for other in chosen):

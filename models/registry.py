@@ -3,14 +3,18 @@
 from __future__ import annotations
 
 import json
+from importlib import import_module
 from pathlib import Path
 
 from ..errors import ModelError
 from .quiet import quiet
 
-__all__ = ["DTYPES", "EMBEDDED", "load_model", "local_folder"]
+__all__ = ["DTYPES", "EMBEDDED", "FAMILIES", "family", "load_model", "local_folder"]
 
 EMBEDDED = {"tiny": Path(__file__).parent / "tiny"}
+FAMILIES = {"StableDiffusionPipeline": "stable_diffusion"}
+"""The file of :mod:`.families` for each class of pipelines."""
+
 DTYPES = {"fp32": "float32", "bf16": "bfloat16", "fp16": "float16"}
 
 
@@ -35,33 +39,38 @@ def load_model(name: str | Path = "tiny", *, dtype: str = "fp32", device: str | 
         raise ModelError(f"unknown precision {dtype!r}: choose one of {', '.join(DTYPES)}")
     device = device or ("cuda" if torch.cuda.is_available() else "cpu")
     try:
-        torch.empty(0, device=device)
+        torch.zeros(1, device=device).item()  # On `meta` there are no values.
     except (RuntimeError, AssertionError) as error:
         raise ModelError(f"the device {device!r} is not available here: try --device cpu") from error
 
     with quiet():
         folder = local_folder(str(name))
-        from .latent_diffusion import LatentDiffusion, StableDiffusionPipeline, fingerprint
+        from .fingerprint import folder_fingerprint
         from .left_inverse import LeftInverse, find_left_inverse
 
-        kind_of_pipeline = _pipeline_class(folder)
-        if kind_of_pipeline != "StableDiffusionPipeline":
-            raise ModelError(f"{name} is a {kind_of_pipeline}: wmark works with StableDiffusionPipeline models")
         try:
-            pipeline = StableDiffusionPipeline.from_pretrained(
-                folder,
-                torch_dtype=getattr(torch, DTYPES[dtype]),
-                local_files_only=True,
-                safety_checker=None,
-                requires_safety_checker=False,
-            )
+            kind = family(_pipeline_class(folder))
+            pipeline = kind.load(folder, getattr(torch, DTYPES[dtype])).to(device)
+        except ModelError as error:
+            raise ModelError(f"the model {name} cannot be loaded: {error}") from error
         except Exception as error:  # Whatever a damaged file makes diffusers, transformers or safetensors raise.
             reason = str(error).strip().partition("\n")[0] or type(error).__name__
             raise ModelError(f"the model {name} cannot be loaded: {reason}") from error
-        weights = fingerprint(folder)
+        weights = folder_fingerprint(folder)
         file = find_left_inverse(folder, weights) if tuned else None
         left_inverse = LeftInverse.load(file, pipeline.vae, weights) if file else None
-        return LatentDiffusion(pipeline, str(name), weights, device, left_inverse=left_inverse)
+        return kind.model(pipeline, str(name), fingerprint=weights, left_inverse=left_inverse, ours=True)
+
+
+def family(pipeline_class: str):
+    """The module of :mod:`.families` for a class of pipelines.
+
+    Raises:
+        ModelError: If there is none.
+    """
+    if pipeline_class not in FAMILIES:
+        raise ModelError(f"it is a {pipeline_class}: wmark works with {', '.join(FAMILIES)} models")
+    return import_module(f".families.{FAMILIES[pipeline_class]}", __package__)
 
 
 def local_folder(name: str) -> Path:
@@ -87,5 +96,5 @@ def _pipeline_class(folder: Path) -> str:
         return str(json.loads((folder / "model_index.json").read_text())["_class_name"])
     except FileNotFoundError:
         raise ModelError(f"{folder} is not a diffusers model: it has no model_index.json") from None
-    except (OSError, ValueError, KeyError, TypeError) as error:
+    except (OSError, ValueError, KeyError, TypeError, RecursionError) as error:
         raise ModelError(f"the model_index.json of {folder} cannot be read") from error

@@ -26,7 +26,7 @@ def ring():
     """Three keys of a fixed secret, so that a test that passes keeps passing."""
     import wmark
 
-    ring = wmark.Keyring(bytes(range(32)), wmark.Pattern())
+    ring = wmark.Keyring(bytes(range(32)), wmark.Pattern.of())
     for name in ("one", "two", "three"):
         ring.add(name)
     return ring
@@ -46,11 +46,12 @@ def unmarked(model):
     """An image from unmarked noise."""
     import torch
 
+    import wmark
     from wmark.images import to_image
 
     noise = torch.randn(1, 4, 64, 64, generator=torch.Generator().manual_seed(3))
     with torch.no_grad():
-        return to_image(model.decode(model.sample(noise, [PROMPT], steps=20))[0])
+        return to_image(model.decode(model.sample(noise, [PROMPT], wmark.Sampling(20)))[0])
 
 
 @pytest.fixture(scope="session")

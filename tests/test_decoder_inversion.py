@@ -4,8 +4,8 @@ import pytest
 import torch
 import torch.nn.functional as F
 
+from wmark.inversion import decoder
 from wmark.inversion.decoder import (
-    METHODS,
     anderson,
     encoder_only,
     forward_step,
@@ -13,6 +13,10 @@ from wmark.inversion.decoder import (
     invert_clip,
     paper_schedule,
 )
+from wmark.inversion.recovery import DECODER_INVERSIONS
+from wmark.models.base import Coders
+
+METHODS = {name: getattr(decoder, function) for name, function in DECODER_INVERSIONS.items()}
 
 REPELLING = [-0.5, 0.8, 1.3, 0.9] * 4
 ITERATIVE = [name for name in METHODS if name != "encoder"]
@@ -34,6 +38,11 @@ class Linear:
     def decode(self, z):
         return (z.flatten(1) @ self.basis.T).reshape(-1, 3, 8, 8)
 
+    def begin(self, x):
+        return self.encode(x)
+
+    start = None
+
     def encode(self, x):
         return (self.gain * (x.flatten(1) @ self.basis)).reshape(-1, 1, 4, 4)
 
@@ -45,11 +54,11 @@ class Linear:
 def test_iterations_recover_the_latent_where_the_encoder_alone_does_not(method):
     coder = Linear(0.7)
     image = coder.decode(coder.latent)
-    assert coder.error(encoder_only(coder.encode, coder.decode, image)) == pytest.approx(0.3, abs=1e-5)
+    assert coder.error(encoder_only(coder, image)) == pytest.approx(0.3, abs=1e-5)
     options = (
         {"iterations": 60} if method in ("forward", "km", "anderson") else {"iterations": 60, "learning_rate": 0.02}
     )
-    found = METHODS[method](coder.encode, coder.decode, image, **options)
+    found = METHODS[method](coder, image, **options)
     assert coder.error(found) < 0.03
     assert (found.residual < found.initial_residual).all()
 
@@ -58,7 +67,7 @@ def test_iterations_recover_the_latent_where_the_encoder_alone_does_not(method):
 @pytest.mark.parametrize("method", ["forward", "km", "adam", "anderson"])
 def test_divergence_never_returns_a_larger_residual(method, gain):
     coder = Linear(gain)
-    found = METHODS[method](coder.encode, coder.decode, coder.decode(coder.latent), iterations=30)
+    found = METHODS[method](coder, coder.decode(coder.latent), iterations=30)
     assert (found.residual <= found.initial_residual).all()
     assert torch.isfinite(found.latent).all()
 
@@ -67,7 +76,7 @@ def test_divergence_never_returns_a_larger_residual(method, gain):
 def test_the_papers_methods_do_no_harm_where_the_map_repels(method):
     coder = Linear(REPELLING)
     image = coder.decode(coder.latent)
-    found = METHODS[method](coder.encode, coder.decode, image, iterations=30)
+    found = METHODS[method](coder, image, iterations=30)
     assert (found.residual <= found.initial_residual).all()
     assert (found.history.nan_to_num().amax(dim=0) > found.initial_residual).all()
     assert coder.error(found) > 0.1
@@ -76,10 +85,10 @@ def test_the_papers_methods_do_no_harm_where_the_map_repels(method):
 def test_restarts_with_smaller_steps_solve_what_the_full_step_cannot():
     coder = Linear(2.5)
     image = coder.decode(coder.latent)
-    plain = forward_step(coder.encode, coder.decode, image, iterations=40)
+    plain = forward_step(coder, image, iterations=40)
     assert plain.diverged.all()
     assert (plain.restarts == 0).all()
-    turned = forward_step(coder.encode, coder.decode, image, iterations=40, restarts=3)
+    turned = forward_step(coder, image, iterations=40, restarts=3)
     assert (turned.restarts > 0).all()
     assert not turned.diverged.any()
     assert (turned.residual < 0.01 * turned.initial_residual).all()
@@ -89,16 +98,16 @@ def test_restarts_with_smaller_steps_solve_what_the_full_step_cannot():
 @pytest.mark.parametrize("coder", [Linear(0.4), Linear(2.5), Linear(REPELLING)])
 def test_anderson_needs_fewer_calls_and_no_tuned_step(coder, in_image):
     image = coder.decode(coder.latent)
-    found = anderson(coder.encode, coder.decode, image, iterations=12, in_image=in_image, tolerance=1e-5)
+    found = anderson(coder, image, iterations=12, in_image=in_image, tolerance=1e-5)
     assert (found.residual < 1e-2 * found.initial_residual).all()
-    same_calls = forward_step(coder.encode, coder.decode, image, iterations=12, rho=0.5)
+    same_calls = forward_step(coder, image, iterations=12, rho=0.5)
     assert (found.residual <= same_calls.residual).all()
 
 
 def test_calls_are_counted_for_each_image():
     coder = Linear(0.5)
     coder.latent[0] = 0.0
-    found = forward_step(coder.encode, coder.decode, coder.decode(coder.latent), iterations=4, tolerance=1e-6)
+    found = forward_step(coder, coder.decode(coder.latent), iterations=4, tolerance=1e-6)
     assert found.calls.tolist() == [1, 5, 5]
 
 
@@ -107,7 +116,7 @@ def test_a_lower_error_in_the_image_never_pays_for_a_larger_residual():
     coder = Linear(0.7, batch=1)
     image = coder.decode(coder.latent)
     flip = lambda x: -coder.encode(x)  # noqa: E731
-    found = anderson(flip, coder.decode, image, iterations=6)
+    found = anderson(Coders(flip, coder.decode), image, iterations=6)
     assert (found.residual <= found.initial_residual).all()
 
 
@@ -121,7 +130,7 @@ def test_images_stop_on_their_own():
         return coder.decode(z)
 
     image = coder.decode(coder.latent)
-    found = forward_step(coder.encode, decode, image, iterations=30)
+    found = forward_step(Coders(coder.encode, decode), image, iterations=30)
     assert calls[0] == 3
     assert calls[-1] < 3
     assert found.converged.all()
@@ -134,13 +143,13 @@ def test_not_a_number_falls_back_to_the_encoder():
     coder = Linear(0.5)
     broken = lambda z: coder.decode(z) * math.nan  # noqa: E731
     image = coder.decode(coder.latent)
-    found = forward_step(coder.encode, broken, image, iterations=3)
+    found = forward_step(Coders(coder.encode, broken), image, iterations=3)
     assert torch.equal(found.latent, coder.encode(image))
 
 
 def test_callback_sees_every_iteration():
     coder, seen = Linear(0.7), []
-    forward_step(coder.encode, coder.decode, coder.decode(coder.latent), iterations=4, tolerance=0,
+    forward_step(coder, coder.decode(coder.latent), iterations=4, tolerance=0,
                  callback=seen.append)  # fmt: skip
     assert [len(found.history) for found in seen] == [1, 2, 3, 4, 5]
     residuals = [found.residual.max().item() for found in seen]
@@ -150,7 +159,7 @@ def test_callback_sees_every_iteration():
 def test_gradient_based_works_inside_no_grad():
     coder = Linear(0.7)
     with torch.no_grad():
-        found = gradient_based(coder.encode, coder.decode, coder.decode(coder.latent), iterations=5)
+        found = gradient_based(coder, coder.decode(coder.latent), iterations=5)
     assert not found.latent.requires_grad
 
 
@@ -172,7 +181,7 @@ def test_half_precision_stays_close_to_single(model, marked, method):
     half = wmark.load_model("tiny", dtype="bf16", device="cpu")
     image = to_tensor(marked)[None, :, 128:384, 128:384]
     with torch.no_grad():
-        single, low = (METHODS[method](m.encode, m.decode, image, iterations=4).latent for m in (model, half))
+        single, low = (METHODS[method](m.coders(left_inverse=False), image, iterations=4).latent for m in (model, half))
     assert low.dtype == torch.float32
     assert (low - single).norm() / single.norm() < 0.1
 
@@ -193,7 +202,7 @@ def test_a_hostile_region_neither_ends_worse_nor_keeps_the_others_from_convergin
         return gain * F.avg_pool2d(x[:, :1], 2)
 
     def errors():
-        found = anderson(encode, decode, decode(latent), iterations=12)
+        found = anderson(Coders(encode, decode), decode(latent), iterations=12)
         error = (found.latent - latent).square()
         return error[hostile].mean().sqrt().item(), error[..., 24:, 24:].mean().sqrt().item()
 
@@ -211,10 +220,8 @@ def test_a_clip_carries_its_correction_over_and_starts_anew_at_a_cut():
     latents = torch.cat([scene, 1.01 * scene, 1.02 * scene, -other, -1.01 * other])
     coder.latent = latents
     frames, ready = coder.decode(latents), []
-    alone = anderson(coder.encode, coder.decode, frames, iterations=1, tolerance=0.0)
-    found = invert_clip(
-        coder.encode, coder.decode, frames, iterations=1, first_iterations=6, tolerance=0.0, callback=ready.append
-    )
+    alone = anderson(coder, frames, iterations=1, tolerance=0.0)
+    found = invert_clip(coder, frames, iterations=1, first_iterations=6, tolerance=0.0, callback=ready.append)
     error = lambda found: (found.latent - latents).flatten(1).norm(dim=1) / latents.flatten(1).norm(dim=1)  # noqa: E731
     assert (error(found)[[1, 2, 4]] < 0.3 * error(alone)[[1, 2, 4]]).all()
     assert ready == [1, 2, 3, 4, 5]

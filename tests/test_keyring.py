@@ -14,7 +14,9 @@ import pytest
 from wmark import files
 from wmark.errors import KeyringError
 from wmark.watermark.keyring import Keyring, default_path
-from wmark.watermark.keys import Key, Pattern
+from wmark.watermark.keys import Key
+
+from ..watermark.patterns import Pattern
 
 posix = pytest.mark.skipif(os.name != "posix", reason="permissions and locks of POSIX")
 
@@ -23,7 +25,7 @@ posix = pytest.mark.skipif(os.name != "posix", reason="permissions and locks of 
 def ring() -> Keyring:
     ring = Keyring.create(Pattern.of("ring"))
     ring.add("first", note='one "note"\nof two lines, ü')
-    ring.add("second", Pattern())
+    ring.add("second", Pattern.of())
     ring.revoke("second")
     return ring
 
@@ -55,7 +57,7 @@ def test_keys_are_those_of_the_secret_and_the_id(ring: Keyring, stored: Path):
     secret = base64.b64decode(json.loads(stored.read_text())["secret"])
     assert ring.key("first").secret == Key.derive(secret, "first", Pattern.of("ring")).secret
     assert ring.key("first").pattern == Pattern.of("ring")
-    assert ring.key("second", allow_revoked=True).pattern == Pattern()
+    assert ring.key("second", allow_revoked=True).pattern == Pattern.of()
 
 
 def test_loading_gives_back_everything(ring: Keyring, stored: Path):
@@ -196,7 +198,7 @@ def test_file_and_new_folders_are_for_the_owner_alone(ring: Keyring, tmp_path: P
     path = tmp_path / "new" / "folder" / "keyring.json"
     before = os.umask(0)
     try:
-        with Keyring.edit(path, create=Pattern()) as new:
+        with Keyring.edit(path, create=Pattern.of()) as new:
             new.add("mine")
     finally:
         os.umask(before)
@@ -268,7 +270,7 @@ path.with_name(name).touch()
 while len(list(path.parent.glob("writer*"))) < 2:
     time.sleep(0.001)
 for index in range(10):
-    with Keyring.edit(path, create=Pattern()) as ring:
+    with Keyring.edit(path, create=Pattern.of()) as ring:
         ring.add(f"{name}.{index}")
 """
 

@@ -18,22 +18,22 @@ def test_dimensions_of_the_default_patterns(kind, size, dimension):
 
 
 def test_lattice_holds_one_of_each_pair_of_frequencies():
-    lattice = Pattern().lattice
+    lattice = Pattern.of().lattice
     both = {tuple(k) for k in lattice} | {tuple(-k) for k in lattice}
-    r = Pattern().radius
+    r = Pattern.of().radius
     disc = {(y, x) for y in range(-r, r + 1) for x in range(-r, r + 1) if 0 < y * y + x * x <= r * r}
     assert both == disc
     assert 2 * len(lattice) == len(disc)
 
 
 def test_direction_is_the_same_on_every_platform():
-    direction = Key.derive(SECRET, "frozen", Pattern()).direction
+    direction = Key.derive(SECRET, "frozen", Pattern.of()).direction
     assert direction[:4] == pytest.approx([0.0233548450, -0.0298059681, -0.0447400702, 0.0043813557], abs=1e-9)
     assert np.linalg.norm(direction) == pytest.approx(1)
 
 
 def test_directions_are_normal_and_independent():
-    keys = [Key.derive(SECRET, f"k{i}", Pattern()) for i in range(20)]
+    keys = [Key.derive(SECRET, f"k{i}", Pattern.of()) for i in range(20)]
     deviates = np.concatenate([key.direction for key in keys]) * np.sqrt(keys[0].pattern.dimension)
     assert kstest(deviates, "norm").pvalue > 0.001
     gram = np.array([a.direction @ b.direction for i, a in enumerate(keys) for b in keys[:i]])
@@ -46,7 +46,7 @@ def test_patterns_of_one_id_give_unrelated_directions():
 
 
 def test_secret_is_not_in_the_repr():
-    key = Key.derive(SECRET, "k", Pattern())
+    key = Key.derive(SECRET, "k", Pattern.of())
     assert "secret" not in repr(key)
     assert str(key.secret) not in repr(key)
 
@@ -73,4 +73,4 @@ def test_bad_patterns_are_refused(options):
 @pytest.mark.parametrize("key_id", ["", "a b", "../x", "-x", "x" * 65, "a\n"])
 def test_bad_ids_are_refused(key_id):
     with pytest.raises(KeyringError):
-        Key(key_id, Pattern(), SECRET)
+        Key(key_id, Pattern.of(), SECRET)

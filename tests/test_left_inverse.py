@@ -44,18 +44,18 @@ def latents_of(model, count=20):
 def test_it_starts_as_the_encoder(small):
     x = torch.rand(2, 3, 96, 96) * 2 - 1
     with torch.no_grad():
-        assert torch.allclose(LeftInverse(small.vae)(x), small.encode(x), atol=1e-6)
+        assert torch.allclose(LeftInverse(small.codec.vae)(x), small.encode(x), atol=1e-6)
         assert torch.equal(small.left_inverse(x), small.encode(x))
 
 
 def test_tuning_brings_the_latent_closer_and_leaves_the_encoder_alone(small, tmp_path, monkeypatch):
-    before = {name: value.clone() for name, value in small.vae.state_dict().items()}
+    before = {name: value.clone() for name, value in small.codec.vae.state_dict().items()}
     monkeypatch.setattr(tuning, "time", Clock())
     settings = tuning.Settings(learning_rate=3e-3, damaged=0.2, batch=4)
     tuned = tuning.tune(small, latents_of(small), minutes=1, folder=tmp_path, settings=settings)
     assert [point["minutes"] for point in tuned.curve] == [0, 1]
     assert tuned.curve[-1]["none"] < tuned.curve[0]["none"] - 0.3
-    assert all(torch.equal(value, before[name]) for name, value in small.vae.state_dict().items())
+    assert all(torch.equal(value, before[name]) for name, value in small.codec.vae.state_dict().items())
 
 
 def test_an_interrupted_tuning_goes_on_where_it_stopped(small, tmp_path, monkeypatch):
@@ -82,7 +82,7 @@ def test_sampled_latents_are_kept(small, tmp_path, monkeypatch):
 
 
 def test_saved_beside_the_model_it_is_used_from_then_on(small, folder):
-    inverse = LeftInverse(small.vae)
+    inverse = LeftInverse(small.codec.vae)
     with torch.no_grad():
         inverse.encoder.conv_out.weight.mul_(2)
     inverse.save(folder / left_inverse.FILE_NAME, small.fingerprint, {"minutes": 1})
@@ -92,14 +92,14 @@ def test_saved_beside_the_model_it_is_used_from_then_on(small, folder):
         assert (again.left_inverse(x) - inverse(x)).abs().max() < 1e-2
         assert torch.equal(again.encode(x), small.encode(x))
     assert again.fingerprint == small.fingerprint
-    assert again.tuned.fingerprint == inverse.fingerprint != LeftInverse(small.vae).fingerprint
-    assert load_model(folder, device="cpu", tuned=False).tuned is None
+    assert again.left_inverse_fingerprint == inverse.fingerprint != LeftInverse(small.codec.vae).fingerprint
+    assert load_model(folder, device="cpu", tuned=False).codec.tuned is None
     assert left_inverse.about(folder / left_inverse.FILE_NAME) == {"minutes": 1}
 
 
 def test_one_of_other_weights_or_damaged_is_refused(small, folder):
     path = folder / left_inverse.FILE_NAME
-    LeftInverse(small.vae).save(path, "0123456789abcdef", {})
+    LeftInverse(small.codec.vae).save(path, "0123456789abcdef", {})
     with pytest.raises(ModelError, match="tuned for other weights"):
         load_model(folder, device="cpu")
     path.write_bytes(path.read_bytes()[:100])

@@ -3,7 +3,7 @@ import torch
 from diffusers import AutoencoderKL
 from diffusers.models.attention_processor import Attention
 
-from wmark import ModelError, load_model
+from wmark import LatentDiffusion, ModelError, Sampling, load_model
 from wmark.benchmarks.memory import counted_memory
 from wmark.models.patches.half_precision import shrink_stream
 from wmark.models.registry import EMBEDDED
@@ -18,7 +18,7 @@ def folder(request, tmp_path_factory, small_pipeline):
 
 def test_any_diffusers_folder_loads_through_the_same_path(folder):
     model = load_model(folder, device="cpu")
-    assert model.prediction_type == folder.name
+    assert model.denoiser.prediction_type == folder.name
     assert (model.channels, model.downsampling, model.native_size) == (4, 4, (96, 96))
     assert model.latent_shape(96, 48) == (4, 24, 12)
     image = torch.zeros(2, 3, 96, 48)
@@ -26,35 +26,35 @@ def test_any_diffusers_folder_loads_through_the_same_path(folder):
     assert model.decode(model.encode(image)).shape == image.shape
 
 
-def test_predictions_become_noise(folder):
+def test_predictions_become_data_and_noise(folder):
     model = load_model(folder, device="cpu")
-    z, embedding, t = torch.randn(2, 4, 24, 24), model.embed(["a red leaf wallpaper"]), 300
+    z, condition, i = torch.randn(2, 4, 24, 24), model.condition(["a red leaf wallpaper"]), 300
     with torch.no_grad():
-        raw = model.unet(z, t, encoder_hidden_states=embedding.expand(2, -1, -1)).sample
-        noise = model.predict_noise(z, t, embedding)
+        raw = model.pipeline.unet(z, i, encoder_hidden_states=condition.expand(2, -1, -1)).sample
+        data, noise = model.denoiser.predict(z, i / 999, condition)
     scheduler = model.pipeline.scheduler
     scheduler.set_timesteps(10)
-    expected = scheduler.step(raw, t, z)
-    a = model.alphas_cumprod[t].float()
-    data = (z - (1 - a).sqrt() * noise) / a.sqrt()
+    expected = scheduler.step(raw, i, z)
+    alpha, sigma = model.denoiser.schedule(i / 999)
     assert torch.allclose(data, expected.pred_original_sample, atol=1e-4)
+    assert torch.allclose(alpha * data + sigma * noise, z, atol=1e-4)
 
 
 def test_inversion_undoes_sampling(folder):
     """Without guidance and with the prompt known, exact DDIM inversion comes back to the noise it started from."""
-    from wmark.inversion.diffusion import ddim, inversion_timesteps
+    from wmark.inversion.diffusion import ddim
 
     model = load_model(folder, device="cpu")
-    embedding = model.embed(["a red leaf wallpaper"])
-    predict = lambda z, t: model.predict_noise(z, t, embedding)  # noqa: E731
-    times = inversion_timesteps(1000, 25)
-    noise = torch.randn(1, 4, 24, 24)
-    z, a = noise, model.alphas_cumprod.float()
+    condition, schedule = model.condition(["a red leaf wallpaper"]), model.denoiser.schedule
+    predict = lambda z, t: model.denoiser.predict(z, t, condition)  # noqa: E731
+    times = schedule.times(25)
+    noise = z = torch.randn(1, 4, 24, 24)
     with torch.no_grad():
         for t, s in zip(times[:0:-1], times[-2::-1], strict=True):
-            eps = predict(z, t)
-            z = a[s].sqrt() * (z - (1 - a[t]).sqrt() * eps) / a[t].sqrt() + (1 - a[s]).sqrt() * eps
-        found = ddim(predict, model.alphas_cumprod, z, steps=25, corrections=15)
+            data, eps = predict(z, t)
+            alpha, sigma = schedule(s)
+            z = alpha * data + sigma * eps
+        found = ddim(predict, schedule, z, steps=25, corrections=15)
     assert (found.noise - noise).norm() / noise.norm() < 0.02
 
 
@@ -80,14 +80,14 @@ def test_models_of_the_hub_are_loaded_from_where_they_were_downloaded_to(folder,
 @pytest.mark.parametrize("scheduler", ["ddim", "dpmsolver++"])
 def test_sampling_is_reproducible_and_batch_invariant(model, scheduler):
     noise = torch.randn(2, 4, 64, 64, generator=torch.Generator().manual_seed(0))
-    both = model.sample(noise, ["a red leaf wallpaper"] * 2, steps=3, scheduler=scheduler)
-    again = model.sample(noise[1:], ["a red leaf wallpaper"], steps=3, scheduler=scheduler)
+    both = model.sample(noise, ["a red leaf wallpaper"] * 2, Sampling(3, scheduler=scheduler))
+    again = model.sample(noise[1:], ["a red leaf wallpaper"], Sampling(3, scheduler=scheduler))
     assert (both[1:] - again).abs().max() < 1e-3
 
 
 def test_sampling_leaves_the_models_scheduler_alone(model):
     before = model.pipeline.scheduler
-    model.sample(torch.randn(1, 4, 64, 64), ["x"], steps=1, scheduler="dpmsolver++")
+    model.sample(torch.randn(1, 4, 64, 64), ["x"], Sampling(1, scheduler="dpmsolver++"))
     assert model.pipeline.scheduler is before
 
 
@@ -144,7 +144,7 @@ def test_half_precision_stays_in_its_range(model):
     """The residual stream of the embedded decoder reaches a million and more; float16 ends at 65504."""
     half = load_model("tiny", dtype="fp16", device="cpu")
     noise = torch.randn(1, 4, 64, 64, generator=torch.Generator().manual_seed(0))
-    z = model.sample(noise, ["a red leaf wallpaper"], steps=2)
+    z = model.sample(noise, ["a red leaf wallpaper"], Sampling(2))
     with torch.no_grad():
         image = model.decode(z)
         for name, given in ("decode", z), ("encode", image), ("left_inverse", image):
@@ -155,10 +155,10 @@ def test_half_precision_stays_in_its_range(model):
 def test_brain_floats_decode_below_the_rounding_of_an_8_bit_file(model):
     """Against the same weights in single precision, rounded: what is left is the noise of the activations."""
     half, same = (load_model("tiny", dtype=dtype, device="cpu") for dtype in ("bf16", "fp32"))
-    for parameter in same.vae.parameters():
+    for parameter in same.codec.vae.parameters():
         parameter.data = parameter.bfloat16().float()
     noise = torch.randn(1, 4, 64, 64, generator=torch.Generator().manual_seed(0))
-    z = model.sample(noise, ["a red leaf wallpaper"], steps=2)
+    z = model.sample(noise, ["a red leaf wallpaper"], Sampling(2))
     rounding = (2 / 255) ** 2 / 12
     with torch.no_grad():
         assert (half.decode(z) - same.decode(z)).square().mean() < 0.03 * rounding
@@ -168,35 +168,45 @@ def test_brain_floats_decode_below_the_rounding_of_an_8_bit_file(model):
     assert (slope - expected).norm() < 0.1 * expected.norm()
 
 
-def test_images_are_decoded_in_smaller_chunks_where_memory_is_short(folder):
-    model = load_model(folder, device="cpu")
-    model.chunk, sizes = 4, []
+def test_images_are_decoded_in_smaller_chunks_where_memory_is_short_and_that_is_said(folder):
+    codec, sizes, notes = load_model(folder, device="cpu").codec, [], []
+    codec.chunk = 4
 
-    def short(batch):
+    def short(vae, batch):
         sizes.append(len(batch))
         if len(batch) > 1:
             raise torch.cuda.OutOfMemoryError("out of memory")
         return 2 * batch
 
     batch = torch.arange(5.0).reshape(5, 1, 1, 1)
-    assert torch.equal(model._in_chunks(short, batch), 2 * batch)
+    assert torch.equal(codec._in_chunks(short, batch, notes.append), 2 * batch)
     assert sizes == [4, 2, 1, 1, 1, 1, 1]
+    assert len(notes) == 2 and "memory was short" in notes[0]
+    assert codec.chunk == 4  # As it was set; the next call tries again.
 
 
-def test_too_little_memory_for_one_image_is_one_sentence(folder):
-    model = load_model(folder, device="cpu")
+def test_tiles_are_the_last_resort_and_too_little_memory_for_them_is_one_sentence(folder):
+    codec, notes = load_model(folder, device="cpu").codec, []
 
-    def never(batch):
+    def whole_only(vae, batch):
+        if not vae.use_tiling:
+            raise torch.cuda.OutOfMemoryError("out of memory")
+        return batch
+
+    assert codec._in_chunks(whole_only, torch.zeros(1, 1, 1, 1), notes.append).shape == (1, 1, 1, 1)
+    assert "tiles" in notes[-1]
+    assert not codec.vae.use_tiling
+
+    def never(vae, batch):
         raise torch.cuda.OutOfMemoryError("out of memory")
 
-    with pytest.raises(ModelError, match="needs more memory"):
-        model._in_chunks(never, torch.zeros(1, 1, 1, 1))
-    assert model.vae.use_tiling  # The last resort before giving up.
+    with pytest.raises(ModelError, match="more memory than"):
+        codec._in_chunks(never, torch.zeros(1, 1, 1, 1), notes.append)
 
 
 def test_large_images_are_decoded_in_tiles(folder):
-    model, tiled = (load_model(folder, device="cpu") for _ in range(2))
-    tiled.vae.enable_tiling()
+    model = load_model(folder, device="cpu")
+    tiled = LatentDiffusion.from_pipeline(model.pipeline, tiled=True)
     z = torch.randn(1, 4, 48, 48, generator=torch.Generator().manual_seed(0))
     with torch.no_grad():
         assert tiled.decode(z).shape == model.decode(z).shape

@@ -5,7 +5,7 @@ from scipy.stats import kstest
 
 from wmark import Key, KeyringError, Pattern, initial_noise
 from wmark.detectors.statistic import cosine
-from wmark.watermark.pattern import distance, lift, mask_coordinates, plant, project, read
+from wmark.watermark.spectrum import distance, lift, mask_coordinates, plant, project, read
 
 KINDS = ["disc", "ring", "rand", "const", "zeros"]
 
@@ -67,7 +67,7 @@ def test_planting_keeps_the_length_of_the_coordinates():
 def test_planted_noise_is_standard_normal_over_the_keys():
     noises = torch.cat([initial_noise(key(name=f"k{i}"), seed=i) for i in range(64)])
     assert kstest(noises.flatten()[::7].numpy(), "norm").pvalue > 0.001
-    coordinates = mask_coordinates(noises, Pattern()).flatten(1)
+    coordinates = mask_coordinates(noises, Pattern.of()).flatten(1)
     variance = coordinates.var(dim=0)
     assert variance.mean().item() == pytest.approx(1, abs=0.01)
     # The variance of one coordinate over 64 draws is chi-squared with 63 degrees of freedom, over 63.
@@ -121,4 +121,4 @@ def test_noise_that_does_not_fit_is_refused(shape):
 
 def test_direction_of_another_pattern_is_refused():
     with pytest.raises(KeyringError, match="does not fit"):
-        plant(white(1, 4, 64, 64), Pattern(), np.ones(10))
+        plant(white(1, 4, 64, 64), Pattern.of(), np.ones(10))

@@ -16,7 +16,7 @@ from PIL import Image
 import wmark
 from wmark.commands.train import train as main
 from wmark.errors import WmarkError
-from wmark.inversion.diffusion import METHODS
+from wmark.inversion.diffusion import ddim, dpmsolver
 from wmark.models import prompts
 from wmark.training import captions
 from wmark.training.autoencoder import build_autoencoder, contraction, structure_loss
@@ -302,8 +302,8 @@ def test_exported_model_is_a_model(run, prepared, tmp_path):
     options = ["--config", "toy", "--data", prepared, "--run", run, "--device", "cpu"]
     assert "MB" in train("export", tmp_path, *options)
     model = wmark.load_model(tmp_path, device="cpu")
-    assert model.native_size == (64, 64) and model.prediction_type == "epsilon"
-    latent = model.sample(torch.randn(1, 4, 8, 8), ["a blue sea wallpaper"], steps=2)
+    assert model.native_size == (64, 64) and model.denoiser.prediction_type == "epsilon"
+    latent = model.sample(torch.randn(1, 4, 8, 8), ["a blue sea wallpaper"], wmark.Sampling(2))
     assert model.decode(latent).shape == (1, 3, 64, 64)
     train("card", tmp_path, *options, "--count", "2")
     card = (tmp_path / "README.md").read_text()
@@ -322,7 +322,10 @@ def test_exported_model_is_a_model(run, prepared, tmp_path):
     assert Image.open(tmp_path / "samples.jpg").size == (1024, 256)
     again = ["--config", "toy", "--data", prepared, "--run", tmp_path / "again", "--start", tmp_path, "--minutes", "0"]
     assert "stopped" in train("autoencoder", *again, "--set", "autoencoder.learning_rate=0.0")
-    before, after = (model.vae.state_dict(), read_checkpoint(tmp_path / "again" / "autoencoder.pt")["modules"]["vae"])
+    before, after = (
+        model.codec.vae.state_dict(),
+        read_checkpoint(tmp_path / "again" / "autoencoder.pt")["modules"]["vae"],
+    )
     torch.testing.assert_close(after["decoder.conv_in.weight"], before["decoder.conv_in.weight"])
 
 
@@ -370,12 +373,12 @@ def test_v_prediction_is_a_setting(run, prepared, tmp_path):
     train("diffusion", *options)
     train("export", tmp_path / "model", *options)
     model = wmark.load_model(tmp_path / "model", device="cpu")
-    assert model.prediction_type == "v_prediction" and model.alphas_cumprod[-1] == 0
+    assert model.denoiser.prediction_type == "v_prediction" and model.denoiser.schedule(1.0)[0] == 0
     prompt = ["a blue sea wallpaper"]
-    predict = functools.partial(model.predict_noise, embedding=model.embed(prompt))
-    for scheduler, invert in METHODS.items():
-        latent = model.sample(torch.randn(1, 4, 8, 8), prompt, steps=2, scheduler=scheduler)
-        assert invert(predict, model.alphas_cumprod, latent, steps=2).noise.isfinite().all()
+    predict = functools.partial(model.denoiser.predict, condition=model.condition(prompt))
+    for scheduler, invert in (("ddim", ddim), ("dpmsolver++", dpmsolver)):
+        latent = model.sample(torch.randn(1, 4, 8, 8), prompt, wmark.Sampling(2, scheduler=scheduler))
+        assert invert(predict, model.denoiser.schedule, latent, steps=2).noise.isfinite().all()
 
 
 def test_caption_weight_is_what_captions_add(run, prepared, tmp_path):

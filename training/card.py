@@ -199,7 +199,7 @@ def write_card(
 
 
 def _parts(model) -> list[list[str]]:
-    parts = {"vae": model.vae, "unet": model.unet, "text_encoder": model.pipeline.text_encoder}
+    parts = {name: getattr(model.pipeline, name) for name in ("vae", "unet", "text_encoder")}
     return [
         [f"`{name}`", type(part).__name__, f"{sum(p.numel() for p in part.parameters()) / 1e6:.1f} M"]
         for name, part in parts.items()

@@ -9,6 +9,7 @@ from torch import Tensor
 from ..inversion.diffusion import ddim
 from ..models.latent_diffusion import LatentDiffusion
 from ..models.prompts import draw_prompts
+from ..models.sampling import Sampling
 from ..progress import progress
 from .captions import COLOURS, colour_shares
 from .dataset import Pictures
@@ -57,7 +58,7 @@ def measure(model: LatentDiffusion, training: Pictures, held_out: Pictures, coun
             latents, images, errors = [], [], {method: [] for method in PLAIN}
             for begin in range(0, count, BATCH):
                 part = slice(begin, begin + BATCH)
-                z = model.sample(noise[part], prompts[part], steps=50, guidance_scale=scale)
+                z = model.sample(noise[part], prompts[part], Sampling(50, scale))
                 image = ((model.decode(z).float().clamp(-1, 1) + 1) * 127.5).round() / 127.5 - 1
                 for method, settings in PLAIN.items():
                     errors[method].append(plain_iteration(model.encode, model.decode, image, z, *settings))
@@ -168,17 +169,17 @@ def _round_trip(
     errors = []
     for begin in range(0, len(latents), BATCH):
         part = slice(begin, begin + BATCH)
-        text, empty = model.embed(prompts[part]), model.embed([""] * len(latents[part]))
+        text, empty = model.condition(prompts[part]), model.unprompted
 
-        def predict(z: Tensor, t: int, text: Tensor = text, empty: Tensor = empty) -> Tensor:
-            conditional = model.predict_noise(z, t, text)
+        def predict(z: Tensor, t: float, text: Tensor = text, empty: Tensor = empty) -> tuple[Tensor, Tensor]:
+            conditional = model.denoiser.predict(z, t, text)
             if guidance_scale == 1:
                 return conditional
-            unconditional = model.predict_noise(z, t, empty)
-            return unconditional + guidance_scale * (conditional - unconditional)
+            unconditional = model.denoiser.predict(z, t, empty)
+            return tuple(torch.lerp(u, c, guidance_scale) for u, c in zip(unconditional, conditional, strict=True))
 
         z = latents[part].to(model.device)
-        found = ddim(predict, model.alphas_cumprod, z, steps=ROUND_TRIP, evaluate_at="start").noise.cpu()
+        found = ddim(predict, model.denoiser.schedule, z, steps=ROUND_TRIP, evaluate_at="start").noise.cpu()
         errors.append(decibels(found, noise[part]))
     return round(float(torch.cat(errors).mean()), 2)
 

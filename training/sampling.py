@@ -12,6 +12,7 @@ from torch import Tensor
 from ..errors import ModelError
 from ..files import sha256, write_atomically
 from ..models.latent_diffusion import LatentDiffusion
+from ..models.sampling import Sampling
 from ..progress import progress
 from .captions import BRIGHTNESS, COLOURS, SUBJECTS, TEXTURES
 from .export import assemble
@@ -35,7 +36,7 @@ def sampled_latents(configuration: dict, run: Path, device: torch.device) -> Ten
         if kept["source"] != source:
             raise ModelError(f"{path} is of an earlier diffusion model: delete it and refine.pt to refine anew")
         return kept["latents"]
-    model = LatentDiffusion(assemble(configuration, run), "training", device=device)
+    model = LatentDiffusion.from_pipeline(assemble(configuration, run).to(device), "training")
     size = configuration["model"]["size"]
     seed = configuration["model"]["seed"]
     rng, generator = random.Random(seed), torch.Generator().manual_seed(seed)
@@ -47,8 +48,8 @@ def sampled_latents(configuration: dict, run: Path, device: torch.device) -> Ten
             noise = torch.randn(count, *model.latent_shape(size, size), generator=generator)
             guidance = rng.uniform(1, 7.5)
             with torch.autocast(device.type, torch.bfloat16, enabled=configuration["model"]["precision"] == "bf16"):
-                latent = model.sample(noise, prompts, steps=settings["sampling_steps"], guidance_scale=guidance)
-            found.append(latent.cpu() / model.vae.config.scaling_factor)
+                latent = model.sample(noise, prompts, Sampling(settings["sampling_steps"], guidance))
+            found.append(latent.cpu() / model.pipeline.vae.config.scaling_factor)
             bar.update(count)
     latents, content = torch.cat(found), io.BytesIO()
     torch.save({"latents": latents, "source": source}, content)

@@ -28,6 +28,7 @@ from ..images import to_image, to_tensor
 from ..inversion.nmse import nmse_db
 from ..models.latent_diffusion import LatentDiffusion
 from ..models.left_inverse import LeftInverse
+from ..models.sampling import Sampling
 
 __all__ = ["DAMAGES", "Settings", "Tuning", "sample_latents", "tune"]
 
@@ -104,7 +105,7 @@ def sample_latents(
             generator = torch.Generator().manual_seed(seed * 100_000 + start)
             noise = torch.randn(len(some), *shape, generator=generator)
             guidance = 1 + 7 * torch.rand(1, generator=generator).item()
-            part = model.sample(noise, some, steps=steps, guidance_scale=guidance).cpu()
+            part = model.sample(noise, some, Sampling(steps, guidance)).cpu()
             _save(path, part)
         latents.append(part)
         if callback:
@@ -134,7 +135,7 @@ def tune(
     Raises:
         ModelError: If there are no latents to learn from, or the model is in float16, whose range training leaves.
     """
-    if model.vae.dtype is torch.float16:
+    if model.dtype is torch.float16:
         raise ModelError("a left inverse cannot be tuned in fp16: load the model in fp32 or bf16")
     if len(latents) <= HELD_OUT:
         raise ModelError(f"{len(latents)} latents are too few to tune on: {HELD_OUT} are held out")
@@ -143,7 +144,9 @@ def tune(
     apart[torch.linspace(0, len(latents) - 1, HELD_OUT).long()] = True
     held_out, latents = latents[apart], latents[~apart]
     tests = _tests(model, held_out, settings.seed)
-    tuned, average = (LeftInverse(model.vae).float().to(device, memory_format=torch.channels_last) for _ in range(2))
+    tuned, average = (
+        LeftInverse(model.codec.vae).float().to(device, memory_format=torch.channels_last) for _ in range(2)
+    )
     parameters, averages = (list(m.requires_grad_(flag).parameters()) for m, flag in ((tuned, True), (average, False)))
     optimizer = torch.optim.AdamW(parameters, lr=settings.learning_rate, betas=(0.9, 0.99), weight_decay=0.0)
     generator = torch.Generator().manual_seed(settings.seed)

@@ -16,13 +16,11 @@ by iterations that only call `E` and `D`:
 They converge where `T` is cocoercive, which holds near the data for some autoencoders and fails for others. The loop
 that they all run in (:mod:`.iteration`) keeps that from doing harm.
 
-Solvers are functions of the callables `encode` and `decode` and of the image alone. Iterates are float32 whatever the
+Solvers are functions of the coders `E` and `D` and of the image alone. Iterates are float32 whatever the
 precision of the model.
 """
 
 from __future__ import annotations
-
-from collections.abc import Callable
 
 from .accelerated import anderson
 from .clips import invert_clip
@@ -30,7 +28,6 @@ from .iteration import DecoderInversion
 from .paper import adam, encoder_only, forward_step, gradient_based, inertial_km, paper_schedule
 
 __all__ = [
-    "METHODS",
     "DecoderInversion",
     "adam",
     "anderson",
@@ -41,13 +38,3 @@ __all__ = [
     "invert_clip",
     "paper_schedule",
 ]
-
-METHODS: dict[str, Callable[..., DecoderInversion]] = {
-    "encoder": encoder_only,
-    "forward": forward_step,
-    "km": inertial_km,
-    "adam": adam,
-    "gradient": gradient_based,
-    "anderson": anderson,
-}
-"""Decoder inversions by the name that the command line and the records use."""

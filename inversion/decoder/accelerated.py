@@ -15,28 +15,28 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from .iteration import Callback, Coder, DecoderInversion, Evaluation, State, equation, iterate
+from ...models.base import Coders
+from .iteration import Callback, DecoderInversion, Evaluation, State, equation, iterate
 
 __all__ = ["anderson"]
 
 REGION = 9
 """Width of the regions that are judged, in pixels of the latent."""
 
+RIDGE = 1e-6
+"""`mu` of the fit, in units of the largest of the columns' squared norms."""
+
 WORSE = 1.5
 """A region is turned back once its mismatch is this many times the least that it has had."""
 
 
 def anderson(
-    encode: Coder,
-    decode: Coder,
+    coders: Coders,
     image: Tensor,
     *,
     iterations: int = 5,
     memory: int = 5,
-    mixing: float = 1.0,
-    regularization: float = 1e-6,
     in_image: bool = True,
-    start: Tensor | None = None,
     tolerance: float = 1e-3,
     restarts: int = 2,
     callback: Callback | None = None,
@@ -46,7 +46,7 @@ def anderson(
     With the last changes of the iterates and of the residuals as columns of `dZ` and `dR` (type II of Walker and Ni,
     SIAM J. Numer. Anal. 2011),
 
-        z <- z - dZ gamma - mixing (T(z) - dR gamma),    gamma = argmin ||e - dM gamma||^2 + mu ||gamma||^2.
+        z <- z - dZ gamma - (T(z) - dR gamma),    gamma = argmin ||e - dM gamma||^2 + mu ||gamma||^2.
 
     The textbook takes `e = T(z)` and `dM = dR`. Here the encoder only proposes: what is fitted is the image,
     `e = D(z) - x`, and `dM` its last changes. It has dozens of numbers for each of the latent's, no direction of the
@@ -56,13 +56,8 @@ def anderson(
     Arguments are those of :func:`forward_step`, and
 
         memory: Number of changes that are remembered.
-        mixing: Step along what the combination leaves of the residual.
-        regularization: `mu`, in units of the largest of the columns' squared norms.
         in_image: Fit the image, and judge iterates and regions by it; else iterates by the residual, and no regions.
-        start: Latents to start from, with shape (B, C, h, w), if not `E(x)`. Where `encode` is a tuned left inverse,
-            give the plain encoder's: what that gets wrong, iterations correct; what the tuned one gets wrong, they do
-            not see.
-        restarts: How often an image that diverges is turned back to its best iterate, with half the mixing and nothing
+        restarts: How often an image that diverges is turned back to its best iterate, with half the step and nothing
             remembered, before it is given up.
     """
 
@@ -74,13 +69,14 @@ def anderson(
             _changes(state, name, value, memory)
             for name, value in (("latent", z), ("slope", here.slope), ("error", error))
         )
-        gamma = _least_squares(errors, error, regularization)
+        gamma = _least_squares(errors, error, RIDGE)
         rest = here.slope - _combine(slopes, gamma)
         damping = state["damping"] * 0.5 ** state["setbacks"] if in_image else state["damping"]
-        return z - _combine(steps, gamma) - damping * mixing * rest
+        return z - _combine(steps, gamma) - damping * rest
 
-    encoded, evaluate = equation(encode, decode, image, in_image=in_image)
-    return iterate(encoded if start is None else start, evaluate, update,
+    encoded, evaluate = equation(coders, image, in_image=in_image)
+    start = encoded if coders.start is None else coders.begin(image)
+    return iterate(start, evaluate, update,
                    iterations=iterations, tolerance=tolerance, restarts=restarts, callback=callback)  # fmt: skip
 
 

@@ -3,24 +3,23 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import fields
+from dataclasses import fields, replace
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from ...models.base import Coders
 from .accelerated import anderson
-from .iteration import Coder, DecoderInversion
+from .iteration import DecoderInversion
 
 __all__ = ["invert_clip"]
 
 
 def invert_clip(
-    encode: Coder,
-    decode: Coder,
+    coders: Coders,
     frames: Tensor,
     *,
-    encoder: Coder | None = None,
     iterations: int = 1,
     first_iterations: int = 8,
     callback: Callable[[int], None] | None = None,
@@ -34,10 +33,8 @@ def invert_clip(
     frame starts farther from its image than the encoder's answer. One frame is held at a time, however long the clip.
 
     Arguments:
-        encode: `E`, or a tuned left inverse, from images (B, 3, H, W) in [-1, 1] to clean latents (B, C, h, w).
-        decode: `D`, the other way.
+        coders: `E` or a tuned left inverse, `D`, and where to start.
         frames: The clip, with shape (F, 3, H, W) in [-1, 1].
-        encoder: `E` to start from, where `encode` is a tuned left inverse.
         iterations: Largest number of updates of a frame that follows another.
         first_iterations: The same of the first frame, and of those that are begun anew.
         callback: Called after each frame with the number of frames that are ready.
@@ -46,18 +43,18 @@ def invert_clip(
     Returns:
         As for a batch of F images. The two calls of `D` with which a frame chooses its start are counted, too.
     """
-    encoder, found = encoder or encode, []
+    found = []
     correction: Tensor | None = None
     for frame in frames.split(1):
-        encoded = encoder(frame).float()
+        encoded = coders.begin(frame).float()
         start, carried = encoded, False
         if correction is not None:
             candidates = encoded, encoded + correction
-            distances = [(decode(z).float().clamp(-1, 1) - frame).square().mean() for z in candidates]
+            distances = [(coders.decode(z).float().clamp(-1, 1) - frame).square().mean() for z in candidates]
             carried = bool(distances[1] < distances[0])
             start = candidates[carried]
         count = iterations if carried else first_iterations
-        one = anderson(encode, decode, frame, start=start, iterations=count, **options)
+        one = anderson(replace(coders, start=lambda _, z=start: z), frame, iterations=count, **options)
         one.calls.add_(2 * (correction is not None))
         correction = one.latent - encoded
         found.append(one)

@@ -15,7 +15,9 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-__all__ = ["Callback", "Coder", "DecoderInversion", "Evaluation", "State", "Update", "equation", "iterate"]
+from ...models.base import Coders
+
+__all__ = ["Callback", "DecoderInversion", "Evaluation", "State", "Update", "equation", "iterate"]
 
 DIVERGED = 5.0
 """An image diverges once its loss is this many times the best it has had."""
@@ -82,7 +84,6 @@ class Evaluation:
         return self.slope, self.residual, self.loss, self.mismatch
 
 
-Coder = Callable[[Tensor], Tensor]
 Callback = Callable[[DecoderInversion], None]
 State = dict[str, Tensor]
 Update = Callable[[Tensor, Evaluation, State], Tensor]
@@ -95,29 +96,28 @@ or the last restart, and `damping`, the factor of the step.
 
 
 def equation(
-    encode: Coder, decode: Coder, image: Tensor, *, in_image: bool = False
+    coders: Coders, image: Tensor, *, in_image: bool = False
 ) -> tuple[Tensor, Callable[[Tensor, Tensor], Evaluation]]:
     """`E(x)`, and the function that evaluates `T(z) = E(D(z)) - E(x)` for the images with the given indices.
 
     Arguments:
-        encode: `E`.
-        decode: `D`.
+        coders: `E` and `D`.
         image: Images x with shape (B, 3, H, W) in [-1, 1].
         in_image: Judge iterates by the root mean square of the mismatch `e = D(z) - x`, keep that, and evaluate T over
             a longer secant, `(E(x + s e) - E(x)) / s` with the s that brings `e` up to :data:`SECANT`. For s = 1 that
             is `T(z)`; near the solution, where `T` is a small difference of large numbers, it loses less to rounding
             and points better.
     """
-    encoded = encode(image)
+    encoded = coders.encode(image)
     target = encoded.float()
     scale = target.flatten(1).norm(dim=1).clamp_min(1e-12)
 
     def evaluate(z: Tensor, active: Tensor) -> Evaluation:
-        x, decoded = image[active].float(), decode(z).float().clamp(-1, 1)
+        x, decoded = image[active].float(), coders.decode(z).float().clamp(-1, 1)
         mismatch = decoded - x
         error = mismatch.flatten(1).square().mean(dim=1).sqrt()
         stretch = (SECANT / error).clamp(1, 64)[:, None, None, None] if in_image else 1.0
-        slope = (encode(x + stretch * mismatch).float() - target[active]) / stretch
+        slope = (coders.encode(x + stretch * mismatch).float() - target[active]) / stretch
         residual = slope.flatten(1).norm(dim=1) / scale[active]
         return Evaluation(slope, residual, error, mismatch) if in_image else Evaluation(slope, residual, residual)
 

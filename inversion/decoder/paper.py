@@ -7,7 +7,8 @@ import math
 import torch
 from torch import Tensor
 
-from .iteration import Callback, Coder, DecoderInversion, Evaluation, State, Update, equation, iterate
+from ...models.base import Coders
+from .iteration import Callback, DecoderInversion, Evaluation, State, Update, equation, iterate
 
 __all__ = ["adam", "encoder_only", "forward_step", "gradient_based", "inertial_km", "paper_schedule"]
 
@@ -24,9 +25,9 @@ def paper_schedule(k: Tensor, iterations: int, peak: float) -> Tensor:
     return peak * torch.where(k < warm_up, (k + 1) / warm_up, (1 + torch.cos(math.pi * progress)) / 2)
 
 
-def encoder_only(encode: Coder, decode: Coder, image: Tensor, *, callback: Callback | None = None) -> DecoderInversion:
+def encoder_only(coders: Coders, image: Tensor, *, callback: Callback | None = None) -> DecoderInversion:
     """`z = E(x)`, the starting point of every other method; its residual is not measured (nan)."""
-    latent = encode(image).float()
+    latent = coders.encode(image).float()
     unknown = torch.full((len(latent),), math.nan)
     none = torch.zeros(len(latent), dtype=torch.long)
     found = DecoderInversion(latent, unknown, unknown, none, none, none.bool(), none, none.bool(), unknown[None])
@@ -36,8 +37,7 @@ def encoder_only(encode: Coder, decode: Coder, image: Tensor, *, callback: Callb
 
 
 def forward_step(
-    encode: Coder,
-    decode: Coder,
+    coders: Coders,
     image: Tensor,
     *,
     iterations: int = 5,
@@ -49,8 +49,7 @@ def forward_step(
     """The forward step method `z <- z - rho T(z)` (Hong et al., 2024, eq. 5).
 
     Arguments:
-        encode: `E`, from images (B, 3, H, W) in [-1, 1] to clean latents (B, C, h, w).
-        decode: `D`, the other way.
+        coders: `E` and `D`; iterations start from what `encode` answers, as published.
         image: Images with shape (B, 3, H, W) in [-1, 1].
         iterations: Largest number of updates, of one call of `D` and one of `E` each.
         rho: Step size.
@@ -63,47 +62,44 @@ def forward_step(
     def update(z: Tensor, here: Evaluation, state: State) -> Tensor:
         return z - state["damping"] * rho * here.slope
 
-    return iterate(*equation(encode, decode, image), update,
+    return iterate(*equation(coders, image), update,
                    iterations=iterations, tolerance=tolerance, restarts=restarts, callback=callback)  # fmt: skip
 
 
 def inertial_km(
-    encode: Coder,
-    decode: Coder,
+    coders: Coders,
     image: Tensor,
     *,
     iterations: int = 5,
     rho: float = 0.5,
     alpha: float = 0.9,
-    relaxation: float = 0.5,
     tolerance: float = 1e-3,
     restarts: int = 0,
     callback: Callback | None = None,
 ) -> DecoderInversion:
     """Inertial Krasnoselskii-Mann iteration (Hong et al., 2024, eq. 9); iterates are the extrapolated points `y`.
 
-    Arguments are those of :func:`forward_step`, and `alpha` the inertia, `relaxation` the lambda of the paper.
+    Arguments are those of :func:`forward_step`, and `alpha` the inertia. The relaxation, lambda, is 1/2, which
+    leaves `rho` as the step.
     """
 
     def update(y: Tensor, here: Evaluation, state: State) -> Tensor:
-        z = y - state["damping"] * 2 * relaxation * rho * here.slope
+        z = y - state["damping"] * rho * here.slope
         previous = torch.where(state["age"] > 0, state.get("z", z), z)
         state["z"] = z
         return z + alpha * (z - previous)
 
-    return iterate(*equation(encode, decode, image), update,
+    return iterate(*equation(coders, image), update,
                    iterations=iterations, tolerance=tolerance, restarts=restarts, callback=callback)  # fmt: skip
 
 
 def adam(
-    encode: Coder,
-    decode: Coder,
+    coders: Coders,
     image: Tensor,
     *,
     iterations: int = 20,
     learning_rate: float = 0.1,
     schedule: bool = True,
-    epsilon: float | None = None,
     tolerance: float = 1e-3,
     restarts: int = 0,
     callback: Callback | None = None,
@@ -114,23 +110,20 @@ def adam(
 
         learning_rate: Peak rate; Adam's step is absolute, so it is in units of the latent.
         schedule: Follow :func:`paper_schedule`, else stay at the peak.
-        epsilon: Adam's; None takes the paper's, 1e-8, or 1e-4 where `E` answers in half precision.
     """
-    encoded, evaluate = equation(encode, decode, image)
-    update = _adam_update(iterations, learning_rate, schedule, epsilon or _epsilon(encoded))
+    encoded, evaluate = equation(coders, image)
+    update = _adam_update(iterations, learning_rate, schedule, _epsilon(encoded))
     return iterate(encoded, evaluate, update,
                    iterations=iterations, tolerance=tolerance, restarts=restarts, callback=callback)  # fmt: skip
 
 
 def gradient_based(
-    encode: Coder,
-    decode: Coder,
+    coders: Coders,
     image: Tensor,
     *,
     iterations: int = 20,
     learning_rate: float = 0.1,
     schedule: bool = True,
-    epsilon: float | None = None,
     tolerance: float = 1e-3,
     restarts: int = 0,
     callback: Callback | None = None,
@@ -139,21 +132,21 @@ def gradient_based(
 
     Arguments are those of :func:`adam`. One image at a time is back-propagated, so memory does not grow with the batch.
     """
-    encoded, target = encode(image), image.float()
+    encoded, target = coders.encode(image), image.float()
 
     def evaluate(z: Tensor, active: Tensor) -> Evaluation:
         gradients, errors = [], []
         for latent, x in zip(z.split(1), target[active].split(1), strict=True):
             with torch.enable_grad():
                 latent = latent.detach().requires_grad_()
-                loss = (decode(latent).float() - x).square().mean()
+                loss = (coders.decode(latent).float() - x).square().mean()
                 (gradient,) = torch.autograd.grad(loss, latent)
             gradients.append(gradient)
             errors.append(loss.detach().sqrt())
         error = torch.stack(errors)
         return Evaluation(torch.cat(gradients), error, error)
 
-    update = _adam_update(iterations, learning_rate, schedule, epsilon or _epsilon(encoded))
+    update = _adam_update(iterations, learning_rate, schedule, _epsilon(encoded))
     return iterate(encoded, evaluate, update,
                    iterations=iterations, tolerance=tolerance, restarts=restarts, callback=callback)  # fmt: skip
 
@@ -173,4 +166,5 @@ def _adam_update(iterations: int, learning_rate: float, schedule: bool, epsilon:
 
 
 def _epsilon(encoded: Tensor) -> float:
+    """The paper's, by the precision in which `E` answers."""
     return 1e-8 if encoded.dtype == torch.float32 else 1e-4

@@ -17,7 +17,7 @@ from PIL import Image
 import wmark
 from wmark.benchmarks.attacks import attack
 from wmark.images import to_image
-from wmark.inversion.recovery import stages
+from wmark.inversion.recovery import recoveries
 
 HERE = Path(__file__).parent
 VERDICTS = HERE / "verdicts.json"
@@ -38,7 +38,7 @@ DAMAGED = [  # base, damage
 
 def ring() -> wmark.Keyring:
     """Three discs and a ring of a fixed secret."""
-    ring = wmark.Keyring(bytes(range(32)), wmark.Pattern())
+    ring = wmark.Keyring(bytes(range(32)), wmark.Pattern.of())
     for name in ("one", "two", "three"):
         ring.add(name)
     ring.add("flat", wmark.Pattern.of("ring"))
@@ -57,7 +57,7 @@ def images() -> None:
     made["b-cut"] = made["b-none"].crop((40, 80, 512, 512))
     for i, (height, width) in enumerate([(512, 512), (512, 512), (384, 512)]):
         noise = torch.randn(1, 4, height // 8, width // 8, generator=torch.Generator().manual_seed(20 + i))
-        latent = model.sample(noise, [list(MARKED.values())[i][3]], steps=20)
+        latent = model.sample(noise, [list(MARKED.values())[i][3]], wmark.Sampling(20))
         with torch.no_grad():
             made[f"unmarked-{i + 1}"] = to_image(model.decode(latent)[0])
     made["unmarked-4"] = attack("crop-80%", made["unmarked-1"], seed=1)
@@ -76,15 +76,15 @@ def verdicts() -> dict[str, dict[str, list]]:
     files = sorted(HERE.glob("*.webp"))
     few = [file for file in files if file.stem in ("a-crop-80", "c-none", "d-mirror", "unmarked-2")]
     alternatives = {
-        "adam": stages("exact", "adam", 3, "dpmsolver++", 4),
-        "anderson": stages("exact", "anderson", 2, "ddim", 6, left_inverse=False),
+        "adam": recoveries("exact", "adam", 3, "dpmsolver++", 4),
+        "anderson": recoveries("exact", "anderson", 2, "ddim", 6, left_inverse=False),
     }
     readings = {
         "auto": (files, {}),
-        "fast, off": (files, {"stages": "fast", "align": "off"}),
-        "exact, full": (few, {"stages": "exact", "align": "full"}),
-        "adam, off": (few, {"stages": alternatives["adam"], "align": "off"}),
-        "anderson, off": (few, {"stages": alternatives["anderson"], "align": "off"}),
+        "fast, off": (files, {"effort": "fast", "align": "off"}),
+        "exact, full": (few, {"effort": "exact", "align": "full"}),
+        "adam, off": (few, {"effort": alternatives["adam"], "align": "off"}),
+        "anderson, off": (few, {"effort": alternatives["anderson"], "align": "off"}),
     }
     found = {}
     for name, (some, options) in readings.items():

@@ -1,0 +1,241 @@
+"""The detector: the rooms put together.
+
+    image --decoder inversion--> clean latent --diffusion inversion--> initial noise
+          --whiten, align, read--> coordinates --test--> verdict
+
+How noise is recovered is :mod:`..inversion`, which looks are tried is :mod:`.plan`, at which sizes :mod:`.geometry`,
+where a key stands :mod:`.reading`, what that is worth :mod:`.statistic`.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
+from functools import cached_property
+from pathlib import Path
+from typing import TYPE_CHECKING, NamedTuple
+
+import numpy as np
+import torch
+from PIL import Image
+from torch import Tensor
+
+from ..errors import KeyringError
+from ..images import open_image, to_pixels
+from ..inversion.chain import Recovered, recovering
+from ..inversion.recovery import Recovery, recoveries
+from ..version import __version__
+from ..watermark.keys import Key
+from .geometry import Size, canvases, fit, working_size
+from .plan import Look, Plan, plan
+from .reading import Keys, Standing, evidence, group, prepare, read, search
+from .statistic import hypercone_log10_p
+from .verdict import Basis, Verdict
+
+if TYPE_CHECKING:
+    from ..models.latent_diffusion import LatentDiffusion
+
+__all__ = ["Detector"]
+
+Picture = Image.Image | str | Path
+
+
+class Candidate(NamedTuple):
+    """The closest key of one look at one image."""
+
+    log10_p: float
+    key: Key
+    standing: Standing
+    alignments: int
+
+
+@dataclass(frozen=True)
+class Detector:
+    """Find which of some keys an image carries.
+
+    Arguments:
+        model: The model that is suspected to have made the images.
+        keys: The keys to test; one, or several.
+        effort: `fast`, `auto` or `exact`, or how the noise is recovered, tried in turn.
+        align: `off` (as planted), `full` (search rotation, scale, mirror and shift), or `auto`: off first, then full.
+        fpr: False-positive rate of a verdict, in (0, 1).
+        size: Height and width in pixels that the images were generated at; None tries the likely ones.
+        keep_evidence: Keep in the verdicts what was seen, for plots.
+
+    Raises:
+        KeyringError: If there are no keys, or a key cannot be tested or does not fit the model.
+        WmarkError: If an option is not possible.
+    """
+
+    model: LatentDiffusion
+    keys: Key | Sequence[Key]
+    effort: str | Sequence[Recovery] = "auto"
+    align: str = "auto"
+    fpr: float = 1e-6
+    size: Size | None = None
+    keep_evidence: bool = False
+
+    def __post_init__(self) -> None:
+        keys = (self.keys,) if isinstance(self.keys, Key) else tuple(self.keys)
+        object.__setattr__(self, "keys", keys)
+        if not keys:
+            raise KeyringError("there is no active key to test: create one, or name a key")
+        if self.size:
+            self.model.latent_shape(*self.size)
+        for key in keys:
+            check(key, self.model)
+        self.plan  # noqa: B018  Refuses what is not possible.
+
+    @cached_property
+    def groups(self) -> list[Keys]:
+        """The keys by their patterns."""
+        return group(self.keys)
+
+    @cached_property
+    def plan(self) -> Plan:
+        """The looks that every image is allowed."""
+        tried = recoveries(self.effort) if isinstance(self.effort, str) else self.effort
+        return plan(tried, self.align, self.fpr, any(key.pattern.searchable for key in self.keys))
+
+    @cached_property
+    def basis(self) -> Basis:
+        """What every verdict rests on, the key's keyring aside."""
+        model = self.model
+        return Basis(
+            model=model.name,
+            model_fingerprint=model.fingerprint,
+            left_inverse=model.left_inverse_fingerprint,
+            dtype=str(model.dtype).removeprefix("torch."),
+            keyring=None,
+            version=__version__,
+            effort=tuple(dict.fromkeys(look.recovery.name for look in self.plan.looks)),
+            align=self.align,
+        )
+
+    def verify(self, images: Picture | Sequence[Picture], *, batch_size: int = 8) -> list[Verdict]:
+        """Verdicts on images, given as paths or Pillow images, in order.
+
+        Arguments:
+            images: One image or several.
+            batch_size: Images looked at together.
+
+        Raises:
+            ImageError: If an image cannot be read or used.
+            ModelError: If the model recovers something that is not finite.
+        """
+        images = [images] if isinstance(images, Image.Image | str | Path) else images
+        batches = (images[start : start + batch_size] for start in range(0, len(images), batch_size))
+        return [verdict for batch in batches for verdict in self.judge([self.pixels(open_image(i)) for i in batch])]
+
+    def pixels(self, image: Image.Image) -> Tensor:
+        """An upright RGB image as it is inverted: uint8, with shape (3, H, W).
+
+        Raises:
+            ImageError: If the image is longer than 4:1.
+        """
+        size = working_size(image.size[::-1], self.size or self.model.native_size, self.model.downsampling)
+        return to_pixels(fit(image, size))
+
+    def judge(self, images: Sequence[Tensor]) -> list[Verdict]:
+        """Verdicts on images from :meth:`pixels`, all looked at together as far as their sizes agree."""
+        verdicts: dict[int, Verdict] = {}
+        for shape in dict.fromkeys(image.shape for image in images):
+            members = [i for i, image in enumerate(images) if image.shape == shape]
+            verdicts |= dict(zip(members, self._judge(torch.stack([images[i] for i in members])), strict=True))
+        return [verdicts[i] for i in range(len(images))]
+
+    def _judge(self, images: Tensor) -> list[Verdict]:
+        """Look after look at images (B, 3, H, W), uint8, until each is decided."""
+        best: list[Verdict | None] = [None] * len(images)
+        seconds = np.zeros(len(images))
+        recovered, of, at = Recovered(torch.empty(0)), None, {}
+        for look in self.plan.looks:
+            cases = [i for i, verdict in enumerate(best) if verdict is None or not verdict.found]
+            if not cases:
+                break
+            begin = self._now()
+            if look.recovery != of:
+                recovered, of = recovering(self.model, look.recovery)(images[cases]), look.recovery
+                at = {case: row for row, case in enumerate(cases)}
+            noise = recovered.noise[[at[case] for case in cases]]
+            for case, one, candidate in zip(cases, noise, self._look(noise, look.reading), strict=True):
+                verdict = self._verdict(candidate, look, one, recovered.fallbacks)
+                before = best[case]
+                if before is None or verdict.log10_p < before.log10_p:
+                    best[case] = verdict
+            seconds[cases] += (self._now() - begin) / len(cases)
+        return [replace(verdict, seconds=float(spent)) for verdict, spent in zip(best, seconds, strict=True)]
+
+    def _look(self, noise: Tensor, reading: str) -> list[Candidate]:
+        """The closest of all keys in one reading of noise (B, C, h, w), image by image."""
+        tested = [list(row) for row in zip(*(self._test(noise, keys, reading) for keys in self.groups), strict=True)]
+        return [min(row, key=lambda c: (c.log10_p, -c.standing.cosine)) for row in tested]
+
+    def _test(self, noise: Tensor, keys: Keys, reading: str) -> Iterator[Candidate]:
+        """The closest key of one pattern, image by image."""
+        read_from, places = prepare(noise, keys.pattern), self.canvases(noise, keys)
+        if reading == "search" and keys.pattern.searchable:
+            standings, alignments = search(read_from, keys, places)
+        else:
+            standings, alignments = read(read_from, keys, places[0].size), 1
+        cosines = np.array([[standing.cosine for standing in row] for row in standings])
+        trials = np.log10(self.plan.trials(len(self.keys), alignments))
+        log10_p = np.minimum(0.0, hypercone_log10_p(cosines, keys.pattern.dimension) + trials)
+        # The first of equal p-values, which are many at 1, is the one that stands closest.
+        closest = np.lexsort((-cosines, log10_p), axis=1)[:, 0]
+        for row, i in enumerate(closest):
+            yield Candidate(float(log10_p[row, i]), keys.keys[i], standings[row][i], alignments)
+
+    def canvases(self, noise: Tensor, keys: Keys):
+        """The canvases that keys of a pattern may have been planted in, for noise (B, C, h, w), the likeliest first."""
+        f, stated = self.model.downsampling, self.size
+        native = tuple(side // f for side in self.model.native_size)
+        stated = tuple(side // f for side in stated) if stated else None
+        return canvases(tuple(noise.shape[-2:]), native, stated, 2 * keys.pattern.radius + 1)
+
+    def _verdict(self, candidate: Candidate, look: Look, noise: Tensor, fallbacks: tuple[str, ...]) -> Verdict:
+        key, standing = candidate.key, candidate.standing
+        return Verdict(
+            found=self.plan.found(candidate.log10_p),
+            key_id=key.id,
+            key_revoked=key.revoked,
+            log10_p=candidate.log10_p,
+            cosine=standing.cosine,
+            alignment=standing.alignment,
+            canvas=standing.canvas,
+            look=look.name,
+            keys=len(self.keys),
+            alignments=candidate.alignments,
+            looks=len(self.plan.looks),
+            fpr=self.fpr,
+            seconds=0.0,
+            basis=replace(self.basis, keyring=key.keyring),
+            fallbacks=fallbacks,
+            evidence=evidence(noise, key, standing) if self.keep_evidence else None,
+        )
+
+    def _now(self) -> float:
+        """Seconds on a clock that has waited for the device."""
+        if self.model.device.type == "cuda":
+            torch.cuda.synchronize(self.model.device)
+        return time.perf_counter()
+
+
+def check(key: Key, model: LatentDiffusion) -> None:
+    """Whether a key can be tested with a model.
+
+    Raises:
+        KeyringError: If its pattern tells no keys apart, or uses channels that the model has not.
+    """
+    pattern = key.pattern
+    if pattern.dimension < 2:
+        raise KeyringError(
+            f"key {key.id!r} has the pattern {pattern.kind!r} of dimension {pattern.dimension}, which cannot tell keys "
+            "apart: test it with a distance (`wmark bench confusion`), or use a disc"
+        )
+    if max(pattern.channels) >= model.channels:
+        raise KeyringError(
+            f"key {key.id!r} uses latent channel {max(pattern.channels)}, but the model {model.name} has "
+            f"{model.channels} channels"
+        )

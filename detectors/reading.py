@@ -1,0 +1,123 @@
+"""Recovered noise -> where each key stands in it: at the place it was planted, or anywhere on a grid of alignments."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from functools import cached_property, lru_cache
+from typing import NamedTuple
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from ..watermark.keys import Key
+from ..watermark.patterns import Pattern
+from ..watermark.spectrum import mask_coordinates
+from .alignment import IDENTITY, Alignment, AlignmentSearch
+from .geometry import Canvas, Size
+from .statistic import cosine
+from .verdict import Evidence
+from .whitening import whiten
+
+__all__ = ["Keys", "Standing", "evidence", "group", "prepare", "read", "search"]
+
+
+class Standing(NamedTuple):
+    """Where a key stands best in one reading of one image."""
+
+    cosine: float
+    alignment: Alignment
+    canvas: Size
+
+
+@dataclass(frozen=True)
+class Keys:
+    """Keys of one and the same pattern, with what does not depend on the image computed once."""
+
+    pattern: Pattern
+    keys: tuple[Key, ...]
+
+    @cached_property
+    def directions(self) -> np.ndarray:
+        """Their directions, with shape (K, d), float64."""
+        return np.stack([key.direction for key in self.keys])
+
+    @cached_property
+    def planted(self) -> Tensor:
+        """Their masked coordinates, complex, with shape (K, channels, n)."""
+        lifted = [self.pattern.lift(key.direction) for key in self.keys]
+        return torch.view_as_complex(torch.stack(lifted).contiguous()).to(torch.complex64)
+
+
+def group(keys: Iterable[Key]) -> list[Keys]:
+    """Keys by their patterns, in the order in which these come."""
+    groups: dict[Pattern, list[Key]] = {}
+    for key in keys:
+        groups.setdefault(key.pattern, []).append(key)
+    return [Keys(pattern, tuple(members)) for pattern, members in groups.items()]
+
+
+def prepare(noise: Tensor, pattern: Pattern) -> Tensor:
+    """Noise (B, C, h, w) as a pattern is read from it."""
+    return pattern.prepare(noise, whiten)
+
+
+def read(noise: Tensor, keys: Keys, canvas: Size) -> list[list[Standing]]:
+    """Each key where it was planted, image by image.
+
+    Arguments:
+        noise: Prepared noise with shape (B, C, h, w).
+        keys: The keys.
+        canvas: Height and width in latent pixels of the noise that they were planted in.
+    """
+    if canvas == tuple(noise.shape[-2:]):
+        masked = mask_coordinates(noise, keys.pattern)
+    else:
+        masked = torch.stack([aligned(one, keys.pattern, canvas) for one in noise])
+    coordinates = keys.pattern.project(masked.double().cpu()).numpy()
+    cosines = cosine(coordinates, keys.directions)
+    return [[Standing(float(value), IDENTITY, canvas) for value in row] for row in cosines]
+
+
+def search(noise: Tensor, keys: Keys, canvases: Sequence[Canvas]) -> tuple[list[list[Standing]], int]:
+    """The best alignment of each key over all canvases, image by image, and how many alignments were tried.
+
+    Arguments:
+        noise: Prepared noise with shape (B, C, h, w).
+        keys: The keys, of a searchable pattern.
+        canvases: Those that they may have been planted in.
+    """
+    searches = [alignment_search(canvas) for canvas in canvases]
+    found = [
+        [[Standing(*best, grid.canvas) for best in row] for row in grid.best(noise, keys.planted, keys.pattern)]
+        for grid in searches
+    ]
+    best = [
+        [max(standings, key=lambda s: s.cosine) for standings in zip(*rows, strict=True)]
+        for rows in zip(*found, strict=True)
+    ]
+    return best, sum(grid.count for grid in searches)
+
+
+def aligned(noise: Tensor, pattern: Pattern, canvas: Size, alignment: Alignment = IDENTITY) -> Tensor:
+    """Masked coordinates (channels, n, 2) of one image's prepared noise (C, h, w) on a canvas, an alignment undone."""
+    if alignment == IDENTITY and canvas == tuple(noise.shape[-2:]):
+        return mask_coordinates(noise[None], pattern)[0]
+    return alignment_search(Canvas(canvas)).coordinates(noise, pattern, alignment)
+
+
+def evidence(noise: Tensor, key: Key, standing: Standing) -> Evidence:
+    """What is seen of a key in one image's recovered noise (C, h, w)."""
+    pattern = key.pattern
+    read_from = prepare(noise[None], pattern)[0]
+    coordinates = aligned(read_from, pattern, standing.canvas, standing.alignment)
+    (planted,) = Keys(pattern, (key,)).planted
+    surface = alignment_search(Canvas(standing.canvas)).surface(read_from, planted, pattern, standing.alignment)
+    return Evidence(read_from.cpu(), coordinates.double().cpu().numpy(), surface.cpu().numpy())
+
+
+@lru_cache(maxsize=32)
+def alignment_search(canvas: Canvas) -> AlignmentSearch:
+    """The search over a canvas, its grid kept from image to image."""
+    return AlignmentSearch(canvas.size, **({"angle_step": canvas.angle_step} if canvas.angle_step else {}))

@@ -1,0 +1,93 @@
+"""Images in, initial noise out: a :class:`Recovery` carried out with a model."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import partial
+from typing import TYPE_CHECKING
+
+import torch
+from torch import Tensor
+
+from ..errors import ModelError
+from ..images import to_unit
+from ..models.base import Note, ignore
+from . import decoder, diffusion
+from .decoder import DecoderInversion
+from .diffusion import DiffusionInversion
+from .recovery import DECODER_INVERSIONS, DIFFUSION_INVERSIONS, Recovery
+
+if TYPE_CHECKING:
+    from ..models.latent_diffusion import LatentDiffusion
+
+__all__ = ["Recover", "Recovered", "invert_decoder", "invert_diffusion", "recover", "recovering"]
+
+
+@dataclass(frozen=True)
+class Recovered:
+    """What was recovered from images.
+
+    Attributes:
+        noise: Initial noise (B, C, h, w), float32, where the model runs.
+        fallbacks: What was done otherwise than asked, such as working in tiles where memory was short.
+    """
+
+    noise: Tensor
+    fallbacks: tuple[str, ...] = ()
+
+
+Recover = Callable[[Tensor], Recovered]
+"""From images (B, 3, H, W), uint8, to their initial noise."""
+
+
+def recovering(model: LatentDiffusion, recovery: Recovery) -> Recover:
+    """The callable that recovers noise with a model in one way."""
+    return partial(recover, model, recovery)
+
+
+def recover(model: LatentDiffusion, recovery: Recovery, images: Tensor) -> Recovered:
+    """The initial noise of images (B, 3, H, W), uint8, the prompt unknown.
+
+    Raises:
+        ModelError: If a latent or a noise is not finite: the model's weights or its precision are broken.
+    """
+    notes: dict[str, None] = {}
+    latent = invert_decoder(model, recovery, to_unit(images.to(model.device)), notes.setdefault).latent
+    _refuse_broken(model, latent, "latent")
+    noise = invert_diffusion(model, recovery, latent).noise
+    _refuse_broken(model, noise, "noise")
+    return Recovered(noise, tuple(notes))
+
+
+@torch.no_grad()
+def invert_decoder(model: LatentDiffusion, recovery: Recovery, images: Tensor, note: Note = ignore) -> DecoderInversion:
+    """Clean latents of images (B, 3, H, W) in [-1, 1].
+
+    Arguments:
+        model: The model that is taken to have made the images.
+        recovery: How.
+        images: The images.
+        note: Called with what was done otherwise than asked.
+    """
+    invert = getattr(decoder, DECODER_INVERSIONS[recovery.decoder])
+    options = dict(recovery.options)
+    if recovery.iterations is not None:
+        options["iterations"] = recovery.iterations
+    return invert(model.coders(recovery.left_inverse, note), images.to(model.device), **options)
+
+
+@torch.no_grad()
+def invert_diffusion(model: LatentDiffusion, recovery: Recovery, latents: Tensor) -> DiffusionInversion:
+    """Initial noise of clean latents (B, C, h, w), the prompt unknown."""
+    invert = getattr(diffusion, DIFFUSION_INVERSIONS[recovery.diffusion])
+    predict = partial(model.denoiser.predict, condition=model.unprompted)
+    return invert(predict, model.denoiser.schedule, latents, steps=recovery.steps)
+
+
+def _refuse_broken(model: LatentDiffusion, values: Tensor, what: str) -> None:
+    if not values.isfinite().all():
+        raise ModelError(
+            f"the model {model.name} recovers a {what} that is not finite: its weights are broken, or {model.dtype} is "
+            "too narrow for them (try --dtype fp32)"
+        )

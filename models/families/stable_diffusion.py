@@ -1,0 +1,180 @@
+"""Stable Diffusion 1.x and 2.x, epsilon or v-prediction, of any size: `StableDiffusionPipeline` of diffusers."""
+
+from __future__ import annotations
+
+import copy
+import json
+from collections.abc import Callable
+from functools import partial
+from pathlib import Path
+
+import torch
+from torch import Tensor, nn
+
+from ...errors import ModelError
+from ..codec import AutoencoderCodec
+from ..fingerprint import weights_fingerprint
+from ..latent_diffusion import LatentDiffusion
+from ..left_inverse import LeftInverse
+from ..quiet import quiet
+from ..sampling import SCHEDULERS, Sampling
+from ..schedule import DiscreteSchedule
+
+with quiet():
+    from diffusers import AutoencoderKL, StableDiffusionPipeline, UNet2DConditionModel
+    from transformers import CLIPTextModel
+
+__all__ = ["UNetDenoiser", "load", "model"]
+
+PARTS = {"vae": AutoencoderKL, "unet": UNet2DConditionModel, "text_encoder": CLIPTextModel}
+
+
+class UNetDenoiser:
+    """A U-Net that predicts noise, or velocity `v = alpha_t eps - sigma_t x0`.
+
+    Arguments:
+        unet: The network.
+        scheduler: The pipeline's scheduler, which knows the levels and what is predicted.
+
+    Raises:
+        ModelError: If it predicts something else.
+    """
+
+    def __init__(self, unet: nn.Module, scheduler) -> None:
+        self.unet, self.schedule = unet, DiscreteSchedule(scheduler.alphas_cumprod)
+        self.prediction_type = scheduler.config.prediction_type
+        if self.prediction_type not in ("epsilon", "v_prediction"):
+            raise ModelError(
+                f"it predicts {self.prediction_type!r}; wmark works with 'epsilon' and 'v_prediction' models"
+            )
+
+    def predict(self, z: Tensor, t: float, condition: Tensor) -> tuple[Tensor, Tensor]:
+        """Data and noise prediction of latents (B, C, h, w); see :class:`~..base.Denoiser`.
+
+        Samplers end at timestep 1 and never ask at 0, so that is where the network is asked at the earliest.
+        """
+        i = max(1, self.schedule.timestep(t))
+        alpha, sigma = self.schedule.alpha[i], self.schedule.sigma[i]
+        asked = z.to(self.unet.device, self.unet.dtype)
+        output = self.unet(asked, i, encoder_hidden_states=condition.expand(len(z), -1, -1)).sample.float()
+        z = z.float()
+        if self.prediction_type == "epsilon":
+            return (z - sigma * output) / alpha, output
+        return alpha * z - sigma * output, alpha * output + sigma * z
+
+
+def load(folder: Path, dtype: torch.dtype) -> StableDiffusionPipeline:
+    """Read a pipeline from its folder.
+
+    Raises:
+        ModelError: If a part is missing, of another class or damaged, or a tensor of it is missing.
+    """
+    parts = {}
+    for name, kind in PARTS.items():
+        stated = _class_name(folder, name)
+        if stated != kind.__name__ and name != "text_encoder":
+            raise ModelError(f"its {name} is a {stated or 'part of no stated class'}: wmark works with {kind.__name__}")
+        parts[name], about = kind.from_pretrained(
+            folder / name, torch_dtype=dtype, local_files_only=True, output_loading_info=True
+        )
+        if missing := sorted(about["missing_keys"]):
+            raise ModelError(f"its {name} lacks {len(missing)} tensors, {missing[0]} among them: get its files again")
+    if not (folder / "tokenizer").is_dir():
+        raise ModelError("it has no folder tokenizer: get its files again")
+    return StableDiffusionPipeline.from_pretrained(
+        folder, **parts, torch_dtype=dtype, local_files_only=True, safety_checker=None, requires_safety_checker=False
+    )
+
+
+def model(
+    pipeline: StableDiffusionPipeline,
+    name: str,
+    *,
+    fingerprint: str | None = None,
+    left_inverse: LeftInverse | None = None,
+    tiled: bool = False,
+    ours: bool = False,
+) -> LatentDiffusion:
+    """The model of a pipeline, which is left as it is: its autoencoder, which is patched, is copied.
+
+    Arguments:
+        pipeline: A loaded pipeline, where it is to run.
+        name: The name it is recorded under.
+        fingerprint: Hash of its weights; None computes one from those in memory.
+        left_inverse: Tuned left inverse of its decoder.
+        tiled: Whether large images are always encoded and decoded in tiles.
+        ours: Whether the pipeline is nobody else's, and its autoencoder needs no copy.
+
+    Raises:
+        ModelError: If its parts do not make sense.
+    """
+    device = torch.device(pipeline.device)
+    try:
+        vae = pipeline.vae if ours else copy.deepcopy(pipeline.vae)
+        codec = AutoencoderCodec(vae, device, tiled=tiled, left_inverse=left_inverse)
+        denoiser = UNetDenoiser(pipeline.unet, pipeline.scheduler)
+    except ModelError as error:
+        raise ModelError(f"the model {name} cannot be used: {error}") from error
+    sample = pipeline.unet.config.sample_size
+    height, width = (sample, sample) if isinstance(sample, int) else sample
+    return LatentDiffusion(
+        name=name,
+        fingerprint=fingerprint or weights_fingerprint(pipeline.vae, pipeline.unet, pipeline.text_encoder),
+        native_size=(height * codec.downsampling, width * codec.downsampling),
+        codec=codec,
+        encode_prompts=lambda prompts: pipeline.encode_prompt(prompts, device, 1, False)[0],
+        denoiser=denoiser,
+        generate=partial(generate, pipeline),
+        cut=partial(cut, pipeline.tokenizer),
+        pipeline=pipeline,
+        device=device,
+        dtype=pipeline.unet.dtype,
+    )
+
+
+def generate(
+    pipeline: StableDiffusionPipeline,
+    noise: Tensor,
+    prompts: list[str],
+    sampling: Sampling,
+    callback: Callable[[int], None] | None = None,
+) -> Tensor:
+    """Clean latents from initial noise by diffusers' own pipeline, with a scheduler of the sampling's own."""
+
+    def on_step(pipeline, step, timestep, state):
+        if callback:
+            callback(step + 1)
+        return state
+
+    with quiet():
+        scheduler = SCHEDULERS[sampling.scheduler](pipeline.scheduler.config)
+        parts = {**pipeline.components, "scheduler": scheduler}
+        sampler = StableDiffusionPipeline(**parts, requires_safety_checker=False)
+        sampler.set_progress_bar_config(disable=True)
+    return sampler(
+        prompts,
+        negative_prompt=[sampling.negative_prompt] * len(prompts),
+        latents=noise.to(pipeline.device, pipeline.unet.dtype),
+        num_inference_steps=sampling.steps,
+        guidance_scale=sampling.guidance_scale,
+        output_type="latent",
+        callback_on_step_end=on_step,
+    ).images.float()
+
+
+def cut(tokenizer, prompt: str) -> str:
+    """What of a prompt lies beyond the tokenizer's length; empty if nothing does."""
+    with quiet():
+        tokens = tokenizer(prompt, add_special_tokens=False).input_ids
+    room = tokenizer.model_max_length - 2
+    return tokenizer.decode(tokens[room:]).strip() if len(tokens) > room else ""
+
+
+def _class_name(folder: Path, part: str) -> str:
+    try:
+        config = json.loads((folder / part / "config.json").read_text())
+        return str(config.get("_class_name") or (config.get("architectures") or [""])[0])
+    except FileNotFoundError:
+        raise ModelError(f"it has no {part}/config.json: get its files again") from None
+    except (OSError, ValueError, RecursionError, AttributeError) as error:
+        raise ModelError(f"its {part}/config.json cannot be read: get its files again") from error

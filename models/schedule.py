@@ -1,0 +1,84 @@
+"""Signal and noise levels at a time t from 0, the clean latent, to 1.
+
+discrete     alpha_t = sqrt(alphas_cumprod[i]),  sigma_t = sqrt(1 - alphas_cumprod[i]),  i = t (T - 1) a timestep
+rectified    alpha_t = 1 - t,  sigma_t = t                                               (rectified flow)
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from ..errors import ModelError
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+__all__ = ["DiscreteSchedule", "RectifiedSchedule"]
+
+FEWEST = 50
+"""Training timesteps below which a schedule is taken for a mistake."""
+
+START_OF_SAMPLING = 0.98
+"""Samplers begin between 0.95 and 1 of the training timesteps; inversion ends here."""
+
+
+class DiscreteSchedule:
+    """The levels of a model that was trained at T timesteps.
+
+    Arguments:
+        alphas_cumprod: Squared signal levels, with shape (T,), decreasing.
+
+    Raises:
+        ModelError: If they are not finite, not in [0, 1], not decreasing, or fewer than 50.
+    """
+
+    def __init__(self, alphas_cumprod: Tensor) -> None:
+        squares = alphas_cumprod.double()
+        if len(squares) < FEWEST:
+            raise ModelError(f"the model's scheduler has {len(squares)} training timesteps: it needs {FEWEST} at least")
+        in_range = ((squares >= 0) & (squares <= 1)).all() and (squares.diff() <= 0).all()  # False for NaN as well.
+        if not in_range:
+            raise ModelError("the noise levels of the scheduler do not decrease from 1 to 0: its betas are broken")
+        self.alpha, self.sigma = squares.sqrt().tolist(), (1 - squares).sqrt().tolist()
+
+    @property
+    def timesteps(self) -> int:
+        """Number T of training timesteps."""
+        return len(self.alpha)
+
+    def timestep(self, t: float) -> int:
+        """The training timestep at a time, or before it: networks are asked at whole ones."""
+        return min(int(t * (self.timesteps - 1) + 1e-6), self.timesteps - 1)
+
+    def __call__(self, t: float) -> tuple[float, float]:
+        i = self.timestep(t)
+        return self.alpha[i], self.sigma[i]
+
+    def times(self, steps: int) -> list[float]:
+        last = round(START_OF_SAMPLING * (self.timesteps - 1))
+        return [round(last * i / _positive(steps)) / (self.timesteps - 1) for i in range(steps + 1)]
+
+
+@dataclass(frozen=True)
+class RectifiedSchedule:
+    """The straight path of a rectified flow (Liu et al., ICLR 2023), its times shifted towards the noise.
+
+    Arguments:
+        shift: `t -> shift t / (1 + (shift - 1) t)` of evenly spaced times, as in Stable Diffusion 3.
+    """
+
+    shift: float = 1.0
+
+    def __call__(self, t: float) -> tuple[float, float]:
+        return 1 - t, t
+
+    def times(self, steps: int) -> list[float]:
+        even = [i / _positive(steps) for i in range(steps + 1)]
+        return [self.shift * t / (1 + (self.shift - 1) * t) for t in even]
+
+
+def _positive(steps: int) -> int:
+    if steps < 1:
+        raise ValueError(f"an inversion needs at least 1 step, got {steps}")
+    return steps
