@@ -24,7 +24,8 @@ if TYPE_CHECKING:
     from .models.registry import load_model
     from .watermark.embed import MarkedImage, embed, initial_noise
     from .watermark.keyring import Keyring
-    from .watermark.keys import Key, Pattern
+    from .watermark.keys import Key
+    from .watermark.patterns import Pattern
 
 _HOMES = {
     "Detector": ".detectors.chain",
@@ -35,7 +36,7 @@ _HOMES = {
     "initial_noise": ".watermark.embed",
     "Keyring": ".watermark.keyring",
     "Key": ".watermark.keys",
-    "Pattern": ".watermark.keys",
+    "Pattern": ".watermark.patterns",
 }
 
 __all__ = [

@@ -51,7 +51,7 @@ def keys() -> None:
 def keys_create(keyring, key_id, pattern, radius, channels, strength, note) -> None:
     """Create a key, and the keyring if there is none."""
     from .watermark.keyring import Keyring, default_path
-    from .watermark.keys import Pattern
+    from .watermark.patterns import Pattern
 
     path = keyring or default_path()
     chosen = Pattern.of(pattern, radius=radius, channels=_channels(channels), strength=strength)

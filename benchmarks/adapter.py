@@ -18,7 +18,8 @@ from ..models.latent_diffusion import LatentDiffusion
 from ..models.quiet import quiet
 from ..models.registry import EMBEDDED
 from ..watermark.embed import embed
-from ..watermark.keys import Key, Pattern
+from ..watermark.keys import Key
+from ..watermark.patterns import Pattern
 from .report import provenance, table, write_csv, write_json
 
 with quiet():
@@ -92,7 +93,7 @@ def run(*, out: Path, seed: int, dtype: str = "fp32", device: str | None = None)
     """Embed and verify one image with each prediction type; writes `adapter.{csv,json}`."""
     device = device or ("cuda" if torch.cuda.is_available() else "cpu")
     precision = {"fp32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}[dtype]
-    key = Key.derive(b"wmark bench adapter".ljust(32, b"\0"), "adapter", Pattern())
+    key = Key.derive(b"wmark bench adapter".ljust(32, b"\0"), "adapter", Pattern.of())
     results = []
     for prediction_type in ("epsilon", "v_prediction"):
         begin = time.perf_counter()

@@ -20,15 +20,16 @@ import numpy as np
 import torch
 from tqdm import tqdm
 
-from ..detectors.chain import prepare
 from ..detectors.statistic import corrected, cosine, hypercone_log10_p
+from ..detectors.whitening import whiten
 from ..images import to_image, to_tensor
 from ..inversion.recovery import EXACT, Stage
 from ..models.latent_diffusion import LatentDiffusion
 from ..models.prompts import draw_prompts
 from ..watermark.embed import initial_noise
-from ..watermark.keys import Key, Pattern
-from ..watermark.pattern import distance, read
+from ..watermark.keys import Key
+from ..watermark.patterns import Pattern
+from ..watermark.spectrum import distance, read
 from .attacks import attack as damage
 from .attacks import find_attack
 from .memory import peak_memory
@@ -196,7 +197,7 @@ def _read(found: dict, keys: dict[str, list[Key]], latent: torch.Tensor) -> dict
     }
     for kind, ring in keys.items():
         pattern = ring[0].pattern
-        coordinates = read(prepare(found["noise"][0], pattern)[None], pattern)[0].numpy()
+        coordinates = read(pattern.prepare(found["noise"], whiten), pattern)[0].numpy()
         row[kind] = {
             "distance": [round(float(distance(found["noise"], key.pattern, key.direction)), 6) for key in ring],
             "log10_p": [float(hypercone_log10_p(cosine(coordinates, key.direction), len(coordinates))) for key in ring],

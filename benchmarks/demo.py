@@ -20,7 +20,7 @@ from ..images import encode_image
 from ..models.registry import load_model
 from ..watermark.embed import embed
 from ..watermark.keyring import Keyring
-from ..watermark.keys import Pattern
+from ..watermark.patterns import Pattern
 from .attacks import attack as damage
 from .report import table
 
@@ -43,7 +43,7 @@ def main(out: Path, seed: int) -> None:
     say = partial(print, flush=True)
     say("loading the embedded model and generating 3 watermarked images ...")
     model = load_model("tiny")
-    with Keyring.edit(out / "keyring.json", create=Pattern()) as ring:
+    with Keyring.edit(out / "keyring.json", create=Pattern.of()) as ring:
         known = {entry.id for entry in ring.entries}
         names = [f"demo-{i + 1}" for i in range(len(PROMPTS))]
         keys = [ring.key(name) if name in known else ring.add(name) for name in names]

@@ -28,8 +28,9 @@ from ..inversion.recovery import EXACT, FAST
 from ..models.latent_diffusion import LatentDiffusion
 from ..models.prompts import draw_prompts
 from ..watermark.embed import initial_noise
-from ..watermark.keys import Key, Pattern
-from ..watermark.pattern import read
+from ..watermark.keys import Key
+from ..watermark.patterns import Pattern
+from ..watermark.spectrum import read
 from .attacks import ATTACKS
 from .attacks import attack as damage
 from .report import Rows, provenance, table, write_csv, write_json
@@ -71,7 +72,7 @@ def run(
         size=list(model.native_size),
     )
     rows = Rows(out / "detection.jsonl", {**settings, "model": about["model"]}, ("marked", "index", "attack", "effort"))
-    keys = [Key.derive(b"wmark bench detection".ljust(32, b"\0"), f"key-{i + 1}", Pattern()) for i in range(3)]
+    keys = [Key.derive(b"wmark bench detection".ljust(32, b"\0"), f"key-{i + 1}", Pattern.of()) for i in range(3)]
     pictures = out / f"detection-images-{model.fingerprint}-{seed}-{sampling_steps}"
     generate(model, keys, images, seed, sampling_steps, pictures)
 
@@ -176,7 +177,7 @@ def generate(
 
 def null_p_values(model: LatentDiffusion, pictures: Path, images: int) -> np.ndarray:
     """p-values of unmarked images under random keys, read where planted, with shape (images, RANDOM_KEYS)."""
-    pattern = Pattern()
+    pattern = Pattern.of()
     keys = [Key.derive(b"wmark bench null".ljust(32, b"\0"), f"null-{i}", pattern) for i in range(RANDOM_KEYS)]
     directions = np.stack([key.direction for key in keys], axis=1)
     rows = []

@@ -24,8 +24,9 @@ from ..inversion.recovery import Stage
 from ..models.latent_diffusion import LatentDiffusion
 from ..models.prompts import draw_prompts
 from ..watermark.embed import initial_noise
-from ..watermark.keys import Key, Pattern
-from ..watermark.pattern import read
+from ..watermark.keys import Key
+from ..watermark.patterns import Pattern
+from ..watermark.spectrum import read
 from .attacks import attack as damage
 from .report import Rows, provenance, table, write_csv, write_json
 
@@ -70,7 +71,7 @@ def run(model: LatentDiffusion, *, images: int, seed: int, out: Path, batch: int
     with tqdm(total=len(missing), unit="image", disable=None) as bar:
         for start in range(0, len(missing), batch):
             part = missing[start : start + batch]
-            keys = [Key.derive(secret, f"key-{i}", Pattern()) for i in part]
+            keys = [Key.derive(secret, f"key-{i}", Pattern.of()) for i in part]
             noise = torch.cat(
                 [
                     initial_noise(k, shape=model.latent_shape(*model.native_size), seed=i)

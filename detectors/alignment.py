@@ -24,8 +24,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from ..watermark.keys import Key, Pattern
-from ..watermark.pattern import lift
+from ..watermark.keys import Key
+from ..watermark.patterns import Pattern
 
 __all__ = ["IDENTITY", "Alignment", "AlignmentSearch"]
 
@@ -90,12 +90,10 @@ class AlignmentSearch:
 
         Arguments:
             noise: Recovered noise of one image, with shape (C, h, w); its size may differ from the canvas.
-            keys: Keys of one and the same pattern that spans its mask.
+            keys: Keys of one and the same pattern, a searchable one.
         """
         pattern = keys[0].pattern
-        patterns = torch.stack([torch.view_as_complex(lift(key.direction, pattern)) for key in keys]).to(
-            torch.complex64
-        )
+        patterns = torch.stack([torch.view_as_complex(pattern.lift(key.direction)) for key in keys]).to(torch.complex64)
         best = [(-1.0, IDENTITY)] * len(keys)
         transform = self._padded_transform(noise, pattern)
         for start in range(0, len(self.placements), CHUNK):
@@ -124,7 +122,7 @@ class AlignmentSearch:
     def surface(self, noise: Tensor, key: Key, alignment: Alignment) -> Tensor:
         """Cosine with a key at every shift (y, x) of the canvas, everything else undone, with shape `canvas`."""
         samples = self._samples(self._padded_transform(noise, key.pattern), noise.shape[-2:], key.pattern, [alignment])
-        key_pattern = torch.view_as_complex(lift(key.direction, key.pattern)).to(samples.dtype)
+        key_pattern = torch.view_as_complex(key.pattern.lift(key.direction)).to(samples.dtype)
         return self._scores(samples, key_pattern, key.pattern)[0] / samples.abs().square().sum().sqrt().clamp_min(1e-30)
 
     def _padded_transform(self, noise: Tensor, pattern: Pattern) -> Tensor:

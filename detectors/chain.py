@@ -27,8 +27,9 @@ from torch import Tensor
 from ..errors import ImageError, KeyringError
 from ..images import open_image, to_tensor
 from ..inversion.recovery import Stage, stages
-from ..watermark.keys import Key, Pattern
-from ..watermark.pattern import mask_coordinates, project
+from ..watermark.keys import Key
+from ..watermark.patterns import Pattern
+from ..watermark.spectrum import mask_coordinates
 from .alignment import IDENTITY, Alignment, AlignmentSearch
 from .statistic import corrected, cosine, hypercone_log10_p
 from .verdict import Verdict
@@ -104,7 +105,7 @@ class Detector:
     @property
     def looks(self) -> list[tuple[Stage, str]]:
         """Every stage and reading that an image may be looked at with, in order."""
-        searchable = any(key.pattern.spans_mask for key in self.keys)
+        searchable = any(key.pattern.searchable for key in self.keys)
         readings = ALIGN[self.align] if searchable else ("identity",)
         return [(stage, reading) for stage in self.stages for reading in readings]
 
@@ -178,9 +179,9 @@ class Detector:
         """The best of all keys in one reading of one image's noise (C, h, w)."""
         tested = []
         for pattern, keys in _by_pattern(self.keys).items():
-            search = reading == "search" and pattern.spans_mask
+            search = reading == "search" and pattern.searchable
             canvases = self.canvases(noise, pattern)
-            read = prepare(noise, pattern)
+            read = pattern.prepare(noise[None], whiten)[0]
             best, alignments = self._search(read, keys, canvases) if search else self._read(read, keys, canvases[0])
             for key, found in zip(keys, best, strict=True):
                 trials = float(len(self.keys)) * alignments * looks
@@ -201,7 +202,7 @@ class Detector:
             fpr=self.fpr,
             seconds=0.0,
             canvas=found.canvas,
-            noise=prepare(noise, pattern_of[key_id]) if self.keep_noise else None,
+            noise=pattern_of[key_id].prepare(noise[None], whiten)[0] if self.keep_noise else None,
         )
 
     def _read(self, noise: Tensor, keys: Sequence[Key], canvas: Size) -> tuple[list[Found], int]:
@@ -226,7 +227,7 @@ class Detector:
 
     def coordinates(self, noise: Tensor, pattern: Pattern, canvas: Size, alignment: Alignment = IDENTITY) -> np.ndarray:
         """Coordinates (d,) of one image's noise (C, h, w) on a canvas, an alignment undone."""
-        return project(self.masked_coordinates(noise, pattern, canvas, alignment)[None], pattern)[0].numpy()
+        return pattern.project(self.masked_coordinates(noise, pattern, canvas, alignment)[None])[0].numpy()
 
     def masked_coordinates(
         self, noise: Tensor, pattern: Pattern, canvas: Size, alignment: Alignment = IDENTITY
@@ -241,11 +242,6 @@ class Detector:
 def alignment_search(canvas: Size) -> AlignmentSearch:
     """The search over a canvas, its grid kept from image to image."""
     return AlignmentSearch(canvas)
-
-
-def prepare(noise: Tensor, pattern: Pattern) -> Tensor:
-    """Noise (C, h, w) as a pattern is read from it: whitened, but for constant rings, which whitening would flatten."""
-    return whiten(noise[None])[0] if pattern.spans_mask else torch.nan_to_num(noise)
 
 
 def fit(image: Image.Image, size: tuple[int, int]) -> Image.Image:

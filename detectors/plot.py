@@ -9,12 +9,12 @@ import numpy as np
 
 from ..figures import figure, save
 from ..images import open_image
-from ..watermark.pattern import lift
 from .alignment import IDENTITY
 from .chain import alignment_search
 
 if TYPE_CHECKING:
-    from ..watermark.keys import Key, Pattern
+    from ..watermark.keys import Key
+    from ..watermark.patterns import Pattern
     from .chain import Detector
     from .verdict import Verdict
 
@@ -34,7 +34,7 @@ def plot_verdict(image: str | Path, verdict: Verdict, key: Key, detector: Detect
         output: File to write; its suffix is a format that matplotlib writes.
     """
     pattern = key.pattern
-    ours = lift(key.direction, pattern).numpy() * pattern.size**0.5
+    ours = pattern.lift(key.direction).numpy() * pattern.size**0.5
     seen = detector.masked_coordinates(verdict.noise, pattern, verdict.canvas, verdict.alignment).numpy()
     seen = seen * (seen.size / (seen**2).sum()) ** 0.5
 

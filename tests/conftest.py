@@ -26,7 +26,7 @@ def ring():
     """Three keys of a fixed secret, so that a test that passes keeps passing."""
     import wmark
 
-    ring = wmark.Keyring(bytes(range(32)), wmark.Pattern())
+    ring = wmark.Keyring(bytes(range(32)), wmark.Pattern.of())
     for name in ("one", "two", "three"):
         ring.add(name)
     return ring

@@ -7,8 +7,8 @@ from wmark.detectors.alignment import IDENTITY, Alignment, AlignmentSearch
 from wmark.detectors.statistic import corrected, hypercone_log10_p
 from wmark.detectors.whitening import whiten
 
-KEY = Key.derive(b"a" * 32, "mine", Pattern())
-OTHER = Key.derive(b"a" * 32, "other", Pattern())
+KEY = Key.derive(b"a" * 32, "mine", Pattern.of())
+OTHER = Key.derive(b"a" * 32, "other", Pattern.of())
 SMALL = AlignmentSearch((64, 64), angle_step=45, scale_range=(0.97, 1.03))
 
 

@@ -42,7 +42,7 @@ def test_the_alignment_is_reported(model, ring, marked):
 
 
 def test_unmarked_images_and_strangers_keys_are_not_found(model, ring, marked, unmarked):
-    stranger = Key.derive(b"s" * 32, "stranger", Pattern())
+    stranger = Key.derive(b"s" * 32, "stranger", Pattern.of())
     for keys, image in ((ring.active(), unmarked), ([stranger], marked)):
         (verdict,) = Detector(model, keys).verify([image])
         assert not verdict.found
@@ -53,7 +53,7 @@ def test_unmarked_images_and_strangers_keys_are_not_found(model, ring, marked, u
 def test_every_look_key_and_alignment_is_paid_for(model, ring, marked):
     keys = ring.active()
     (verdict,) = Detector(model, keys, [CHEAP], align="off").verify([marked])
-    single = float(hypercone_log10_p(verdict.cosine, Pattern().dimension))
+    single = float(hypercone_log10_p(verdict.cosine, Pattern.of().dimension))
     assert verdict.log10_p == pytest.approx(single + math.log10(3))
     assert (verdict.keys, verdict.alignments, verdict.looks) == (3, 1, 1)
 
@@ -62,7 +62,7 @@ def test_every_look_key_and_alignment_is_paid_for(model, ring, marked):
     detector = Detector(model, keys[:1], [CHEAP], align="full")
     (full,) = detector.verify([marked])
     assert full.alignments > 10**7
-    expected = float(hypercone_log10_p(full.cosine, Pattern().dimension)) + math.log10(full.alignments)
+    expected = float(hypercone_log10_p(full.cosine, Pattern.of().dimension)) + math.log10(full.alignments)
     assert full.log10_p == pytest.approx(expected)
 
 
@@ -100,12 +100,12 @@ def test_iterations_of_the_left_inverse_start_from_the_encoder(model, marked, mo
 
 def test_p_values_of_one_unmarked_image_are_uniform_over_keys(model, unmarked):
     """The hypercone test is exact over the draw of the key, whatever the image."""
-    detector = Detector(model, [Key.derive(b"n" * 32, "n", Pattern())], [FAST], align="off", keep_noise=True)
+    detector = Detector(model, [Key.derive(b"n" * 32, "n", Pattern.of())], [FAST], align="off", keep_noise=True)
     (verdict,) = detector.verify([unmarked])
-    coordinates = detector.coordinates(verdict.noise, Pattern(), verdict.canvas)
+    coordinates = detector.coordinates(verdict.noise, Pattern.of(), verdict.canvas)
     coordinates /= np.linalg.norm(coordinates)
-    directions = [Key.derive(b"n" * 32, f"n{i}", Pattern()).direction for i in range(500)]
-    p = 10 ** hypercone_log10_p(np.array(directions) @ coordinates, Pattern().dimension)
+    directions = [Key.derive(b"n" * 32, f"n{i}", Pattern.of()).direction for i in range(500)]
+    p = 10 ** hypercone_log10_p(np.array(directions) @ coordinates, Pattern.of().dimension)
     assert kstest(p, "uniform").pvalue > 0.001
 
 
@@ -145,9 +145,9 @@ def test_a_crop_that_is_not_scaled_back_is_found(model, ring, marked):
 
 def test_other_generation_sizes_are_tried_beside_the_models_own(model, ring):
     detector = Detector(model, [ring.key("one")])
-    assert detector.canvases(torch.zeros(4, 64, 64), Pattern()) == [(64, 64)]
-    assert detector.canvases(torch.zeros(4, 64, 96), Pattern()) == [(64, 96), (64, 64)]
-    assert detector.canvases(torch.zeros(4, 20, 64), Pattern()) == [(64, 64)]
+    assert detector.canvases(torch.zeros(4, 64, 64), Pattern.of()) == [(64, 64)]
+    assert detector.canvases(torch.zeros(4, 64, 96), Pattern.of()) == [(64, 96), (64, 64)]
+    assert detector.canvases(torch.zeros(4, 20, 64), Pattern.of()) == [(64, 64)]
     (wide,) = wmark.embed(model, ring.key("one"), ["a rough brown wood wallpaper"], size=(512, 640), steps=20)
     (verdict,) = detector.verify([wide.image.transpose(Image.Transpose.FLIP_LEFT_RIGHT)])
     assert verdict.found
@@ -175,7 +175,7 @@ def test_refusals(model, ring):
     with pytest.raises(KeyringError, match="'zeros'"):
         Detector(model, [Key.derive(b"z" * 32, "z", Pattern.of("zeros"))])
     with pytest.raises(KeyringError, match="channel 7"):
-        Detector(model, [Key.derive(b"z" * 32, "z", Pattern(channels=(7,)))])
+        Detector(model, [Key.derive(b"z" * 32, "z", Pattern.of(channels=(7,)))])
     with pytest.raises(ValueError, match="effort"):
         Detector(model, ring.active(), "heroic")
     with pytest.raises(ImageError, match="narrow"):

@@ -14,7 +14,8 @@ import pytest
 from wmark import files
 from wmark.errors import KeyringError
 from wmark.watermark.keyring import Keyring, default_path
-from wmark.watermark.keys import Key, Pattern
+from wmark.watermark.keys import Key
+from wmark.watermark.patterns import Pattern
 
 posix = pytest.mark.skipif(os.name != "posix", reason="permissions and locks of POSIX")
 
@@ -23,7 +24,7 @@ posix = pytest.mark.skipif(os.name != "posix", reason="permissions and locks of 
 def ring() -> Keyring:
     ring = Keyring.create(Pattern.of("ring"))
     ring.add("first", note='one "note"\nof two lines, ü')
-    ring.add("second", Pattern())
+    ring.add("second", Pattern.of())
     ring.revoke("second")
     return ring
 
@@ -55,7 +56,7 @@ def test_keys_are_those_of_the_secret_and_the_id(ring: Keyring, stored: Path):
     secret = base64.b64decode(json.loads(stored.read_text())["secret"])
     assert ring.key("first").secret == Key.derive(secret, "first", Pattern.of("ring")).secret
     assert ring.key("first").pattern == Pattern.of("ring")
-    assert ring.key("second", allow_revoked=True).pattern == Pattern()
+    assert ring.key("second", allow_revoked=True).pattern == Pattern.of()
 
 
 def test_loading_gives_back_everything(ring: Keyring, stored: Path):
@@ -64,6 +65,53 @@ def test_loading_gives_back_everything(ring: Keyring, stored: Path):
     assert loaded.fingerprint == ring.fingerprint
     assert loaded.pattern == ring.pattern
     assert np.array_equal(loaded.key("first").direction, ring.key("first").direction)
+
+
+KEPT = {  # As every version wrote it.
+    "schema": "wmark-keyring/1",
+    "fingerprint": "b7b00b2450825cfd",
+    "pattern": {"kind": "disc", "radius": 16, "channels": [0, 1, 2, 3], "strength": 0.5},
+    "secret": "AAECAwQFBgcICQoLDA0ODxAREhMUFRYXGBkaGxwdHh8=",
+    "keys": [
+        {
+            "id": kind,
+            "pattern": {"kind": kind, "radius": radius, "channels": channels, "strength": strength},
+            "created": "2026-01-02T03:04:05Z",
+            "note": "ü",
+            "revoked": None,
+        }
+        for kind, radius, channels, strength in [
+            ("disc", 16, [0, 1, 2, 3], 0.5), ("ring", 10, [3], 1.0), ("rand", 10, [3], 1.0),
+            ("const", 10, [3], 1.0), ("zeros", 10, [3], 1.0),
+        ]
+    ]
+    + [
+        {
+            "id": "own",
+            "pattern": {"kind": "rand", "radius": 7, "channels": [2, 0], "strength": 0.25},
+            "created": "2026-01-02T03:04:05Z",
+            "note": "",
+            "revoked": "2026-02-02T03:04:05Z",
+        }
+    ],
+    "integrity": "6609207e86edc4804f2a772b31901d3a9eea69d79ffde538c0d5a841262c9ab2",
+}  # fmt: skip
+
+
+def test_a_keyring_of_every_version_is_read_and_written_back_as_it_was(tmp_path: Path):
+    path = tmp_path / "keyring.json"
+    path.write_text(json.dumps(KEPT, indent=1) + "\n")
+    path.chmod(0o600)
+    before = path.read_bytes()
+    with Keyring.edit(path) as ring:
+        assert [key.id for key in ring.active()] == ["disc", "ring", "rand", "const", "zeros"]
+    assert path.read_bytes() == before
+
+
+def test_keys_know_their_keyring_and_their_revocation(ring: Keyring):
+    revoked = ring.key("second", allow_revoked=True)
+    assert (revoked.keyring, revoked.revoked) == (ring.fingerprint, ring.entry("second").revoked)
+    assert {(key.keyring, key.revoked) for key in ring.active()} == {(ring.fingerprint, None)}
 
 
 def test_ids_are_unique_and_random_by_default(ring: Keyring):
@@ -196,7 +244,7 @@ def test_file_and_new_folders_are_for_the_owner_alone(ring: Keyring, tmp_path: P
     path = tmp_path / "new" / "folder" / "keyring.json"
     before = os.umask(0)
     try:
-        with Keyring.edit(path, create=Pattern()) as new:
+        with Keyring.edit(path, create=Pattern.of()) as new:
             new.add("mine")
     finally:
         os.umask(before)
@@ -262,13 +310,14 @@ def test_link_to_a_keyring_is_followed(stored: Path):
 
 ADD_KEYS = """
 import pathlib, sys, time
-from wmark.watermark.keyring import Keyring, Pattern
+from wmark.watermark.keyring import Keyring
+from wmark.watermark.patterns import Pattern
 path, name = pathlib.Path(sys.argv[1]), sys.argv[2]
 path.with_name(name).touch()
 while len(list(path.parent.glob("writer*"))) < 2:
     time.sleep(0.001)
 for index in range(10):
-    with Keyring.edit(path, create=Pattern()) as ring:
+    with Keyring.edit(path, create=Pattern.of()) as ring:
         ring.add(f"{name}.{index}")
 """
 

@@ -18,7 +18,7 @@ from ..files import sha256, write_atomically
 from ..images import encode_image, to_image
 from ..version import __version__
 from .keys import Key
-from .pattern import plant
+from .spectrum import plant
 
 if TYPE_CHECKING:
     from ..models.latent_diffusion import LatentDiffusion

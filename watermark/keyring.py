@@ -22,12 +22,12 @@ from collections.abc import Iterable, Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, replace
 from datetime import datetime, timezone
-from functools import cache
 from pathlib import Path
 
 from ..errors import KeyringError
 from ..files import exclusive, reason, write_atomically
-from .keys import KEY_ID, Key, Pattern
+from .keys import KEY_ID, Key
+from .patterns import Pattern
 
 __all__ = ["KeyEntry", "Keyring", "default_path"]
 
@@ -59,7 +59,7 @@ class KeyEntry:
 
     @classmethod
     def from_json(cls, entry: dict) -> KeyEntry:
-        return cls(**{**entry, "pattern": shared(Pattern.from_json(entry["pattern"]))})
+        return cls(**{**entry, "pattern": Pattern.from_json(entry["pattern"])})
 
     def to_json(self) -> dict:
         return {**vars(self), "pattern": self.pattern.to_json()}
@@ -86,7 +86,7 @@ class Keyring:
     @classmethod
     def create(cls, pattern: Pattern | None = None) -> Keyring:
         """A keyring with a fresh master secret from the operating system, and no keys yet."""
-        return cls(os.urandom(32), pattern or Pattern())
+        return cls(os.urandom(32), pattern or Pattern.of())
 
     def __repr__(self) -> str:
         return f"Keyring(fingerprint={self.fingerprint!r}, keys={len(self)})"
@@ -228,7 +228,7 @@ class Keyring:
             ring._write(path, overwrite=known)
 
     def _derive(self, entry: KeyEntry) -> Key:
-        return Key.derive(self._secret, entry.id, entry.pattern)
+        return Key.derive(self._secret, entry.id, entry.pattern, keyring=self.fingerprint, revoked=entry.revoked)
 
     def _write(self, path: str | os.PathLike, overwrite: bool) -> None:
         content = {
@@ -279,12 +279,6 @@ def default_path() -> Path:
     import platformdirs
 
     return platformdirs.user_data_path("wmark") / "keyring.json"
-
-
-@cache
-def shared(pattern: Pattern) -> Pattern:
-    """The first of equal patterns, so that a large keyring computes its lattice once."""
-    return pattern
 
 
 def integrity(secret: bytes, content: dict) -> str:

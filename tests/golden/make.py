@@ -38,7 +38,7 @@ DAMAGED = [  # base, damage
 
 def ring() -> wmark.Keyring:
     """Three discs and a ring of a fixed secret."""
-    ring = wmark.Keyring(bytes(range(32)), wmark.Pattern())
+    ring = wmark.Keyring(bytes(range(32)), wmark.Pattern.of())
     for name in ("one", "two", "three"):
         ring.add(name)
     ring.add("flat", wmark.Pattern.of("ring"))
