@@ -199,7 +199,7 @@ def _read(found: dict, keys: dict[str, list[Key]], latent: torch.Tensor) -> dict
         pattern = ring[0].pattern
         coordinates = read(pattern.prepare(found["noise"], whiten), pattern)[0].numpy()
         row[kind] = {
-            "distance": [round(float(distance(found["noise"], key.pattern, key.direction)), 6) for key in ring],
+            "distance": [round(float(distance(found["noise"], key)), 6) for key in ring],
             "log10_p": [float(hypercone_log10_p(cosine(coordinates, key.direction), len(coordinates))) for key in ring],
         }
     return row

@@ -6,6 +6,7 @@ import os
 import stat
 import subprocess
 import sys
+import threading
 from pathlib import Path
 
 import numpy as np
@@ -226,6 +227,21 @@ def test_other_files_are_refused(stored: Path, data: bytes):
     refusal(stored)
 
 
+@posix
+def test_what_is_no_file_of_a_keyrings_size_is_refused_at_once(tmp_path: Path):
+    os.mkfifo(tmp_path / "pipe")
+    assert "is a pipe" in refusal(tmp_path / "pipe")
+    assert "is a device" in refusal(Path("/dev/zero"))
+    with open(tmp_path / "sparse", "wb") as file:
+        file.truncate(20 << 30)
+    assert "more than" in refusal(tmp_path / "sparse")
+
+
+def test_a_path_is_shown_on_one_line(tmp_path: Path):
+    with pytest.raises(KeyringError, match=r"a\\nfound"):
+        Keyring.load(tmp_path / "a\nfound")
+
+
 def test_unknown_version_is_refused_as_such(stored: Path):
     stored.write_text(stored.read_text().replace("wmark-keyring/1", "wmark-keyring/2"))
     assert "'wmark-keyring/2'" in refusal(stored)
@@ -286,7 +302,7 @@ def test_failing_write_leaves_the_old_file(ring: Keyring, stored: Path, monkeypa
         assert list(stored.parent.iterdir()) == [stored]
 
 
-def full_disk(*arguments):
+def full_disk(*arguments, **options):
     raise OSError(28, "No space left on device")
 
 
@@ -354,8 +370,30 @@ def test_write_without_overwriting(tmp_path: Path, monkeypatch: pytest.MonkeyPat
     assert files.sha256(path) == files.sha256(b"new")
 
 
-def no_links(*arguments):
+def no_links(*arguments, **options):
     raise PermissionError(1, "Operation not permitted")
+
+
+@posix
+def test_a_lock_is_held_by_one_and_removed(tmp_path: Path):
+    """What a killed writer left is taken over, and who waited for a lock that was removed starts over."""
+    path = tmp_path / "file"
+    (tmp_path / "file.lock").touch()
+    (tmp_path / "count").write_text("0")
+
+    def count():
+        for _ in range(50):
+            with files.exclusive(path):
+                value = int((tmp_path / "count").read_text())
+                (tmp_path / "count").write_text(str(value + 1))
+
+    threads = [threading.Thread(target=count) for _ in range(4)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert (tmp_path / "count").read_text() == "200"
+    assert {file.name for file in tmp_path.iterdir()} == {"count"}
 
 
 @posix

@@ -106,7 +106,7 @@ def initial_noise(
         KeyringError: If the key does not fit the shape.
     """
     white = [torch.randn(shape, generator=torch.Generator().manual_seed(s)) for s in _seeds(seed, batch)]
-    return plant(torch.stack(white), key.pattern, key.direction).to(device, dtype)
+    return plant(torch.stack(white), key).to(device, dtype)
 
 
 def embed(

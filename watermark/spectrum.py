@@ -22,11 +22,11 @@ of a normal vector and its direction is uniform. Everything outside the mask is 
 
 from __future__ import annotations
 
-import numpy as np
 import torch
 from torch import Tensor
 
 from ..errors import KeyringError
+from .keys import Key
 from .patterns import Pattern
 
 __all__ = ["distance", "mask_coordinates", "plant", "read"]
@@ -59,19 +59,19 @@ def read(noise: Tensor, pattern: Pattern) -> Tensor:
     return pattern.project(mask_coordinates(noise, pattern))
 
 
-def plant(noise: Tensor, pattern: Pattern, direction: np.ndarray) -> Tensor:
+def plant(noise: Tensor, key: Key) -> Tensor:
     """Turn the masked coordinates of noise towards a key.
 
     Arguments:
         noise: White noise with shape (B, C, h, w).
-        pattern: Where to write, and how strongly.
-        direction: Unit vector with shape (d,).
+        key: What to plant; its pattern says where and how strongly.
 
     Returns:
         Noise with the same shape, dtype and device, equal to the input outside the mask.
     """
+    pattern = key.pattern
     before = mask_coordinates(noise.cpu(), pattern)
-    v = pattern.lift(direction)
+    v = pattern.lift(key.direction)
     along = (before * v).sum(dim=(1, 2, 3), keepdim=True)
     across = before - along * v
     length = _norm(before)
@@ -87,14 +87,14 @@ def plant(noise: Tensor, pattern: Pattern, direction: np.ndarray) -> Tensor:
     return planted
 
 
-def distance(noise: Tensor, pattern: Pattern, direction: np.ndarray) -> Tensor:
+def distance(noise: Tensor, key: Key) -> Tensor:
     """Mean distance of the masked spectrum from the planted values, the classifier of Wen et al. (2023), eq. 4.
 
     Returns:
         Distances with shape (B,); the smaller, the more like the key.
     """
-    seen = mask_coordinates(noise, pattern)
-    target = pattern.strength * pattern.size**0.5 * pattern.lift(direction).to(seen)
+    seen = mask_coordinates(noise, key.pattern)
+    target = key.pattern.strength * key.pattern.size**0.5 * key.pattern.lift(key.direction).to(seen)
     return (seen - target).norm(dim=-1).mean(dim=(1, 2)) / SQRT2
 
 
