@@ -25,7 +25,14 @@ except ImportError:
 __all__ = ["UnfitFile", "exclusive", "open_regular", "reason", "sha256", "shown", "write_atomically"]
 
 
-def write_atomically(path: str | os.PathLike, data: bytes, *, mode: int | None = None, overwrite: bool = True) -> None:
+def write_atomically(
+    path: str | os.PathLike,
+    data: bytes | memoryview,
+    *,
+    mode: int | None = None,
+    overwrite: bool = True,
+    locked: bool = False,
+) -> None:
     """Write a file in one step: afterwards the path holds all of the data, or what it held before.
 
     Links are followed. Missing parent folders are created, for their owner alone if `mode` is. A device or a pipe,
@@ -36,6 +43,8 @@ def write_atomically(path: str | os.PathLike, data: bytes, *, mode: int | None =
         data: Its whole content.
         mode: Permissions from the first byte on, such as `0o600` for a secret; `None` leaves them to the umask.
         overwrite: Whether a file that is already there may be replaced.
+        locked: Whether the caller holds the path's lock (:func:`exclusive`). What a killed writer left under its
+            temporary name is then swept away.
 
     Raises:
         FileExistsError: If the path exists and `overwrite` is false.
@@ -47,13 +56,16 @@ def write_atomically(path: str | os.PathLike, data: bytes, *, mode: int | None =
         return
     path = Path(os.path.realpath(path))
     make_folder(path.parent, private=mode is not None and not mode & 0o077)
-    temporary = path.with_name(f".{secrets.token_hex(8)}.tmp")
+    temporary = temporary_of(path) if locked else path.with_name(f".{secrets.token_hex(8)}.tmp")
+    if locked:
+        temporary.unlink(missing_ok=True)
     try:
-        write_durably(temporary, data, mode)
+        if not write_unnamed(temporary if overwrite else path, data, mode):
+            write_durably(temporary, data, mode)
+            if not overwrite:
+                move_without_replacing(temporary, path)
         if overwrite:
             os.replace(temporary, path)
-        else:
-            move_without_replacing(temporary, path)
     finally:
         with contextlib.suppress(OSError):
             temporary.unlink(missing_ok=True)
@@ -64,8 +76,8 @@ def write_atomically(path: str | os.PathLike, data: bytes, *, mode: int | None =
 def exclusive(path: Path) -> Iterator[None]:
     """Hold the lock of a file, after waiting for it; hold nothing where the system has no `flock`.
 
-    The lock is a file of the same name with `.lock` appended. It stays: were it removed, a third writer could lock a
-    new one while a second still waits for the old.
+    The lock is a file of the same name with `.lock` appended, there only while it is held. Whoever waited for one that
+    was removed meanwhile starts over, so that no two ever hold the lock of one path.
 
     Raises:
         OSError: If the lock cannot be had.
@@ -74,9 +86,25 @@ def exclusive(path: Path) -> Iterator[None]:
         yield
         return
     make_folder(path.parent, private=True)
-    with open(os.open(path.with_name(path.name + ".lock"), os.O_RDWR | os.O_CREAT, 0o600), "rb") as lock:
-        fcntl.flock(lock, fcntl.LOCK_EX)
-        yield
+    name = path.with_name(path.name + ".lock")
+    while True:
+        with open(os.open(name, os.O_RDWR | os.O_CREAT, 0o600), "rb") as lock:
+            fcntl.flock(lock, fcntl.LOCK_EX)
+            if not is_still(name, lock):
+                continue
+            try:
+                yield
+            finally:
+                name.unlink(missing_ok=True)
+            return
+
+
+def is_still(path: Path, file: BinaryIO) -> bool:
+    """Whether a path still leads to an open file."""
+    try:
+        return os.path.samestat(os.stat(path), os.fstat(file.fileno()))
+    except FileNotFoundError:
+        return False
 
 
 class UnfitFile(OSError):
@@ -155,12 +183,46 @@ def is_stream(path: Path) -> bool:
     return not (stat.S_ISREG(kind) or stat.S_ISDIR(kind))
 
 
-def write_durably(path: Path, data: bytes, mode: int | None) -> None:
+def temporary_of(path: Path) -> Path:
+    """The temporary name of whoever holds the lock of a path: always the same, and never too long."""
+    return path.with_name(f".{sha256(os.fsencode(path.name))[:16]}.tmp")
+
+
+def write_unnamed(path: Path, data: bytes | memoryview, mode: int | None) -> bool:
+    """Write a file that gets its name when it is complete, so that a kill leaves nothing.
+
+    Returns:
+        Whether the system and the file system can do that.
+
+    Raises:
+        FileExistsError: If the path exists.
+    """
+    try:
+        with open(os.open(path.parent, os.O_WRONLY | os.O_TMPFILE, 0o666 if mode is None else mode), "wb") as file:
+            fill(file, data)
+            folder = os.open(path.parent, os.O_RDONLY)
+            try:
+                # A link to where the descriptor leads: Linux wants `linkat` for it, which the folder asks for.
+                os.link(f"/proc/self/fd/{file.fileno()}", path.name, dst_dir_fd=folder)
+            finally:
+                os.close(folder)
+    except FileExistsError:
+        raise
+    except (OSError, AttributeError, NotImplementedError):
+        return False
+    return True
+
+
+def write_durably(path: Path, data: bytes | memoryview, mode: int | None) -> None:
     flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | getattr(os, "O_BINARY", 0)
     with open(os.open(path, flags, 0o666 if mode is None else mode), "wb") as file:
-        file.write(data)
-        file.flush()
-        os.fsync(file.fileno())
+        fill(file, data)
+
+
+def fill(file: BinaryIO, data: bytes | memoryview) -> None:
+    file.write(data)
+    file.flush()
+    os.fsync(file.fileno())
 
 
 def move_without_replacing(source: Path, target: Path) -> None:

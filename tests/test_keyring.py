@@ -6,6 +6,7 @@ import os
 import stat
 import subprocess
 import sys
+import threading
 from pathlib import Path
 
 import numpy as np
@@ -15,8 +16,7 @@ from wmark import files
 from wmark.errors import KeyringError
 from wmark.watermark.keyring import Keyring, default_path
 from wmark.watermark.keys import Key
-
-from ..watermark.patterns import Pattern
+from wmark.watermark.patterns import Pattern
 
 posix = pytest.mark.skipif(os.name != "posix", reason="permissions and locks of POSIX")
 
@@ -66,6 +66,53 @@ def test_loading_gives_back_everything(ring: Keyring, stored: Path):
     assert loaded.fingerprint == ring.fingerprint
     assert loaded.pattern == ring.pattern
     assert np.array_equal(loaded.key("first").direction, ring.key("first").direction)
+
+
+KEPT = {  # As every version wrote it.
+    "schema": "wmark-keyring/1",
+    "fingerprint": "b7b00b2450825cfd",
+    "pattern": {"kind": "disc", "radius": 16, "channels": [0, 1, 2, 3], "strength": 0.5},
+    "secret": "AAECAwQFBgcICQoLDA0ODxAREhMUFRYXGBkaGxwdHh8=",
+    "keys": [
+        {
+            "id": kind,
+            "pattern": {"kind": kind, "radius": radius, "channels": channels, "strength": strength},
+            "created": "2026-01-02T03:04:05Z",
+            "note": "ü",
+            "revoked": None,
+        }
+        for kind, radius, channels, strength in [
+            ("disc", 16, [0, 1, 2, 3], 0.5), ("ring", 10, [3], 1.0), ("rand", 10, [3], 1.0),
+            ("const", 10, [3], 1.0), ("zeros", 10, [3], 1.0),
+        ]
+    ]
+    + [
+        {
+            "id": "own",
+            "pattern": {"kind": "rand", "radius": 7, "channels": [2, 0], "strength": 0.25},
+            "created": "2026-01-02T03:04:05Z",
+            "note": "",
+            "revoked": "2026-02-02T03:04:05Z",
+        }
+    ],
+    "integrity": "6609207e86edc4804f2a772b31901d3a9eea69d79ffde538c0d5a841262c9ab2",
+}  # fmt: skip
+
+
+def test_a_keyring_of_every_version_is_read_and_written_back_as_it_was(tmp_path: Path):
+    path = tmp_path / "keyring.json"
+    path.write_text(json.dumps(KEPT, indent=1) + "\n")
+    path.chmod(0o600)
+    before = path.read_bytes()
+    with Keyring.edit(path) as ring:
+        assert [key.id for key in ring.active()] == ["disc", "ring", "rand", "const", "zeros"]
+    assert path.read_bytes() == before
+
+
+def test_keys_know_their_keyring_and_their_revocation(ring: Keyring):
+    revoked = ring.key("second", allow_revoked=True)
+    assert (revoked.keyring, revoked.revoked) == (ring.fingerprint, ring.entry("second").revoked)
+    assert {(key.keyring, key.revoked) for key in ring.active()} == {(ring.fingerprint, None)}
 
 
 def test_ids_are_unique_and_random_by_default(ring: Keyring):
@@ -180,6 +227,21 @@ def test_other_files_are_refused(stored: Path, data: bytes):
     refusal(stored)
 
 
+@posix
+def test_what_is_no_file_of_a_keyrings_size_is_refused_at_once(tmp_path: Path):
+    os.mkfifo(tmp_path / "pipe")
+    assert "is a pipe" in refusal(tmp_path / "pipe")
+    assert "is a device" in refusal(Path("/dev/zero"))
+    with open(tmp_path / "sparse", "wb") as file:
+        file.truncate(20 << 30)
+    assert "more than" in refusal(tmp_path / "sparse")
+
+
+def test_a_path_is_shown_on_one_line(tmp_path: Path):
+    with pytest.raises(KeyringError, match=r"a\\nfound"):
+        Keyring.load(tmp_path / "a\nfound")
+
+
 def test_unknown_version_is_refused_as_such(stored: Path):
     stored.write_text(stored.read_text().replace("wmark-keyring/1", "wmark-keyring/2"))
     assert "'wmark-keyring/2'" in refusal(stored)
@@ -240,7 +302,7 @@ def test_failing_write_leaves_the_old_file(ring: Keyring, stored: Path, monkeypa
         assert list(stored.parent.iterdir()) == [stored]
 
 
-def full_disk(*arguments):
+def full_disk(*arguments, **options):
     raise OSError(28, "No space left on device")
 
 
@@ -264,7 +326,8 @@ def test_link_to_a_keyring_is_followed(stored: Path):
 
 ADD_KEYS = """
 import pathlib, sys, time
-from wmark.watermark.keyring import Keyring, Pattern
+from wmark.watermark.keyring import Keyring
+from wmark.watermark.patterns import Pattern
 path, name = pathlib.Path(sys.argv[1]), sys.argv[2]
 path.with_name(name).touch()
 while len(list(path.parent.glob("writer*"))) < 2:
@@ -307,8 +370,30 @@ def test_write_without_overwriting(tmp_path: Path, monkeypatch: pytest.MonkeyPat
     assert files.sha256(path) == files.sha256(b"new")
 
 
-def no_links(*arguments):
+def no_links(*arguments, **options):
     raise PermissionError(1, "Operation not permitted")
+
+
+@posix
+def test_a_lock_is_held_by_one_and_removed(tmp_path: Path):
+    """What a killed writer left is taken over, and who waited for a lock that was removed starts over."""
+    path = tmp_path / "file"
+    (tmp_path / "file.lock").touch()
+    (tmp_path / "count").write_text("0")
+
+    def count():
+        for _ in range(50):
+            with files.exclusive(path):
+                value = int((tmp_path / "count").read_text())
+                (tmp_path / "count").write_text(str(value + 1))
+
+    threads = [threading.Thread(target=count) for _ in range(4)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert (tmp_path / "count").read_text() == "200"
+    assert {file.name for file in tmp_path.iterdir()} == {"count"}
 
 
 @posix

@@ -3,6 +3,7 @@ import pytest
 from scipy.stats import kstest
 
 from wmark import Key, KeyringError, Pattern
+from wmark.watermark.patterns import PATTERNS
 
 SECRET = bytes(range(32))
 
@@ -30,6 +31,45 @@ def test_direction_is_the_same_on_every_platform():
     direction = Key.derive(SECRET, "frozen", Pattern.of()).direction
     assert direction[:4] == pytest.approx([0.0233548450, -0.0298059681, -0.0447400702, 0.0043813557], abs=1e-9)
     assert np.linalg.norm(direction) == pytest.approx(1)
+
+
+@pytest.mark.parametrize(
+    ("pattern", "start"),
+    [
+        (Pattern.of("disc"), [-0.022971961036, -0.01527706684, 0.001382659654]),
+        (Pattern.of("ring"), [-0.287741837034, -0.071394933735, -0.199049208689]),
+        (Pattern.of("rand"), [-0.077283472877, -0.039194216904, -0.054374304121]),
+        (Pattern.of("const"), [-1.0]),
+        (Pattern.of("zeros"), []),
+        (Pattern.of("rand", radius=7, channels=(2, 0), strength=0.25), [-0.050183792207, -0.030457552355]),
+    ],
+)
+def test_directions_are_those_that_every_version_derived(pattern, start):
+    name = pattern.kind if pattern.radius != 7 else "own"
+    assert Key.derive(SECRET, name, pattern).direction[: len(start)] == pytest.approx(start, abs=1e-11)
+
+
+@pytest.mark.parametrize("kind", PATTERNS)
+def test_patterns_survive_json_and_know_their_kind(kind):
+    pattern = Pattern.of(kind)
+    assert pattern.to_json() == {
+        "kind": kind, "radius": pattern.radius, "channels": list(pattern.channels), "strength": pattern.strength
+    }  # fmt: skip
+    assert list(pattern.to_json()) == ["kind", "radius", "channels", "strength"]
+    assert Pattern.from_json(pattern.to_json()) == pattern
+    assert all(Pattern.of(other, 9, (0,), 0.5) != Pattern.of(kind, 9, (0,), 0.5) for other in PATTERNS if other != kind)
+
+
+def test_what_is_constant_is_read_unwhitened_and_never_searched():
+    import torch
+
+    noise = torch.full((1, 4, 8, 8), torch.nan)
+    read = {
+        kind: Pattern.of(kind).prepare(noise, lambda noise: torch.ones_like(noise)).unique().tolist()
+        for kind in PATTERNS
+    }
+    assert read == {kind: [1.0] if kind in ("disc", "rand") else [0.0] for kind in PATTERNS}
+    assert {kind for kind, pattern in PATTERNS.items() if pattern.searchable} == {"disc", "rand"}
 
 
 def test_directions_are_normal_and_independent():
@@ -67,7 +107,7 @@ def test_secret_is_not_in_the_repr():
 )
 def test_bad_patterns_are_refused(options):
     with pytest.raises(KeyringError):
-        Pattern(**options)
+        Pattern.of(**options)
 
 
 @pytest.mark.parametrize("key_id", ["", "a b", "../x", "-x", "x" * 65, "a\n"])

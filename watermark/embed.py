@@ -16,9 +16,10 @@ from torch import Tensor
 from ..errors import ImageError
 from ..files import sha256, write_atomically
 from ..images import encode_image, to_image
+from ..models.sampling import Sampling
 from ..version import __version__
 from .keys import Key
-from .pattern import plant
+from .spectrum import plant
 
 if TYPE_CHECKING:
     from ..models.latent_diffusion import LatentDiffusion
@@ -106,7 +107,7 @@ def initial_noise(
         KeyringError: If the key does not fit the shape.
     """
     white = [torch.randn(shape, generator=torch.Generator().manual_seed(s)) for s in _seeds(seed, batch)]
-    return plant(torch.stack(white), key.pattern, key.direction).to(device, dtype)
+    return plant(torch.stack(white), key).to(device, dtype)
 
 
 def embed(
@@ -144,9 +145,7 @@ def embed(
         batch = list(prompts[start : start + batch_size])
         noise = initial_noise(key, len(batch), shape=shape, seed=seeds[start : start + batch_size])
         on_step = (lambda step, done=start: callback(done, step)) if callback else None
-        latents = model.sample(
-            noise, batch, steps=steps, guidance_scale=guidance_scale, scheduler=scheduler, callback=on_step
-        )
+        latents = model.sample(noise, batch, Sampling(steps, guidance_scale, scheduler), callback=on_step)
         for i, (latent, prompt) in enumerate(zip(latents, batch, strict=True)):
             record = {
                 "schema": "wmark-record/1",

@@ -13,7 +13,6 @@ the original; it does not keep out whoever can read the secret, which is why the
 from __future__ import annotations
 
 import base64
-import hashlib
 import hmac
 import json
 import os
@@ -22,16 +21,18 @@ from collections.abc import Iterable, Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, replace
 from datetime import datetime, timezone
-from functools import cache
 from pathlib import Path
 
 from ..errors import KeyringError
-from ..files import exclusive, reason, write_atomically
-from .keys import KEY_ID, Key, Pattern
+from ..files import UnfitFile, exclusive, open_regular, reason, shown, write_atomically
+from .keys import KEY_ID, Key
+from .patterns import Pattern
+from .secret import Secret
 
 __all__ = ["KeyEntry", "Keyring", "default_path"]
 
 SCHEMA = "wmark-keyring/1"
+LARGEST = 64 << 20
 
 
 @dataclass(frozen=True)
@@ -59,7 +60,7 @@ class KeyEntry:
 
     @classmethod
     def from_json(cls, entry: dict) -> KeyEntry:
-        return cls(**{**entry, "pattern": shared(Pattern.from_json(entry["pattern"]))})
+        return cls(**{**entry, "pattern": Pattern.from_json(entry["pattern"])})
 
     def to_json(self) -> dict:
         return {**vars(self), "pattern": self.pattern.to_json()}
@@ -71,22 +72,20 @@ class Keyring:
     A new keyring comes from :meth:`create`, a stored one from :meth:`load`; :meth:`edit` changes a stored one safely.
 
     Arguments:
-        secret: The 32-byte master secret. Never shown.
+        secret: The 32-byte master secret. Never shown, and never pickled.
         pattern: Where its keys live unless :meth:`add` is told otherwise.
         entries: The keys it already has.
     """
 
-    def __init__(self, secret: bytes, pattern: Pattern, entries: Iterable[KeyEntry] = ()) -> None:
-        if len(secret) != 32:
-            raise KeyringError("the master secret of a keyring is 32 bytes")
-        self._secret = secret
+    def __init__(self, secret: bytes | Secret, pattern: Pattern, entries: Iterable[KeyEntry] = ()) -> None:
+        self._secret = secret = Secret.of(secret)
         self.pattern = pattern
         self._entries = {entry.id: entry for entry in entries}
 
     @classmethod
     def create(cls, pattern: Pattern | None = None) -> Keyring:
         """A keyring with a fresh master secret from the operating system, and no keys yet."""
-        return cls(os.urandom(32), pattern or Pattern())
+        return cls(Secret(os.urandom(32)), pattern or Pattern.of())
 
     def __repr__(self) -> str:
         return f"Keyring(fingerprint={self.fingerprint!r}, keys={len(self)})"
@@ -97,7 +96,7 @@ class Keyring:
     @property
     def fingerprint(self) -> str:
         """The keyring's public name: 16 hexadecimal digits, the same for every copy of its secret."""
-        return hmac.new(self._secret, b"wmark/fingerprint/v1", hashlib.sha256).hexdigest()[:16]
+        return self._secret.tag(b"wmark/fingerprint/v1")[:16]
 
     @property
     def entries(self) -> tuple[KeyEntry, ...]:
@@ -172,19 +171,24 @@ class Keyring:
         Raises:
             KeyringError: If the file is missing, readable by other users, damaged, edited or of an unknown version.
         """
+        name = quoted(path)
         try:
-            with open(path, "rb") as file:
+            with open_regular(path, LARGEST) as file:
                 mode = os.fstat(file.fileno()).st_mode & 0o777
-                data = file.read()
+                if os.name == "posix" and mode & 0o077:
+                    exposed = f"keyring {name} is open to other users (mode {mode:04o})"
+                    raise KeyringError(f"{exposed}: run `chmod 600` on it")
+                found = parse(file.read(), name)
         except FileNotFoundError:
             advice = "create one with `wmark keys create` or set WMARK_KEYRING"
-            raise KeyringError(f"keyring {quoted(path)} does not exist: {advice}") from None
+            raise KeyringError(f"keyring {name} does not exist: {advice}") from None
+        except UnfitFile as error:
+            raise KeyringError(f"keyring {name} {error}: choose another file") from None
         except (OSError, ValueError) as error:
-            raise KeyringError(f"keyring {quoted(path)} cannot be read: {reason(error)}") from error
-        if os.name == "posix" and mode & 0o077:
-            exposed = f"keyring {quoted(path)} is open to other users (mode {mode:04o})"
-            raise KeyringError(f"{exposed}: run `chmod 600` on it")
-        return cls._parse(data, quoted(path))
+            raise KeyringError(f"keyring {name} cannot be read: {reason(error)}") from error
+        if isinstance(found, KeyringError):
+            raise found
+        return found
 
     def save(self, path: str | os.PathLike) -> None:
         """Write the keyring to a file in one step, for its owner alone, creating its folder where needed.
@@ -194,10 +198,14 @@ class Keyring:
         Raises:
             KeyringError: If the file cannot be written, or holds anything but this keyring.
         """
-        known = os.path.exists(path)
-        if known and Keyring.load(path)._secret != self._secret:
-            raise KeyringError(f"keyring {quoted(path)} is another keyring, which is not replaced: choose another path")
-        self._write(path, overwrite=known)
+        path = Path(os.path.realpath(path))
+        with locked(path):
+            known = os.path.exists(path)
+            if known and Keyring.load(path)._secret != self._secret:
+                raise KeyringError(
+                    f"keyring {quoted(path)} is another keyring, which is not replaced: choose another path"
+                )
+            self._write(path, overwrite=known)
 
     @classmethod
     @contextmanager
@@ -208,7 +216,7 @@ class Keyring:
         ...     ring.add("mine")
 
         Arguments:
-            path: The keyring's file. A file of the same name with `.lock` appended serves as the lock and stays.
+            path: The keyring's file.
             create: The pattern of a new keyring if there is no file at the path; `None` refuses instead.
 
         Raises:
@@ -216,60 +224,72 @@ class Keyring:
         """
         path = Path(os.path.realpath(path))
         if create is None:
-            cls.load(path)  # No lock file where there is no keyring.
-        with ExitStack() as stack:
-            try:
-                stack.enter_context(exclusive(path))
-            except OSError as error:
-                raise KeyringError(f"keyring {quoted(path)} cannot be locked: {reason(error)}") from error
+            cls.load(path)  # No folder and no lock where there is no keyring.
+        with locked(path):
             known = os.path.exists(path)
             ring = cls.create(create) if create is not None and not known else cls.load(path)
             yield ring
             ring._write(path, overwrite=known)
 
     def _derive(self, entry: KeyEntry) -> Key:
-        return Key.derive(self._secret, entry.id, entry.pattern)
+        return Key.derive(self._secret, entry.id, entry.pattern, keyring=self.fingerprint, revoked=entry.revoked)
 
-    def _write(self, path: str | os.PathLike, overwrite: bool) -> None:
+    def _write(self, path: Path, overwrite: bool) -> None:
+        try:
+            write_atomically(path, self._serialised(), mode=0o600, overwrite=overwrite, locked=True)
+        except (OSError, ValueError) as error:
+            raise KeyringError(f"keyring {quoted(path)} cannot be written: {reason(error)}") from error
+
+    def _serialised(self) -> memoryview:
+        """The content of the keyring's file, as a view that the local variables of a traceback do not show."""
         content = {
             "schema": SCHEMA,
             "fingerprint": self.fingerprint,
             "pattern": self.pattern.to_json(),
-            "secret": base64.b64encode(self._secret).decode(),
+            "secret": base64.b64encode(self._secret.reveal()).decode(),
             "keys": [entry.to_json() for entry in self._entries.values()],
         }
         content["integrity"] = integrity(self._secret, content)
-        try:
-            write_atomically(path, json.dumps(content, indent=1).encode() + b"\n", mode=0o600, overwrite=overwrite)
-        except (OSError, ValueError) as error:
-            raise KeyringError(f"keyring {quoted(path)} cannot be written: {reason(error)}") from error
+        return memoryview(json.dumps(content, indent=1).encode() + b"\n")
 
-    @classmethod
-    def _parse(cls, data: bytes, name: str) -> Keyring:
-        # Errors are raised `from None`: those of the parser carry the file's text, and the secret with it.
-        damaged = KeyringError(f"keyring {name} is damaged or was edited: restore it from a backup")
+
+def parse(data: bytes, name: str) -> Keyring | KeyringError:
+    """The keyring of a file's content, or why there is none.
+
+    The error is returned, not raised: a traceback from here could show the content, and the secret with it.
+    """
+    damaged = KeyringError(f"keyring {name} is damaged or was edited: restore it from a backup")
+    try:
+        content = json.loads(data)
+        schema = content["schema"]
+    except (ValueError, RecursionError):
+        return damaged
+    except (KeyError, TypeError):
+        return KeyringError(f"{name} is not a keyring of wmark: choose another file")
+    if schema != SCHEMA:
+        seen = str(schema)[:40]
+        return KeyringError(f"keyring {name} has the schema {seen!r}, not {SCHEMA!r}: use the wmark that wrote it")
+    try:
+        secret = Secret(base64.b64decode(content["secret"], validate=True))
+        stated = content.pop("integrity").encode()
+        if not hmac.compare_digest(stated, integrity(secret, content).encode()):
+            return damaged
+        entries = [KeyEntry.from_json(entry) for entry in content["keys"]]
+        ring = Keyring(secret, Pattern.from_json(content["pattern"]), entries)
+    except (AttributeError, KeyError, TypeError, ValueError, KeyringError):
+        return damaged
+    return ring if len(ring) == len(entries) else damaged
+
+
+@contextmanager
+def locked(path: Path) -> Iterator[None]:
+    """Hold the lock of a keyring's file."""
+    with ExitStack() as stack:
         try:
-            content = json.loads(data)
-            schema = content["schema"]
-        except (ValueError, RecursionError):
-            raise damaged from None
-        except (KeyError, TypeError):
-            raise KeyringError(f"{name} is not a keyring of wmark: choose another file") from None
-        if schema != SCHEMA:
-            seen = str(schema)[:40]
-            raise KeyringError(f"keyring {name} has the schema {seen!r}, not {SCHEMA!r}: use the wmark that wrote it")
-        try:
-            secret = base64.b64decode(content["secret"], validate=True)
-            stated = content.pop("integrity").encode()
-            if not hmac.compare_digest(stated, integrity(secret, content).encode()):
-                raise damaged
-            entries = [KeyEntry.from_json(entry) for entry in content["keys"]]
-            ring = cls(secret, Pattern.from_json(content["pattern"]), entries)
-            if len(ring) != len(entries):
-                raise damaged
-        except (AttributeError, KeyError, TypeError, ValueError, KeyringError):
-            raise damaged from None
-        return ring
+            stack.enter_context(exclusive(path))
+        except (OSError, ValueError) as error:
+            raise KeyringError(f"keyring {quoted(path)} cannot be locked: {reason(error)}") from error
+        yield
 
 
 def default_path() -> Path:
@@ -281,15 +301,8 @@ def default_path() -> Path:
     return platformdirs.user_data_path("wmark") / "keyring.json"
 
 
-@cache
-def shared(pattern: Pattern) -> Pattern:
-    """The first of equal patterns, so that a large keyring computes its lattice once."""
-    return pattern
-
-
-def integrity(secret: bytes, content: dict) -> str:
-    canonical = json.dumps(content, sort_keys=True, separators=(",", ":")).encode()
-    return hmac.new(secret, b"wmark/integrity/v1/" + canonical, hashlib.sha256).hexdigest()
+def integrity(secret: Secret, content: dict) -> str:
+    return secret.tag(b"wmark/integrity/v1/" + json.dumps(content, sort_keys=True, separators=(",", ":")).encode())
 
 
 def now() -> str:
@@ -297,4 +310,4 @@ def now() -> str:
 
 
 def quoted(path: str | os.PathLike) -> str:
-    return repr(os.fspath(path))
+    return f"'{shown(path)}'"

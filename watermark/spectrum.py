@@ -22,14 +22,14 @@ of a normal vector and its direction is uniform. Everything outside the mask is 
 
 from __future__ import annotations
 
-import numpy as np
 import torch
 from torch import Tensor
 
 from ..errors import KeyringError
-from .keys import Pattern
+from .keys import Key
+from .patterns import Pattern
 
-__all__ = ["distance", "lift", "mask_coordinates", "plant", "project", "read"]
+__all__ = ["distance", "mask_coordinates", "plant", "read"]
 
 SQRT2 = 2.0**0.5
 
@@ -42,35 +42,36 @@ def mask_coordinates(noise: Tensor, pattern: Pattern) -> Tensor:
         pattern: Where to read.
 
     Returns:
-        Coordinates with shape (B, channels, n, 2), float64, on the CPU; the last axis holds the scaled real and
-        imaginary parts.
+        Coordinates with shape (B, channels, n, 2), float64, on the noise's device, or the CPU where that has no float64
+        (MPS); the last axis holds the scaled real and imaginary parts.
 
     Raises:
         KeyringError: If the noise has too few channels or is too small for the pattern.
     """
     rows, columns = _indices(noise, pattern)
-    spectrum = torch.fft.fft2(noise[:, list(pattern.channels)].double().cpu(), norm="ortho")
+    chosen = noise[:, list(pattern.channels)]
+    spectrum = torch.fft.fft2((chosen.cpu() if chosen.device.type == "mps" else chosen).double(), norm="ortho")
     return SQRT2 * torch.view_as_real(spectrum[..., rows, columns])
 
 
 def read(noise: Tensor, pattern: Pattern) -> Tensor:
-    """Coordinates in the space that keys are drawn from, with shape (B, d), float64, on the CPU."""
-    return project(mask_coordinates(noise, pattern), pattern)
+    """Coordinates in the space that keys are drawn from, with shape (B, d); otherwise as :func:`mask_coordinates`."""
+    return pattern.project(mask_coordinates(noise, pattern))
 
 
-def plant(noise: Tensor, pattern: Pattern, direction: np.ndarray) -> Tensor:
+def plant(noise: Tensor, key: Key) -> Tensor:
     """Turn the masked coordinates of noise towards a key.
 
     Arguments:
         noise: White noise with shape (B, C, h, w).
-        pattern: Where to write, and how strongly.
-        direction: Unit vector with shape (d,).
+        key: What to plant; its pattern says where and how strongly.
 
     Returns:
         Noise with the same shape, dtype and device, equal to the input outside the mask.
     """
-    before = mask_coordinates(noise, pattern)
-    v = lift(direction, pattern)
+    pattern = key.pattern
+    before = mask_coordinates(noise.cpu(), pattern)
+    v = pattern.lift(key.direction)
     along = (before * v).sum(dim=(1, 2, 3), keepdim=True)
     across = before - along * v
     length = _norm(before)
@@ -86,48 +87,15 @@ def plant(noise: Tensor, pattern: Pattern, direction: np.ndarray) -> Tensor:
     return planted
 
 
-def distance(noise: Tensor, pattern: Pattern, direction: np.ndarray) -> Tensor:
+def distance(noise: Tensor, key: Key) -> Tensor:
     """Mean distance of the masked spectrum from the planted values, the classifier of Wen et al. (2023), eq. 4.
 
     Returns:
-        Distances with shape (B,), float64; the smaller, the more like the key.
+        Distances with shape (B,); the smaller, the more like the key.
     """
-    target = pattern.strength * pattern.size**0.5 * lift(direction, pattern)
-    return (mask_coordinates(noise, pattern) - target).norm(dim=-1).mean(dim=(1, 2)) / SQRT2
-
-
-def lift(direction: np.ndarray, pattern: Pattern) -> Tensor:
-    """The isometry R^d -> R^m: masked coordinates of a key, with shape (channels, n, 2)."""
-    shape = (len(pattern.channels), len(pattern.lattice), 2)
-    u = torch.from_numpy(np.array(direction, dtype=np.float64))
-    if u.shape != (pattern.dimension,):
-        raise KeyringError(
-            f"a direction of shape {tuple(u.shape)} does not fit a pattern of dimension {pattern.dimension}"
-        )
-    if pattern.spans_mask:
-        return u.reshape(shape)
-    coordinates = torch.zeros(shape, dtype=torch.float64)
-    if pattern.kind != "zeros":
-        rings, share = _ring_shares(pattern)
-        coordinates[..., 0] = u.reshape(shape[0], -1)[:, rings] * share
-    return coordinates
-
-
-def project(coordinates: Tensor, pattern: Pattern) -> Tensor:
-    """The adjoint of :func:`lift`, R^m -> R^d, from shape (B, channels, n, 2) to (B, d)."""
-    if pattern.spans_mask:
-        return coordinates.flatten(1)
-    batch, channels = coordinates.shape[:2]
-    if pattern.kind == "zeros":
-        return coordinates.new_zeros(batch, 0)
-    rings, share = _ring_shares(pattern)
-    sums = coordinates.new_zeros(batch, channels, int(rings.max()) + 1)
-    return sums.index_add_(2, rings, coordinates[..., 0] * share).flatten(1)
-
-
-def _ring_shares(pattern: Pattern) -> tuple[Tensor, Tensor]:
-    counts = np.bincount(pattern.rings)
-    return torch.from_numpy(pattern.rings), torch.from_numpy(counts[pattern.rings] ** -0.5)
+    seen = mask_coordinates(noise, key.pattern)
+    target = key.pattern.strength * key.pattern.size**0.5 * key.pattern.lift(key.direction).to(seen)
+    return (seen - target).norm(dim=-1).mean(dim=(1, 2)) / SQRT2
 
 
 def _norm(coordinates: Tensor) -> Tensor:
