@@ -42,6 +42,9 @@ class UNetDenoiser:
 
     def __init__(self, unet: nn.Module, scheduler) -> None:
         self.unet, self.schedule = unet, DiscreteSchedule(scheduler.alphas_cumprod)
+        # In the single precision of the predictions, like everything that is computed from them.
+        squares = scheduler.alphas_cumprod.float()
+        self.alpha, self.sigma = squares.sqrt().tolist(), (1 - squares).sqrt().tolist()
         self.prediction_type = scheduler.config.prediction_type
         if self.prediction_type not in ("epsilon", "v_prediction"):
             raise ModelError(
@@ -54,7 +57,7 @@ class UNetDenoiser:
         Samplers end at timestep 1 and never ask at 0, so that is where the network is asked at the earliest.
         """
         i = max(1, self.schedule.timestep(t))
-        alpha, sigma = self.schedule.alpha[i], self.schedule.sigma[i]
+        alpha, sigma = self.alpha[i], self.sigma[i]
         asked = z.to(self.unet.device, self.unet.dtype)
         output = self.unet(asked, i, encoder_hidden_states=condition.expand(len(z), -1, -1)).sample.float()
         z = z.float()
@@ -103,7 +106,7 @@ def model(
         fingerprint: Hash of its weights; None computes one from those in memory.
         left_inverse: Tuned left inverse of its decoder.
         tiled: Whether large images are always encoded and decoded in tiles.
-        ours: Whether the pipeline is nobody else's, and its autoencoder needs no copy.
+        ours: Whether the pipeline is nobody else's: its autoencoder needs no copy, its other parts may be frozen.
 
     Raises:
         ModelError: If its parts do not make sense.
@@ -115,6 +118,9 @@ def model(
         denoiser = UNetDenoiser(pipeline.unet, pipeline.scheduler)
     except ModelError as error:
         raise ModelError(f"the model {name} cannot be used: {error}") from error
+    if ours:
+        pipeline.unet.requires_grad_(False).eval().to(memory_format=torch.channels_last)
+        pipeline.text_encoder.requires_grad_(False).eval()
     sample = pipeline.unet.config.sample_size
     height, width = (sample, sample) if isinstance(sample, int) else sample
     return LatentDiffusion(
