@@ -81,20 +81,22 @@ def test_names_in_messages_are_one_line_of_text(tmp_path: Path):
 LARGE = """
 import sys
 from pathlib import Path
-import wmark.detectors.chain
+from types import SimpleNamespace
+from wmark.detectors.detector import Detector
 from wmark.detectors.files import verify_files
 
 def memory(line):
     return next(int(l.split()[1]) for l in Path("/proc/self/status").read_text().splitlines() if l.startswith(line))
 
-class Sizes:
-    def working_size(self, image):
-        return 512, 512
-    def verify_batch(self, images):
-        return [image.size for image in images]
+class Shapes:
+    size = None
+    model = SimpleNamespace(native_size=(512, 512), downsampling=8)
+    pixels = Detector.pixels
+    def judge(self, images):
+        return [tuple(image.shape) for image in images]
 
 before = memory("VmRSS")
-assert [size for _, size in verify_files([Path(sys.argv[1])] * 3, Sizes)] == [(512, 512)] * 3
+assert [shape for _, shape in verify_files([Path(sys.argv[1])] * 3, Shapes)] == [(3, 512, 512)] * 3
 print((memory("VmHWM") - before) / 1e6)
 """
 
