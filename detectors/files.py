@@ -11,6 +11,7 @@ from ..files import shown
 from ..images import open_image
 
 if TYPE_CHECKING:
+    from PIL import Image
     from torch import Tensor
 
     from .detector import Detector
@@ -50,7 +51,7 @@ def verify_files(
         yield from ((path, outcomes[i]) for i, path in enumerate(batch))
 
 
-def reduced(image, detector: Detector, path: Path) -> Tensor:
+def reduced(image: Image.Image, detector: Detector, path: Path) -> Tensor:
     try:
         return detector.pixels(image)
     except ImageError as error:

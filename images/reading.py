@@ -24,6 +24,7 @@ __all__ = ["open_image", "read_image"]
 
 LARGEST_FILE = 512  # MiB
 LARGEST_AREA = 100_000_000
+MOST_SCANS = 1000
 SHORTEST_SIDE = 64
 
 # Formats whose further frames are no pictures of their own but previews or layers of the first.
@@ -168,11 +169,21 @@ def decode(image: Image.Image, name: str) -> Image.Image:
         raise ImageError(f"{name} has {width} x {height} pixels, fewer than {SHORTEST_SIDE} a side: use a larger one")
     if image.format not in SINGLE_PICTURE and getattr(image, "is_animated", False):
         raise ImageError(f"{name} has more than one frame: extract the frames and pass them one by one")
+    if image.info.get("progressive") and count_scans(image) > MOST_SCANS:
+        raise ImageError(f"{name} has more than {MOST_SCANS} scans, which takes forever to decode: save it as PNG")
     image.load()
     turn = upright(image)
     picture = to_rgb(image, name)
     del image
     return picture if turn is None else picture.transpose(turn)
+
+
+def count_scans(image: Image.Image) -> int:
+    """The scans of a JPEG that is not decoded yet. An empty one takes 200 bytes, and a walk over all blocks."""
+    if (file := getattr(image, "fp", None)) is None:
+        return 0
+    file.seek(0)
+    return file.read().count(b"\xff\xda")
 
 
 def upright(image: Image.Image) -> Image.Transpose | None:

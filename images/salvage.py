@@ -5,7 +5,7 @@ containers are taken apart and put together again from what matters, so that not
 
     PNG    header, palette, transparency, pixels, frames; EXIF if its checksum is right
     JPEG   tables, frame, scans; the JFIF and Adobe markers, which settle the colours; EXIF
-    WebP   pixels, alpha, frames; EXIF
+    WebP   pixels, alpha; EXIF (an animation is left as it is)
     TIFF   a directory of the tags that describe pixels
 
 A JPEG that breaks off without its end marker is a special case, because its decoder makes up what is missing and says
@@ -24,7 +24,7 @@ __all__ = ["bare"]
 
 PNG_SIGNATURE = b"\x89PNG\r\n\x1a\n"
 PNG_PIXELS = {b"IHDR", b"PLTE", b"tRNS", b"IDAT", b"acTL", b"fcTL", b"fdAT", b"IEND"}
-WEBP_PIXELS = {b"VP8 ", b"VP8L", b"VP8X", b"ALPH", b"ANIM", b"ANMF"}
+WEBP_PIXELS = {b"VP8 ", b"VP8L", b"VP8X", b"ALPH"}
 
 TIFF_PIXELS = {
     *range(254, 260),  # subfile, size, bits, compression
@@ -40,7 +40,7 @@ JPEG_START, JPEG_END = b"\xff\xd8", b"\xff\xd9"
 EXIF, JFIF, ADOBE = (0xE1, b"Exif\x00\x00"), (0xE0, b"JFIF\x00"), (0xEE, b"Adobe")
 METADATA = {*range(0xE0, 0xFF)}  # application segments and comments
 RESTART = re.compile(rb"\xff[\xd0-\xd7]")
-AFTER_SCAN = re.compile(rb"\xff[^\x00\xd0-\xd7\xff]")
+MARKER = re.compile(rb"\xff[\x02-\xcf\xd9-\xfe]")  # of a segment, or the end
 FILLERS = [pattern * 1024 for pattern in (b"\x00", b"\x5a\xc3\x17", b"\xa5\x3c\x68", b"\xe9\x72\xb4")]
 
 Scan = tuple[bytes, bytes, int]  # its header, its coded data, the restart interval
@@ -91,39 +91,34 @@ def bare_webp(data: bytes) -> bytes:
 
 
 def bare_tiff(data: bytes) -> bytes:
-    """The file with a new first directory at its end; entries refer to places in the file, which stay as they are."""
+    """The file with a shorter first directory in place of its own: entries refer to places, so nothing may move."""
     order = "<" if data[:2] == b"II" else ">"
-    large = data[2:4] in (b"+\x00", b"\x00+")
-    pointer, number, field = ("Q", "Q", 20) if large else ("I", "H", 12)
-    at = 8 if large else 4
-    (start,) = struct.unpack_from(order + pointer, data, at)
-    (count,) = struct.unpack_from(order + number, data, start)
-    start += struct.calcsize(number)
+    pointer, number, field = ("Q", "Q", 20) if b"+" in data[2:4] else ("I", "H", 12)
+    (place,) = struct.unpack_from(order + pointer, data, struct.calcsize(pointer))
+    (count,) = struct.unpack_from(order + number, data, place)
+    start = place + struct.calcsize(number)
     stop = start + count * field
-    entries = [data[i : i + field] for i in range(start, min(stop, len(data)), field)]
+    if stop > len(data):
+        raise ValueError("the directory breaks off")
+    entries = [data[i : i + field] for i in range(start, stop, field)]
     kept = [entry for entry in entries if struct.unpack_from(order + "H", entry)[0] in TIFF_PIXELS]
-    after = struct.calcsize(pointer)
-    directory = struct.pack(order + number, len(kept)) + b"".join(kept) + data[stop : stop + after]
-    padding = bytes(len(data) % 2)
-    place = struct.pack(order + pointer, len(data) + len(padding))
-    return b"".join([data[:at], place, data[at + after :], padding, directory])
+    following = data[stop : stop + struct.calcsize(pointer)]
+    directory = struct.pack(order + number, len(kept)) + b"".join(kept) + following
+    return data[:place] + directory + data[place + len(directory) :]
 
 
 def bare_jpeg(data: bytes) -> Iterator[bytes]:
     kept: list[bytes] = [JPEG_START]
     scans: list[Scan] = []
     frame, interval, at = b"", 0, 2
-    while 0 <= (at := data.find(b"\xff", at)) < len(data) - 3:
-        marker = data[at + 1]
+    while found := MARKER.search(data, at):
+        marker, length = data[found.end() - 1], int.from_bytes(data[found.end() : found.end() + 2], "big")
+        at = found.end() + length
+        segment = data[found.start() : at]
         if marker == 0xD9:
             yield b"".join([*kept, JPEG_END])
             return
-        if marker <= 0x01 or 0xD0 <= marker <= 0xD8 or marker == 0xFF:
-            at += 1
-            continue
-        end = at + 2 + int.from_bytes(data[at + 2 : at + 4], "big")
-        segment = data[at:end]
-        if end > len(data):
+        if length < 2 or at > len(data):
             break
         if marker not in METADATA or settles_colours(segment) or is_exif(segment):
             kept.append(segment)
@@ -132,15 +127,12 @@ def bare_jpeg(data: bytes) -> Iterator[bytes]:
         elif marker == 0xDD:
             interval = int.from_bytes(segment[4:6], "big")
         elif marker == 0xDA:
-            following = AFTER_SCAN.search(data, end)
-            coded = data[end : following.start() if following else len(data)]
-            end += len(coded)
-            kept.append(coded if following else coded.rstrip(b"\xff"))
+            following = MARKER.search(data, at)
+            coded = data[at : following.start()] if following else data[at:].rstrip(b"\xff")
+            kept.append(coded)
             scans.append((segment, coded, interval))
-        at = end
-    if data.endswith(JPEG_END) and at == len(data) - 2:
-        yield b"".join([*kept, JPEG_END])
-    elif has_all_scans(frame, scans):
+            at += len(coded)
+    if has_all_scans(frame, scans):
         for filler in FILLERS:
             yield b"".join([*kept, filler, JPEG_END])
 

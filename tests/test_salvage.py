@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import contextlib
 import io
 import struct
 import zlib
@@ -147,6 +148,14 @@ def test_jpeg_that_breaks_off_at_a_marker_is_refused(picture: Image.Image, optio
             read_image(io.BytesIO(data[:end]))
 
 
+def test_jpeg_of_endless_scans_is_refused(picture: Image.Image):
+    data = encoded(picture, "JPEG", progressive=True)
+    last = data[data.rindex(b"\xff\xda") : -2]
+    assert (pixels(data[:-2] + last * 9 + data[-2:]) != 0).any()
+    with pytest.raises(ImageError, match="more than 1000 scans"):
+        read_image(io.BytesIO(data[:-2] + last * 1000 + data[-2:]))
+
+
 def test_webp_that_breaks_off_in_its_metadata_is_whole(picture: Image.Image):
     data = encoded(picture, "WEBP", lossless=True, xmp=LONG)
     assert (pixels(data[:-1000]) == picture).all()
@@ -172,6 +181,15 @@ def test_tiff_is_read_whatever_its_metadata(picture: Image.Image, compression: s
     with pytest.raises(Exception):  # noqa: B017
         Image.open(io.BytesIO(data)).load()
     assert (pixels(data) == picture.transpose(Image.Transpose.ROTATE_270)).all()
+
+
+@pytest.mark.parametrize("kind", ["PNG", "TIFF", "WEBP", "GIF", "BMP", "PPM"])
+def test_file_that_breaks_off_is_refused_or_whole(picture: Image.Image, kind: str):
+    data = encoded(picture, kind)
+    whole = pixels(data)
+    for end in {*range(1, len(data), 53), *range(max(1, len(data) - 40), len(data))}:
+        with contextlib.suppress(ImageError):
+            assert (pixels(data[:end]) == whole).all()
 
 
 @pytest.mark.parametrize("make", [lambda p: encoded(p, "PNG"), lambda p: encoded(p, "JPEG"), broken_xmp])
