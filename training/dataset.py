@@ -27,7 +27,7 @@ from ..progress import progress
 from .captions import ANY_COLOUR
 from .sources import THREADS, Picture, decode
 
-__all__ = ["Pictures", "prepare"]
+__all__ = ["Pictures", "prepare", "read_manifest"]
 
 SHORT_SIDE = 768
 SHARD = 15 << 20
@@ -88,6 +88,18 @@ def prepare(pictures: Sequence[Picture], folder: Path, cap: int) -> dict:
     return manifest
 
 
+def read_manifest(folder: Path) -> list[dict]:
+    """One entry for each picture of a prepared dataset.
+
+    Raises:
+        ModelError: If the folder holds none.
+    """
+    try:
+        return json.loads((folder / "manifest.json").read_text())["pictures"]
+    except (OSError, ValueError, KeyError) as error:
+        raise ModelError(f"{folder} is not a prepared dataset: run the stage `data` first") from error
+
+
 def _encode(image: Image.Image, quality: Sequence[int]) -> list[bytes]:
     scale = SHORT_SIDE / min(image.size)
     if scale < 1:
@@ -113,12 +125,12 @@ class Pictures:
     """
 
     def __init__(self, folder: Path, *, held_out: bool = False, device: str | torch.device = "cpu") -> None:
+        entries = read_manifest(folder)
         try:
-            entries = json.loads((folder / "manifest.json").read_text())["pictures"]
             self.entries = [entry for entry in entries if entry["held_out"] == held_out]
             self.images = [self._read(folder, entry).to(device) for entry in self.entries]
-        except (OSError, ValueError, KeyError, zipfile.BadZipFile) as error:
-            raise ModelError(f"{folder} is not a prepared dataset: run the stage `data` first") from error
+        except (OSError, KeyError, zipfile.BadZipFile) as error:
+            raise ModelError(f"{folder} is damaged: run the stage `data` again") from error
         if not self.images:
             raise ModelError(f"{folder} has no {'held-out' if held_out else 'training'} pictures")
 
