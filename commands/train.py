@@ -37,7 +37,7 @@ def train() -> None:
 @click.option("--cache", type=folder, default="training-run/cache", show_default=True, help="Gets the packages.")
 @click.option("--unpacked", type=folder, help="Take these unpacked packages, in folders NAME_VERSION; fetch nothing.")
 @click.option(
-    "--cap", type=click.FloatRange(0, min_open=True), default=40, show_default=True, help="Megabytes at most."
+    "--cap", type=click.FloatRange(0, min_open=True), default=60, show_default=True, help="Megabytes at most."
 )
 def data(data, cache, unpacked, cap) -> None:
     """Fetch packages, sift their pictures and write the prepared dataset."""
