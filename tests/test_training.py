@@ -392,7 +392,7 @@ def test_training_goes_on_from_an_exported_model(run, prepared, tmp_path):
     train("export", tmp_path / "second", *options)
     before, after = (wmark.load_model(folder, device="cpu") for folder in (first, tmp_path / "second"))
     assert after.fingerprint == before.fingerprint
-    assert after.vae.config.scaling_factor == 0.5
+    assert after.pipeline.vae.config.scaling_factor == 0.5
     assert after.pipeline.tokenizer.model_max_length == 20
 
 
@@ -406,8 +406,8 @@ def test_another_model_is_the_same_one_with_its_autoencoder_trained_on(run, prep
     train("export", tmp_path / "second", *[o for o in options if o not in ("--start", first)])
     one, other = (wmark.load_model(folder, device="cpu") for folder in (first, tmp_path / "second"))
     noise, prompt = torch.randn(1, 4, 8, 8), ["a blue sea wallpaper"]
-    latent = one.sample(noise, prompt, steps=2)
-    torch.testing.assert_close(other.sample(noise, prompt, steps=2), latent)
+    latent = one.sample(noise, prompt, wmark.Sampling(2))
+    torch.testing.assert_close(other.sample(noise, prompt, wmark.Sampling(2)), latent)
     assert other.fingerprint != one.fingerprint
     assert (other.decode(latent) - one.decode(latent)).abs().max() > 1e-3
 
