@@ -358,6 +358,13 @@ def test_exported_model_is_a_model(run, prepared, tmp_path):
     assert "| budgie-backgrounds | 1.0-1" in card and "CC-BY-4.0 (" in card and "{" not in card
     assert "Ann Author; Ben Builder" in card and "ann@example.org" not in card
     assert "license: apache-2.0" in card and "one core" in card
+    began = [[cell.strip() for cell in line.split("|")[1:3]] for line in card.splitlines() if "one core" in line]
+    assert began == [
+        ["autoencoder", "nothing"],
+        ["small", "nothing"],
+        ["diffusion", "the stage before"],
+        ["refine", "the stage before"],
+    ]
     measures = json.loads((tmp_path / "measures.json").read_text())
     assert measures["guidance"]["7.5"].keys() >= {
         "encoder_db",

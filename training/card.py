@@ -204,15 +204,17 @@ def _stages(run: Path) -> dict[str, dict]:
 
 
 def _training(run: Path) -> list[list]:
+    stages = _stages(run)
+    before = {"diffusion": "small" in stages, "refine": True}
     return [
         [
             name,
-            state["start"] or "the stage before",
+            state["start"] or ("the stage before" if before.get(name) else "nothing"),
             state["step"],
             state["batch"],
             f"{state['seconds'] / 3600:.2f} on {state['hardware']}",
         ]
-        for name, state in _stages(run).items()
+        for name, state in stages.items()
     ]
 
 
