@@ -14,8 +14,8 @@ folder = click.Path(path_type=Path, file_okay=False)
 run_options = [
     click.option("--config", default="tiny", show_default=True, help="A shipped configuration, or a TOML file."),
     click.option("--set", "overrides", multiple=True, metavar="TABLE.NAME=VALUE", help="Change a setting."),
-    click.option("--data", type=folder, default="training/data", show_default=True, help="The prepared dataset."),
-    click.option("--run", type=folder, default="training/run", show_default=True, help="Checkpoints and logs."),
+    click.option("--data", type=folder, default="training-run/data", show_default=True, help="The prepared dataset."),
+    click.option("--run", type=folder, default="training-run/run", show_default=True, help="Checkpoints and logs."),
     click.option("--device", help="Torch device; a GPU if there is one."),
 ]
 stage_options = [
@@ -33,11 +33,11 @@ def train() -> None:
 
 
 @train.command()
-@click.option("--data", type=folder, default="training/data", show_default=True, help="Gets the prepared dataset.")
-@click.option("--cache", type=folder, default="training/cache", show_default=True, help="Gets the packages.")
+@click.option("--data", type=folder, default="training-run/data", show_default=True, help="Gets the prepared dataset.")
+@click.option("--cache", type=folder, default="training-run/cache", show_default=True, help="Gets the packages.")
 @click.option("--unpacked", type=folder, help="Take these unpacked packages, in folders NAME_VERSION; fetch nothing.")
 @click.option(
-    "--cap", type=click.FloatRange(0, min_open=True), default=40, show_default=True, help="Megabytes at most."
+    "--cap", type=click.FloatRange(0, min_open=True), default=60, show_default=True, help="Megabytes at most."
 )
 def data(data, cache, unpacked, cap) -> None:
     """Fetch packages, sift their pictures and write the prepared dataset."""
@@ -92,6 +92,19 @@ def export(folder, config, overrides, data, run, device) -> None:
 
     size = write(load_configuration(config, overrides), run, folder)
     click.echo(f"{folder}: {size / 1e6:.1f} MB of weights")
+
+
+@train.command()
+@click.option("--data", type=folder, default="training-run/data", show_default=True, help="The prepared dataset.")
+@click.argument("file", type=click.Path(path_type=Path, dir_okay=False))
+def notice(file, data) -> None:
+    """Write who made the pictures, and under which terms, to FILE."""
+    from ..files import write_atomically
+    from ..training.attribution import notice as text_of
+    from ..training.dataset import read_manifest
+
+    write_atomically(file, text_of(read_manifest(data)).encode())
+    click.echo(f"{file}")
 
 
 @train.command()

@@ -5,12 +5,12 @@ from __future__ import annotations
 import functools
 import json
 import shutil
-from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
 from click.testing import CliRunner
+from diffusers import StableDiffusionPipeline
 from PIL import Image
 
 import wmark
@@ -19,11 +19,13 @@ from wmark.errors import WmarkError
 from wmark.inversion.diffusion import ddim, dpmsolver
 from wmark.models import prompts
 from wmark.training import captions
-from wmark.training.autoencoder import build_autoencoder, contraction, structure_loss
+from wmark.training.attribution import notice
+from wmark.training.autoencoder import contraction, structure_loss
 from wmark.training.configuration import FOLDER, load_configuration, read_toml
+from wmark.training.dataset import Pictures
 from wmark.training.diffusion import build_tokenizer, build_unet, draw_timesteps, min_snr_weight
 from wmark.training.licences import UNKNOWN, licence_of
-from wmark.training.loop import load_exported, read_checkpoint
+from wmark.training.loop import read_checkpoint
 from wmark.training.measures import clipped, named_colours, plain_iteration
 from wmark.training.sources import find_pictures
 
@@ -39,13 +41,13 @@ Files: nature/*
        sea/Wave.png
 Copyright: 2020, Ann Author <ann@example.org>
            2021-2022 Ben Builder
-License: CC-BY-SA-4.0
+License: CC-BY-4.0
 
 Files: debian/*
 Copyright: 2022, A Packager
 License: GPL-3+
 
-License: CC-BY-SA-4.0
+License: CC-BY-4.0
  The text.
 """
 
@@ -80,12 +82,12 @@ def unpacked(tmp_path_factory):
     document = folder / "budgie-backgrounds_1.0-1" / "usr/share/doc/budgie-backgrounds/copyright"
     document.parent.mkdir(parents=True)
     document.write_text(COPYRIGHT)
-    other = folder / "ukui-wallpapers_2.0" / "usr/share/backgrounds"
+    other = folder / "sddm-theme-maldives_2.0" / "usr/share/backgrounds"
     other.mkdir(parents=True)
     drawing(1).save(other / "copy.jpg")
-    terms = folder / "ukui-wallpapers_2.0" / "usr/share/doc/ukui-wallpapers/copyright"
+    terms = folder / "sddm-theme-maldives_2.0" / "usr/share/doc/sddm-theme-maldives/copyright"
     terms.parent.mkdir(parents=True)
-    terms.write_text("Files: *\nCopyright: 2020, Another\nLicense: CC-BY-SA-3.0\n")
+    terms.write_text("Files: *\nCopyright: 2020, Another\nLicense: CC-BY-3.0\n")
     return folder
 
 
@@ -112,7 +114,7 @@ def test_pictures_are_sifted_deduplicated_and_described(prepared, unpacked):
     by_name = {picture["path"].rpartition("/")[2]: picture for picture in pictures}
     assert "Sea0_large.jpg" in by_name and "Sea0.png" not in by_name
     sea = by_name["Sea3.png"]
-    assert (sea["package"], sea["version"], sea["licence"]) == ("budgie-backgrounds", "1.0-1", "CC-BY-SA-4.0")
+    assert (sea["package"], sea["version"], sea["licence"]) == ("budgie-backgrounds", "1.0-1", "CC-BY-4.0")
     assert sea["authors"] == ["Ann Author <ann@example.org>", "Ben Builder"] and sea["subject"] == "sea"
     assert 0 < sum(picture["held_out"] for picture in pictures) < 6
     assert sum(file.stat().st_size for file in prepared.iterdir()) < 1e6
@@ -140,14 +142,43 @@ def test_terms_and_subjects_stated_for_a_package(unpacked):
         "subjects": {"planet": ["nature/Sea5*", "Sea4.png"]},
         "shortest": 300,
     }
-    sources = {"packages": [rules], "exclude": ["*cut-out*"], "licences": ["CC-BY-SA-4.0"]}
+    sources = {"packages": [rules], "exclude": ["*cut-out*"], "licences": ["CC-BY-4.0", "CC0-1.0"]}
     found = {picture.path.rpartition("/")[2]: picture for picture in find_pictures(sources, unpacked)}
     assert not found.keys() & {"Sea1.png", "Sea2.png", "Sea3.png"} and "small.png" in found
     assert (found["Sea4.png"].licence, found["Sea4.png"].authors) == ("CC0-1.0", ["Kay"])
     assert [found[f"Sea{i}.png"].subject for i in (4, 5, 6)] == ["planet", "planet", "sea"]
     assert find_pictures({**sources, "packages": [{**rules, "version": "2.*"}]}, unpacked) == []
-    gpl = {"name": "budgie-backgrounds", "licences": []}
-    assert find_pictures({"packages": [gpl], "exclude": [], "licences": ["MIT"]}, unpacked) == []
+    stated = find_pictures({**sources, "licences": ["CC0-1.0"]}, unpacked)
+    assert [picture.licence for picture in stated] == ["CC0-1.0"]
+    assert find_pictures({**sources, "licences": ["MIT"]}, unpacked) == []
+
+
+def test_a_picture_is_taken_in_its_largest_size(unpacked, tmp_path):
+    """Under the terms of the package that says more of it."""
+    shutil.copytree(unpacked, tmp_path, dirs_exist_ok=True)
+    large = tmp_path / "high-dpi_2.0" / "usr" / "nature"
+    large.mkdir(parents=True)
+    drawing(3, (1280, 1040)).save(large / "Sea3@2x.png")
+    rules = {"name": "budgie-backgrounds", "larger": {"package": "high-dpi", "suffix": "@2x"}}
+    sources = {"packages": [rules], "exclude": ["*cut-out*"], "licences": ["CC-BY-4.0"]}
+    (found,) = [picture for picture in find_pictures(sources, tmp_path) if "Sea3" in picture.path]
+    assert (found.package, found.version, found.area) == ("high-dpi", "2.0", 1280 * 1040)
+    assert (found.licence, found.subject) == ("CC-BY-4.0", "sea")
+
+
+def test_channels_are_shuffled_where_any_colour_will_do(prepared, tmp_path):
+    shutil.copytree(prepared, tmp_path, dirs_exist_ok=True)
+    manifest = json.loads((tmp_path / "manifest.json").read_text())
+    shuffled = {}
+    for subject in ("sea", "abstract"):
+        told = [picture | {"subject": subject} for picture in manifest["pictures"]]
+        (tmp_path / "manifest.json").write_text(json.dumps({"pictures": told}))
+        crops, _ = Pictures(tmp_path).crops(30, 64, torch.Generator().manual_seed(0))
+        shuffled[subject] = crops
+    same = [torch.equal(a, b) for a, b in zip(shuffled["sea"], shuffled["abstract"], strict=True)]
+    assert 1 <= sum(same) <= 12
+    orders = torch.stack([crops.sort(dim=1).values for crops in shuffled.values()])
+    assert torch.equal(orders[0], orders[1])
 
 
 def test_shipped_sources_are_consistent():
@@ -156,19 +187,34 @@ def test_shipped_sources_are_consistent():
     assert len(set(names)) == len(names)
     assert sources["subjects"].keys() <= set(captions.SUBJECTS)
     for rules in sources["packages"]:
-        assert rules.keys() <= {"name", "version", "include", "drop", "shortest", "limit", "licences", "subjects"}
+        known = {"name", "version", "include", "drop", "shortest", "limit", "larger", "licences", "subjects"}
+        assert rules.keys() <= known
         assert rules.get("subjects", {}).keys() <= set(captions.SUBJECTS)
         assert all(
             stated["licence"] in sources["licences"] and stated["reason"] for stated in rules.get("licences", [])
         )
 
 
+def test_notice_names_who_asks_for_it(prepared, tmp_path):
+    train("notice", tmp_path / "NOTICE", "--data", prepared)
+    text = (tmp_path / "NOTICE").read_text()
+    assert "Under CC-BY-4.0, https://creativecommons.org/licenses/by/4.0/:\n  Sea" in text
+    assert "Sea3.png, by Ann Author, Ben Builder (Debian package budgie-backgrounds)" in text
+    assert "cropped, scaled, mirrored" in text and "MIT" not in text
+    entries = [
+        {"path": "a/b.jpg", "package": "p", "licence": licence, "authors": [f"{licence} author"]}
+        for licence in ("MIT", "CC0-1.0")
+    ]
+    both = notice(entries)
+    assert "b.jpg, by MIT author" in both and "Permission is hereby granted" in both and "CC0-1.0 author." in both
+
+
 @pytest.mark.parametrize(
     ("path", "licence", "authors"),
     [
-        ("usr/share/backgrounds/mate/nature/Dune.png", "CC-BY-SA-4.0", ["Ann Author <ann@example.org>", "Ben Builder"]),
-        ("usr/share/backgrounds/mate/sea/Wave.png", "CC-BY-SA-4.0", ["Ann Author <ann@example.org>", "Ben Builder"]),
-        ("usr/share/backgrounds/mate/Wave.png", "CC-BY-SA-4.0", ["Ann Author <ann@example.org>", "Ben Builder"]),
+        ("usr/share/backgrounds/mate/nature/Dune.png", "CC-BY-4.0", ["Ann Author <ann@example.org>", "Ben Builder"]),
+        ("usr/share/backgrounds/mate/sea/Wave.png", "CC-BY-4.0", ["Ann Author <ann@example.org>", "Ben Builder"]),
+        ("usr/share/backgrounds/mate/Wave.png", "CC-BY-4.0", ["Ann Author <ann@example.org>", "Ben Builder"]),
         ("usr/share/backgrounds/mate/sea/Other.png", "GPL-2+", ["A Group"]),
     ],
 )
@@ -305,10 +351,20 @@ def test_exported_model_is_a_model(run, prepared, tmp_path):
     assert model.native_size == (64, 64) and model.denoiser.prediction_type == "epsilon"
     latent = model.sample(torch.randn(1, 4, 8, 8), ["a blue sea wallpaper"], wmark.Sampling(2))
     assert model.decode(latent).shape == (1, 3, 64, 64)
+    parts = StableDiffusionPipeline.from_pretrained(tmp_path).components.values()
+    assert {part.dtype for part in parts if hasattr(part, "dtype")} == {torch.float32}
     train("card", tmp_path, *options, "--count", "2")
     card = (tmp_path / "README.md").read_text()
-    assert "| budgie-backgrounds | 1.0-1" in card and "CC-BY-SA-4.0 (" in card and "{" not in card
+    assert "| budgie-backgrounds | 1.0-1" in card and "CC-BY-4.0 (" in card and "{" not in card
     assert "Ann Author; Ben Builder" in card and "ann@example.org" not in card
+    assert "license: apache-2.0" in card and "one core" in card
+    began = [[cell.strip() for cell in line.split("|")[1:3]] for line in card.splitlines() if "one core" in line]
+    assert began == [
+        ["autoencoder", "nothing"],
+        ["small", "nothing"],
+        ["diffusion", "the stage before"],
+        ["refine", "the stage before"],
+    ]
     measures = json.loads((tmp_path / "measures.json").read_text())
     assert measures["guidance"]["7.5"].keys() >= {
         "encoder_db",
@@ -343,15 +399,24 @@ def test_training_goes_on_from_an_exported_model(run, prepared, tmp_path):
     train("export", tmp_path / "second", *options)
     before, after = (wmark.load_model(folder, device="cpu") for folder in (first, tmp_path / "second"))
     assert after.fingerprint == before.fingerprint
-    assert after.vae.config.scaling_factor == 0.5
+    assert after.pipeline.vae.config.scaling_factor == 0.5
     assert after.pipeline.tokenizer.model_max_length == 20
 
 
-def test_the_embedded_model_can_be_trained_on():
-    configuration = load_configuration("tiny-cpu")
-    parts = {"vae": build_autoencoder(configuration), "unet": build_unet(configuration)}
-    load_exported(Path(wmark.__file__).parent / "models" / "tiny", parts)
-    assert parts["unet"].config.attention_head_dim == 32
+def test_another_model_is_the_same_one_with_its_autoencoder_trained_on(run, prepared, tmp_path):
+    """By the commands that the package `training` gives for it."""
+    first, options = tmp_path / "first", ["--config", "toy", "--data", prepared, "--device", "cpu"]
+    train("export", first, *options, "--run", run)
+    options += ["--run", tmp_path / "run", "--start", first, "--set", "model.seed=7"]
+    assert "finished" in train("autoencoder", *options)
+    assert "finished" in train("diffusion", *options, "--set", "diffusion.steps=0")
+    train("export", tmp_path / "second", *[o for o in options if o not in ("--start", first)])
+    one, other = (wmark.load_model(folder, device="cpu") for folder in (first, tmp_path / "second"))
+    noise, prompt = torch.randn(1, 4, 8, 8), ["a blue sea wallpaper"]
+    latent = one.sample(noise, prompt, wmark.Sampling(2))
+    torch.testing.assert_close(other.sample(noise, prompt, wmark.Sampling(2)), latent)
+    assert other.fingerprint != one.fingerprint
+    assert (other.decode(latent) - one.decode(latent)).abs().max() > 1e-3
 
 
 def test_training_goes_on_from_small_pictures(run, prepared, tmp_path):

@@ -13,7 +13,17 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-__all__ = ["BRIGHTNESS", "COLOURS", "SUBJECTS", "TEXTURES", "captions", "colour_shares", "subject_of", "words"]
+__all__ = [
+    "ANY_COLOUR",
+    "BRIGHTNESS",
+    "COLOURS",
+    "SUBJECTS",
+    "TEXTURES",
+    "captions",
+    "colour_shares",
+    "subject_of",
+    "words",
+]
 
 COLOURS = ["black", "gray", "white", "red", "pink", "brown", "orange", "yellow", "green", "teal", "blue", "purple"]
 SUBJECTS = [
@@ -23,6 +33,9 @@ SUBJECTS = [
 ]  # fmt: skip
 BRIGHTNESS = ["dark", "bright"]
 TEXTURES = ["smooth", "soft", "detailed", "rough"]
+
+ANY_COLOUR = {"abstract", "waves", "pattern", "painting", "lights", "ribbon", "planet", "tunnel"}
+"""Subjects that may have any colour: training shuffles their pictures' channels."""
 
 DARK, BRIGHT = 0.25, 0.65
 """Mean luma below and above which a picture is called so."""

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import re
-from collections import Counter, defaultdict
 from pathlib import Path
 
 import torch
@@ -16,6 +14,7 @@ from ..images import encode_image, to_image
 from ..models.left_inverse import FILE_NAME, about
 from ..models.prompts import draw_prompts
 from ..models.registry import load_model
+from .attribution import authors_by_licence, packages
 from .captions import COLOURS, SUBJECTS
 from .dataset import Pictures
 from .loop import read_checkpoint
@@ -33,11 +32,9 @@ COMMANDS = {
 }
 """By the stage that it runs."""
 
-ADDRESS = re.compile(r"\s*(<[^>]*>|\([^)]*@[^)]*\))")
-
 CARD = """\
 ---
-license: {short_licence}
+license: apache-2.0
 library_name: diffusers
 pipeline_tag: text-to-image
 ---
@@ -63,22 +60,23 @@ and text; here and there a small figure remains in a landscape.
 
 ## Data
 
-{count} pictures for training and {held_out} held out, from Debian packages, in random crops (those of endless-sky-data
-are 720x360 and are enlarged); captions are computed from
-each crop's colours, brightness and gradients; the subject was stated for each picture after looking at it, or comes
-from the file's name. `sources.toml` has the choices, `manifest.json` of the prepared dataset each picture's licence,
-authors and hash.
+{count} pictures for training and {held_out} held out, from Debian packages, in random crops; those that may have any
+colour (abstract ones, patterns, planets and the like) with their channels shuffled. Captions are computed from each
+crop's colours, brightness and gradients; the subject was stated for each picture after looking at it, or comes from the
+file's name. `sources.toml` has the choices, `manifest.json` of the prepared dataset each picture's licence, authors and
+hash.
 
 {data}
 
 ## Licence
 
-{licence} The pictures were cropped, scaled, mirrored and re-encoded for training; no author endorses this model. The
-code has the project's own licence.
+The weights are under the [Apache License 2.0](https://www.apache.org/licenses/LICENSE-2.0), as the code is. Whether
+weights are an adaptation of the pictures they were trained on is not settled. If they are, every licence here allows
+it, as long as authors are named and changes stated, which is done here and in NOTICE. Artwork under the GPL, the LGPL,
+CC-BY-SA or terms that forbid changes or commerce was left out, because it could not be. The pictures were cropped,
+scaled, mirrored, recoloured as said above and re-encoded for training; no author endorses this model.
 
 {attribution}
-
-The notice of the MIT pictures is in the copyright file of their package.
 
 ## Training
 
@@ -88,7 +86,6 @@ The settings, seed {seed} among them, are those of `{config}.toml` in `wmark.tra
 
 {commands}
 
-{note}
 ## Measured
 
 By `wmark train card{options} FOLDER --count {images}` on {device}; everything is in
@@ -121,23 +118,6 @@ LEFT_INVERSE = """
 {table}
 """
 
-OWN_LICENCE = """\
-The weights are offered under [CC-BY-SA-4.0](https://creativecommons.org/licenses/by-sa/4.0/), with the attribution
-below. Whether weights are an adaptation of the pictures they were trained on is not settled. If they are, every
-licence here allows it: CC0, public domain, CC-BY and MIT pictures may go into such a work, and adaptations of
-CC-BY-SA-2.0 and -3.0 pictures may be offered under a later version of that licence. Artwork under the GPL or the LGPL
-was left out, because it could not be."""
-
-INHERITED_LICENCE = """\
-The weights go on from those of the first `tiny`, which is in the project's history, and which had also seen artwork
-under the GPL and the LGPL, in the packages that its card named: gnome-backgrounds, mate-backgrounds,
-plasma-workspace-wallpapers, ukui-wallpapers, lxqt-themes, lomiri-wallpapers-16.04 and -20.04, whose copyright files
-name authors and terms. They are offered under the [GNU GPL](https://www.gnu.org/licenses/gpl-3.0.html), version 3 or
-later, with the attribution below. Whether weights are an adaptation of the pictures they were trained on is not
-settled. If they are, every licence here allows it: CC0, public domain, CC-BY and MIT pictures may go into such a work,
-and adaptations of CC-BY-SA pictures may be offered under version 4.0 of that licence and, by way of it, under the
-GPL."""
-
 
 def write_card(
     configuration: dict, folder: Path, data: Path, run: Path, device: torch.device, count: int, name: str = "tiny"
@@ -155,13 +135,13 @@ def write_card(
     """
     model = load_model(folder, device=str(device))
     training, held_out = Pictures(data), Pictures(data, held_out=True)
+    entries = training.entries + held_out.entries
     found, images = measure(model, training, held_out, count)
     program = "wmark train"
     write_json(folder / "measures.json", {**provenance(model, program, count=count), **found})
     write_atomically(folder / "samples.jpg", encode_image(_grid(images), ".jpg"))
     prompts = draw_prompts(min(count, GRID**2), PROMPTS)
     scales = found["guidance"]
-    inherited = read_checkpoint(run / "autoencoder.pt")["start"] == "tiny"
     options = f" --config {name}" if name != "tiny" else ""
     header = ["guidance", *(key.replace("_", " ").replace(" db", "") for key in next(iter(scales.values())))]
     card = CARD.format(
@@ -169,11 +149,8 @@ def write_card(
         config=name,
         options=options,
         commands=_commands(run, options),
-        short_licence="gpl-3.0" if inherited else "cc-by-sa-4.0",
-        licence=INHERITED_LICENCE if inherited else OWN_LICENCE,
         size=configuration["model"]["size"],
         seed=configuration["model"]["seed"],
-        note=configuration["model"]["note"],
         shown=SHOWN,
         prompts="; ".join(prompts) + ".",
         parts=table(["part", "class", "parameters"], _parts(model)),
@@ -181,8 +158,8 @@ def write_card(
         subjects=", ".join(SUBJECTS),
         count=len(training.entries),
         held_out=len(held_out.entries),
-        data=table(["package", "versions", "pictures", "licences"], _packages(training.entries + held_out.entries)),
-        attribution=table(["licence", "pictures", "authors"], _attribution(training.entries + held_out.entries)),
+        data=table(["package", "versions", "pictures", "licences"], packages(entries)),
+        attribution=table(["licence", "pictures", "authors"], authors_by_licence(entries)),
         training=table(["stage", "from the weights of", "steps", "batch", "hours"], _training(run)),
         images=count,
         trips=min(count, ROUND_TRIPS),
@@ -220,29 +197,6 @@ def _left_inverse(folder: Path) -> str:
     return LEFT_INVERSE.format(**known, table=table(["damage", "encoder", "left inverse"], rows))
 
 
-def _packages(entries: list[dict]) -> list[list[str]]:
-    by_package = defaultdict(list)
-    for entry in entries:
-        by_package[entry["package"]].append(entry)
-    rows = []
-    for package, found in sorted(by_package.items()):
-        licences = Counter(entry["licence"] for entry in found)
-        versions = sorted({entry["version"] for entry in found})
-        rows.append([package, ", ".join(versions), len(found), ", ".join(f"{k} ({v})" for k, v in licences.items())])
-    return rows
-
-
-def _attribution(entries: list[dict]) -> list[list]:
-    by_licence = defaultdict(list)
-    for entry in entries:
-        by_licence[entry["licence"]].append(entry)
-    rows = []
-    for licence, found in sorted(by_licence.items()):
-        authors = {ADDRESS.sub("", author) for entry in found for author in entry["authors"]}
-        rows.append([licence, len(found), "; ".join(sorted(authors, key=str.lower))])
-    return rows
-
-
 def _stages(run: Path) -> dict[str, dict]:
     """The checkpoints of the stages that were run, by name, in their order."""
     paths = {name: run / f"{name}.pt" for name in COMMANDS}
@@ -250,15 +204,17 @@ def _stages(run: Path) -> dict[str, dict]:
 
 
 def _training(run: Path) -> list[list]:
+    stages = _stages(run)
+    before = {"diffusion": "small" in stages, "refine": True}
     return [
         [
             name,
-            state["start"] or "the stage before",
+            state["start"] or ("the stage before" if before.get(name) else "nothing"),
             state["step"],
             state["batch"],
             f"{state['seconds'] / 3600:.2f} on {state['hardware']}",
         ]
-        for name, state in _stages(run).items()
+        for name, state in stages.items()
     ]
 
 

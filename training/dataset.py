@@ -7,6 +7,7 @@ pictures-000.zip     WebP files, named by their hashes
 from __future__ import annotations
 
 import io
+import itertools
 import json
 import math
 import zipfile
@@ -23,13 +24,15 @@ from ..errors import ModelError, WmarkError
 from ..files import write_atomically
 from ..images import to_tensor
 from ..progress import progress
+from .captions import ANY_COLOUR
 from .sources import THREADS, Picture, decode
 
-__all__ = ["Pictures", "prepare"]
+__all__ = ["Pictures", "prepare", "read_manifest"]
 
 SHORT_SIDE = 768
 SHARD = 15 << 20
 QUALITIES = (92, 88, 84, 80, 75, 70)
+CHANNELS = [list(order) for order in itertools.permutations(range(3))]
 HELD_OUT = 10
 """One picture in so many is held out, by its hash."""
 
@@ -85,6 +88,18 @@ def prepare(pictures: Sequence[Picture], folder: Path, cap: int) -> dict:
     return manifest
 
 
+def read_manifest(folder: Path) -> list[dict]:
+    """One entry for each picture of a prepared dataset.
+
+    Raises:
+        ModelError: If the folder holds none.
+    """
+    try:
+        return json.loads((folder / "manifest.json").read_text())["pictures"]
+    except (OSError, ValueError, KeyError) as error:
+        raise ModelError(f"{folder} is not a prepared dataset: run the stage `data` first") from error
+
+
 def _encode(image: Image.Image, quality: Sequence[int]) -> list[bytes]:
     scale = SHORT_SIDE / min(image.size)
     if scale < 1:
@@ -110,12 +125,12 @@ class Pictures:
     """
 
     def __init__(self, folder: Path, *, held_out: bool = False, device: str | torch.device = "cpu") -> None:
+        entries = read_manifest(folder)
         try:
-            entries = json.loads((folder / "manifest.json").read_text())["pictures"]
             self.entries = [entry for entry in entries if entry["held_out"] == held_out]
             self.images = [self._read(folder, entry).to(device) for entry in self.entries]
-        except (OSError, ValueError, KeyError, zipfile.BadZipFile) as error:
-            raise ModelError(f"{folder} is not a prepared dataset: run the stage `data` first") from error
+        except (OSError, KeyError, zipfile.BadZipFile) as error:
+            raise ModelError(f"{folder} is damaged: run the stage `data` again") from error
         if not self.images:
             raise ModelError(f"{folder} has no {'held-out' if held_out else 'training'} pictures")
 
@@ -128,7 +143,7 @@ class Pictures:
     def crops(
         self, count: int, size: int, generator: torch.Generator, largest: float = math.inf
     ) -> tuple[Tensor, list]:
-        """Random square crops, half of them mirrored.
+        """Random square crops, half of them mirrored; those that may have any colour with their channels shuffled.
 
         Arguments:
             count: Number B of crops.
@@ -140,15 +155,17 @@ class Pictures:
             Crops with shape (B, 3, size, size) in [-1, 1], and the subject of each.
         """
         chosen = torch.randint(len(self.images), (count,), generator=generator).tolist()
-        numbers = torch.rand(count, 4, generator=generator).tolist()
+        numbers = torch.rand(count, 5, generator=generator).tolist()
         result = []
-        for i, (zoom, down, right, mirror) in zip(chosen, numbers, strict=True):
+        for i, (zoom, down, right, mirror, shuffle) in zip(chosen, numbers, strict=True):
             image = self.images[i]
             height, width = image.shape[1:]
             longest = min(height, width, size * largest)
             side = round(min(size, longest) + zoom * (longest - min(size, longest)))
             top, left = int(down * (height - side + 1)), int(right * (width - side + 1))
             crop = _scale(image[:, top : top + side, left : left + side], size)
+            if self.entries[i]["subject"] in ANY_COLOUR:
+                crop = crop[CHANNELS[int(shuffle * len(CHANNELS))]]
             result.append(crop.flip(-1) if mirror < 0.5 else crop)
         return torch.stack(result), [self.entries[i]["subject"] for i in chosen]
 

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 
 import torch
 
+from ..files import write_atomically
 from ..models.quiet import quiet
 from .autoencoder import build_autoencoder
 from .diffusion import build_scheduler, build_text_encoder, build_unet, tokenizer_of
@@ -44,7 +46,13 @@ def assemble(configuration: dict, run: Path) -> StableDiffusionPipeline:
 
 
 def export(configuration: dict, run: Path, folder: Path) -> int:
-    """Write the model; returns the bytes of its weights."""
+    """Write the model; returns the bytes of its weights.
+
+    transformers loads a part in the precision that its configuration names, diffusers in float32 unless told otherwise.
+    """
     with quiet():
         assemble(configuration, run).to(torch.float16).save_pretrained(folder, safe_serialization=True)
+    config = folder / "text_encoder" / "config.json"
+    told = json.loads(config.read_text()) | {"dtype": "float32"}
+    write_atomically(config, (json.dumps(told, indent=2, sort_keys=True) + "\n").encode())
     return sum(file.stat().st_size for file in folder.rglob("*.safetensors"))

@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from fnmatch import fnmatch, fnmatchcase
-from functools import partial
+from functools import cache, partial
 from pathlib import Path
 
 import numpy as np
@@ -99,7 +99,7 @@ def fetch(sources: dict, folder: Path) -> Path:
         "APT::Sandbox::User": getpass.getuser(),
     }
     settings = [part for name, value in options.items() for part in ("-o", f"{name}={value}")]
-    wanted = {package["name"]: package.get("version", "*") for package in sources["packages"]}
+    wanted = _wanted(sources)
     _run(["apt-get", "-qq", *settings, "update"], folder)
     listed = _run(["apt-cache", *settings, "madison", *wanted], folder)
     versions = {
@@ -107,10 +107,10 @@ def fetch(sources: dict, folder: Path) -> Path:
     }
     versions = {(name, version) for name, version in versions if fnmatch(version, wanted[name])}
     _run(["apt-get", "-qq", *settings, "download", *sorted(map("=".join, versions))], packages)
-    for package in sources["packages"]:
-        files = sorted(packages.glob(f"{package['name']}_*.deb"))
+    for wanted_name in wanted:
+        files = sorted(packages.glob(f"{wanted_name}_*.deb"))
         if not files:
-            raise WmarkError(f"no suite has the package {package['name']}: take it out of sources.toml")
+            raise WmarkError(f"no suite has the package {wanted_name}: take it out of sources.toml")
         for file in files:
             name, version, _ = file.stem.split("_")
             tree = trees / f"{name}_{version.replace('%3a', '+')}"
@@ -160,13 +160,39 @@ def perceptual_hash(image: Image.Image) -> np.ndarray:
     return np.concatenate([(np.diff(grey, axis=1)[:8] > 0).ravel(), (np.diff(grey, axis=0)[:, :8] > 0).ravel()])
 
 
+def _wanted(sources: dict) -> dict[str, str]:
+    """Pattern of the versions, by the package's name."""
+    larger = [(rules["larger"]["package"], rules["larger"]) for rules in sources["packages"] if "larger" in rules]
+    named = [(rules["name"], rules) for rules in sources["packages"]]
+    return {name: rules.get("version", "*") for name, rules in [*named, *larger]}
+
+
 def _trees(sources: dict, trees: Path) -> list[tuple[dict, Path]]:
     return [
         (rules, tree)
         for rules in sources["packages"]
-        for tree in sorted(trees.glob(f"{rules['name']}_{rules.get('version', '*')}"))
-        if tree.is_dir() and tree.suffix != ".partial"
+        for tree in _versions(trees, rules["name"], rules.get("version", "*"))
     ]
+
+
+def _versions(trees: Path, name: str, version: str) -> list[Path]:
+    return [tree for tree in sorted(trees.glob(f"{name}_{version}")) if tree.is_dir() and tree.suffix != ".partial"]
+
+
+def _largest(rules: dict, tree: Path, path: Path) -> tuple[Path, Path]:
+    """Tree and path of a picture in the largest size that there is."""
+    if larger := rules.get("larger"):
+        name = f"{path.parent.name}/{path.stem}{larger['suffix']}{path.suffix}"
+        for other in _versions(tree.parent, larger["package"], larger.get("version", "*")):
+            if name in _by_name(other):
+                return other, _by_name(other)[name]
+    return tree, path
+
+
+@cache
+def _by_name(tree: Path) -> dict[str, Path]:
+    """The files of a tree by the last two parts of their paths."""
+    return {f"{path.parent.name}/{path.name}": path for path in sorted(tree.rglob("*"))}
 
 
 def _candidates(sources: dict, rules: dict, tree: Path) -> list[Path]:
@@ -192,10 +218,11 @@ def _named(patterns: Sequence[str], tree: Path, path: Path) -> bool:
 
 def _licence(sources: dict, rules: dict, tree: Path, path: Path) -> tuple[str, list[str]] | None:
     """Licence and authors, as `sources.toml` or the package states them; None where the picture may not be used."""
-    for stated in rules.get("licences", []):
-        if _named(stated["files"], tree, path):
-            return stated["licence"], stated["authors"]
-    licence, authors = licence_of(path.relative_to(tree).as_posix(), copyright_text(tree), kde_metadata(path))
+    stated = next((stated for stated in rules.get("licences", []) if _named(stated["files"], tree, path)), None)
+    if stated:
+        licence, authors = stated["licence"], stated["authors"]
+    else:
+        licence, authors = licence_of(path.relative_to(tree).as_posix(), copyright_text(tree), kde_metadata(path))
     allowed = sources.get("licences", [licence])
     return (licence, authors) if licence in allowed and authors != NAMELESS else None
 
@@ -204,6 +231,11 @@ def _inspect(sources: dict, rules: dict, tree: Path, path: Path) -> Picture | No
     terms = _licence(sources, rules, tree, path)
     if not terms:
         return None
+    subject = next(
+        (subject for subject, patterns in rules.get("subjects", {}).items() if _named(patterns, tree, path)),
+        subject_of("/".join(path.relative_to(tree).parts[3:]), sources.get("subjects")),
+    )
+    tree, path = _largest(rules, tree, path)
     try:
         with Image.open(path) as header:
             width, height = header.size
@@ -219,10 +251,6 @@ def _inspect(sources: dict, rules: dict, tree: Path, path: Path) -> Picture | No
         return None
     name, _, version = tree.name.partition("_")
     inside = path.relative_to(tree).as_posix()
-    subject = next(
-        (subject for subject, patterns in rules.get("subjects", {}).items() if _named(patterns, tree, path)),
-        subject_of("/".join(Path(inside).parts[3:]), sources.get("subjects")),
-    )
     return Picture(name, version, inside, *terms, subject, sha256(path), path, perceptual_hash(small), width * height)
 
 
