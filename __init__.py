@@ -15,7 +15,7 @@ from __future__ import annotations
 from importlib import import_module
 from typing import TYPE_CHECKING
 
-from .errors import ImageError, KeyringError, ModelError, WmarkError
+from .errors import ArgumentError, ImageError, KeyringError, ModelError, WmarkError
 from .version import __version__
 
 if TYPE_CHECKING:
@@ -24,18 +24,20 @@ if TYPE_CHECKING:
     from .models.latent_diffusion import LatentDiffusion
     from .models.registry import load_model
     from .models.sampling import Sampling
-    from .watermark.embed import MarkedImage, embed, initial_noise
+    from .watermark.embed import embed
     from .watermark.keyring import Keyring
     from .watermark.keys import Key
+    from .watermark.noise import initial_noise
     from .watermark.patterns import Pattern
+    from .watermark.record import MarkedImage
 
 _HOMES = {
     "Detector": ".detectors.detector",
     "Verdict": ".detectors.verdict",
     "load_model": ".models.registry",
-    "MarkedImage": ".watermark.embed",
+    "MarkedImage": ".watermark.record",
     "embed": ".watermark.embed",
-    "initial_noise": ".watermark.embed",
+    "initial_noise": ".watermark.noise",
     "Keyring": ".watermark.keyring",
     "Key": ".watermark.keys",
     "LatentDiffusion": ".models.latent_diffusion",
@@ -44,6 +46,7 @@ _HOMES = {
 }
 
 __all__ = [
+    "ArgumentError",
     "Detector",
     "ImageError",
     "Key",

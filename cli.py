@@ -13,6 +13,7 @@ from .commands.bench import bench
 from .commands.terminal import EXIT_UNUSABLE, Group, Size, describe, line, model_options, with_options
 from .commands.train import train
 from .errors import ImageError, KeyringError
+from .files import shown
 from .progress import Progress, progress
 from .version import __version__
 
@@ -105,7 +106,11 @@ def keys_revoke(key_id, keyring) -> None:
 @click.option("--prompt", "prompts", multiple=True, required=True, help="What to generate; may be given several times.")
 @click.option("-o", "--output", type=click.Path(path_type=Path), required=True, help="PNG, JPEG or WebP file.")
 @click.option("--count", type=click.IntRange(1), default=1, show_default=True, help="Images for each prompt.")
-@click.option("--seed", type=click.IntRange(0), default=0, show_default=True, help="Seed of the first image.")
+@click.option(
+    "--seed",
+    type=click.IntRange(0, 2**64 - 1),
+    help="Seed of the first image, counting up from there; fresh ones if not given.",
+)
 @click.option("--key", "key_id", help="Key to plant; the first active one if not given.")
 @keyring_option
 @with_options(model_options)
@@ -136,17 +141,24 @@ def embed(
 ) -> None:
     """Generate images that carry a key, each with a JSON record beside it."""
     from .images import check_suffix
+    from .models.sampling import Sampling
 
     check_suffix(output.suffix)
+    sampling = Sampling(steps, guidance, scheduler)
     ring, _ = open_keyring(keyring)
     key = ring.key(key_id) if key_id else first_active(ring)
     wanted = [prompt for prompt in prompts for _ in range(count)]
-    paths = numbered(output, len(wanted))
-    existing = {path for path in paths if path.exists()}
-    if existing and not (force or skip_existing):
-        raise ImageError(f"{min(existing)} exists already: overwrite with --force, or go on with --skip-existing")
-    jobs = [(path, prompt, seed + i) for i, (path, prompt) in enumerate(zip(paths, wanted, strict=True))]
-    jobs = [job for job in jobs if not (skip_existing and job[0] in existing)]
+
+    from .watermark.noise import seeds_of
+    from .watermark.record import check_writable, finished, read_record
+
+    jobs = list(zip(numbered(output, len(wanted)), wanted, seeds_of(seed, len(wanted)), strict=True))
+    if skip_existing:
+        jobs = [job for job in jobs if not finished(job[0])]
+        for path, *_ in jobs:
+            if read_record(path):
+                click.echo(f"{shown(path)} is unfinished: image and record are made anew", err=True)
+    check_writable([path for path, *_ in jobs], overwrite=force, resume=skip_existing)
     if not jobs:
         click.echo("nothing to do: every image exists")
         return
@@ -161,16 +173,20 @@ def embed(
             key,
             [prompt for _, prompt, _ in jobs],
             seed=[s for *_, s in jobs],
-            steps=steps,
-            guidance_scale=guidance,
-            scheduler=scheduler,
+            sampling=sampling,
             size=size,
             batch_size=batch_size,
             callback=lambda done, step: bar.update(min(batch_size, len(jobs) - done)),
         )
-        for (path, _, _), image in zip(jobs, marked, strict=True):
-            image.save(path, overwrite=force)
-            bar.write(f"{path}  key {key.id}  seed {image.record['seed']}")
+        for (path, *_), image in zip(jobs, marked, strict=True):
+            try:
+                image.save(path, overwrite=force, resume=skip_existing)
+            except ImageError:
+                if not (skip_existing and finished(path)):
+                    raise
+                bar.write(f"{shown(path)}  made by another run meanwhile")
+            else:
+                bar.write(f"{shown(path)}  key {key.id}  seed {image.record['seed']}")
 
 
 # verify ---------------------------------------------------------------------------------------------------------------
@@ -361,7 +377,7 @@ def public(entry) -> dict:
 
 def point_out_other_model(path: Path, model, bar: Progress) -> None:
     """A mark is found with the model that made the image; say so where the image's record names another."""
-    from .watermark.embed import recorded_model
+    from .watermark.record import recorded_model
 
     recorded = recorded_model(path)
     if recorded and model.fingerprint and recorded["fingerprint"] not in (None, model.fingerprint):

@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
-__all__ = ["ImageError", "KeyringError", "ModelError", "WmarkError"]
+__all__ = ["ArgumentError", "ImageError", "KeyringError", "ModelError", "WmarkError"]
 
 
 class WmarkError(Exception):
     """Base of every error that wmark raises on purpose. Its message is one sentence for the user."""
+
+
+class ArgumentError(WmarkError, ValueError):
+    """An argument of a call that cannot be meant."""
 
 
 class KeyringError(WmarkError):

@@ -15,7 +15,7 @@ import stat
 import unicodedata
 from collections.abc import Iterator
 from pathlib import Path
-from typing import BinaryIO
+from typing import BinaryIO, Protocol
 
 try:
     import fcntl
@@ -54,22 +54,54 @@ def write_atomically(
     if overwrite and is_stream(path):
         path.write_bytes(data)
         return
+    with staged(path, data, mode=mode, locked=locked) as place:
+        place(overwrite=overwrite)
+
+
+@contextlib.contextmanager
+def staged(
+    path: str | os.PathLike, data: bytes | memoryview, *, mode: int | None = None, locked: bool = False
+) -> Iterator[Place]:
+    """Write a file's content to the disk, without a name where the system can do that.
+
+    Arguments are those of :func:`write_atomically`.
+
+    Yields:
+        `place(overwrite=...)`, which moves the file to its path in one step.
+
+    Raises:
+        OSError: If the content cannot be written.
+    """
     path = Path(os.path.realpath(path))
     make_folder(path.parent, private=mode is not None and not mode & 0o077)
     temporary = temporary_of(path) if locked else path.with_name(f".{secrets.token_hex(8)}.tmp")
     if locked:
         temporary.unlink(missing_ok=True)
-    try:
-        if not write_unnamed(temporary if overwrite else path, data, mode):
-            write_durably(temporary, data, mode)
+
+    def place(*, overwrite: bool) -> None:
+        if file is None or not give_name(file, temporary if overwrite else path):
+            if file is not None:
+                write_durably(temporary, data, mode)
             if not overwrite:
                 move_without_replacing(temporary, path)
         if overwrite:
             os.replace(temporary, path)
+
+    try:
+        with write_unnamed(path.parent, data, mode) as file:
+            if file is None:
+                write_durably(temporary, data, mode)
+            yield place
+        flush_folder(path.parent)
     finally:
         with contextlib.suppress(OSError):
             temporary.unlink(missing_ok=True)
-    flush_folder(path.parent)
+
+
+class Place(Protocol):
+    """Moves a staged file to its path. Raises `FileExistsError` if the path exists and `overwrite` is false."""
+
+    def __call__(self, *, overwrite: bool) -> None: ...
 
 
 @contextlib.contextmanager
@@ -188,28 +220,35 @@ def temporary_of(path: Path) -> Path:
     return path.with_name(f".{sha256(os.fsencode(path.name))[:16]}.tmp")
 
 
-def write_unnamed(path: Path, data: bytes | memoryview, mode: int | None) -> bool:
-    """Write a file that gets its name when it is complete, so that a kill leaves nothing.
+@contextlib.contextmanager
+def write_unnamed(folder: Path, data: bytes | memoryview, mode: int | None) -> Iterator[BinaryIO | None]:
+    """A file in a folder that holds some data and has no name, so that a kill leaves nothing; else None."""
+    try:
+        descriptor = os.open(folder, os.O_WRONLY | os.O_TMPFILE, 0o666 if mode is None else mode)
+    except (OSError, AttributeError):
+        yield None
+        return
+    with open(descriptor, "wb") as file:
+        fill(file, data)
+        yield file
 
-    Returns:
-        Whether the system and the file system can do that.
+
+def give_name(file: BinaryIO, path: Path) -> bool:
+    """Give a file without a name one, if the file system can do that.
 
     Raises:
         FileExistsError: If the path exists.
     """
+    folder = os.open(path.parent, os.O_RDONLY)
     try:
-        with open(os.open(path.parent, os.O_WRONLY | os.O_TMPFILE, 0o666 if mode is None else mode), "wb") as file:
-            fill(file, data)
-            folder = os.open(path.parent, os.O_RDONLY)
-            try:
-                # A link to where the descriptor leads: Linux wants `linkat` for it, which the folder asks for.
-                os.link(f"/proc/self/fd/{file.fileno()}", path.name, dst_dir_fd=folder)
-            finally:
-                os.close(folder)
+        # A link to where the descriptor leads; with `dst_dir_fd` Python calls `linkat`, which follows it.
+        os.link(f"/proc/self/fd/{file.fileno()}", path.name, dst_dir_fd=folder)
     except FileExistsError:
         raise
-    except (OSError, AttributeError, NotImplementedError):
+    except (OSError, NotImplementedError):
         return False
+    finally:
+        os.close(folder)
     return True
 
 

@@ -17,6 +17,7 @@ from ..inversion.recovery import recoveries
 from ..models.latent_diffusion import LatentDiffusion
 from ..models.quiet import quiet
 from ..models.registry import EMBEDDED
+from ..models.sampling import Sampling
 from ..watermark.embed import embed
 from ..watermark.keys import Key
 from ..watermark.patterns import Pattern
@@ -99,7 +100,9 @@ def run(*, out: Path, seed: int, dtype: str = "fp32", device: str | None = None)
         begin = time.perf_counter()
         model = stable_diffusion_2(prediction_type, precision, device)
         built = time.perf_counter()
-        (marked,) = embed(model, key, ["a blue sea wallpaper"], seed=seed, steps=2, guidance_scale=1.0)
+        (marked,) = embed(
+            model, key, ["a blue sea wallpaper"], seed=seed, sampling=Sampling(steps=2, guidance_scale=1.0)
+        )
         embedded = time.perf_counter()
         chosen = recoveries("fast", steps=2)
         (verdict,) = Detector(model, [key], chosen, align="off").verify([marked.image])

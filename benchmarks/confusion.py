@@ -28,8 +28,8 @@ from ..inversion.recovery import EXACT, Recovery
 from ..models.latent_diffusion import LatentDiffusion
 from ..models.prompts import draw_prompts
 from ..models.sampling import Sampling
-from ..watermark.embed import initial_noise
 from ..watermark.keys import Key
+from ..watermark.noise import initial_noise
 from ..watermark.patterns import Pattern
 from ..watermark.spectrum import distance, read
 from .attacks import attack as damage
@@ -201,7 +201,7 @@ def _read(found: dict, keys: dict[str, list[Key]], latent: torch.Tensor) -> dict
         pattern = ring[0].pattern
         coordinates = read(prepare(found["noise"], pattern), pattern)[0].numpy()
         row[kind] = {
-            "distance": [round(float(distance(found["noise"], key.pattern, key.direction)), 6) for key in ring],
+            "distance": [round(float(distance(found["noise"], key)), 6) for key in ring],
             "log10_p": [float(hypercone_log10_p(cosine(coordinates, key.direction), len(coordinates))) for key in ring],
         }
     return row

@@ -32,8 +32,8 @@ from ..inversion.recovery import EXACT, FAST
 from ..models.latent_diffusion import LatentDiffusion
 from ..models.prompts import draw_prompts
 from ..models.sampling import Sampling
-from ..watermark.embed import initial_noise
 from ..watermark.keys import Key
+from ..watermark.noise import initial_noise
 from ..watermark.patterns import Pattern
 from ..watermark.spectrum import read
 from .attacks import ATTACKS

@@ -37,7 +37,7 @@ def marked(model, ring):
     """An image that carries the key `one`."""
     import wmark
 
-    (image,) = wmark.embed(model, ring.key("one"), [PROMPT], seed=3, steps=20)
+    (image,) = wmark.embed(model, ring.key("one"), [PROMPT], seed=3, sampling=wmark.Sampling(steps=20))
     return image.image
 
 

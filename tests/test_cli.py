@@ -16,6 +16,7 @@ from click.testing import CliRunner
 from PIL import Image
 
 from wmark.cli import main
+from wmark.files import sha256
 
 FAST = ["--effort", "fast", "--align", "off"]
 
@@ -376,7 +377,7 @@ def test_embed_never_overwrites_unasked(run, tmp_path):
 
 
 def test_embed_goes_on_where_it_stopped(run, tmp_path):
-    command = ["embed", "--prompt", "a blue sea wallpaper", "--count", 3, "--steps", 1]
+    command = ["embed", "--prompt", "a blue sea wallpaper", "--count", 3, "--steps", 1, "--seed", 0]
     assert run(*command, "-o", "all.png").exit_code == 0
     assert run(*command, "-o", "all.png", "--skip-existing").stdout.startswith("nothing to do")
     again = tmp_path / "all-002.png"
@@ -388,11 +389,71 @@ def test_embed_goes_on_where_it_stopped(run, tmp_path):
     assert np.abs(np.asarray(Image.open(again)).astype(int) - pixels).max() <= 2
 
 
+def test_embed_draws_a_fresh_seed_for_each_image(run, tmp_path):
+    command = ["embed", "--prompt", "a blue sea wallpaper", "--steps", 1, "--count", 2]
+    assert run(*command, "-o", "a.png").exit_code == run(*command, "-o", "b.png").exit_code == 0
+    seeds = [json.loads((tmp_path / f"{n}-00{i}.png.json").read_text())["seed"] for n in "ab" for i in (1, 2)]
+    assert len(set(seeds)) == 4
+    again = run(*command[:-2], "-o", "again.png", "--seed", seeds[1])
+    assert f"seed {seeds[1]}" in again.stdout
+    pixels = [np.asarray(Image.open(tmp_path / name)).astype(int) for name in ("a-002.png", "again.png")]
+    assert np.abs(pixels[0] - pixels[1]).max() <= 2
+
+
+def test_embed_makes_unfinished_pairs_anew_and_says_so(run, tmp_path):
+    command = ["embed", "--prompt", "a blue sea wallpaper", "--count", 4, "--steps", 1, "-o", "all.png"]
+    assert run(*command).exit_code == 0
+    before = {path.name: path.read_bytes() for path in tmp_path.glob("all*")}
+    (tmp_path / "all-002.png").unlink()
+    (tmp_path / "all-003.png").write_bytes(before["all-001.png"])
+    result = run(*command, "--skip-existing")
+    assert result.exit_code == 0, result.output
+    assert [line.split()[0] for line in result.stdout.splitlines()] == ["all-002.png", "all-003.png"]
+    assert [line for line in result.stderr.splitlines() if "unfinished" in line] == [
+        f"all-00{i}.png is unfinished: image and record are made anew" for i in (2, 3)
+    ]
+    for i in (1, 2, 3, 4):
+        record = json.loads((tmp_path / f"all-00{i}.png.json").read_text())
+        assert record["image_sha256"] == sha256(tmp_path / f"all-00{i}.png")
+        assert (i in (1, 4)) == (before[f"all-00{i}.png"] == (tmp_path / f"all-00{i}.png").read_bytes())
+    assert run(*command, "--skip-existing").stdout.startswith("nothing to do")
+
+
 def test_embed_leaves_other_files_alone(run, tmp_path):
     (tmp_path / "out.png.json").write_text("[1, 2]")
-    assert "exists already" in sentence(run("embed", "--prompt", "x", "-o", "out.png", "--steps", 1))
+    command = ["embed", "--prompt", "x", "-o", "out.png", "--steps", 1]
+    for options in ([], ["--force"], ["--skip-existing"]):
+        assert "out.png.json is in the way" in sentence(run(*command, *options))
     assert (tmp_path / "out.png.json").read_text() == "[1, 2]"
-    assert not (tmp_path / "out.png").exists()
+    (tmp_path / "out.png.json").unlink()
+    (tmp_path / "out.png").write_bytes(b"mine")
+    for options in ([], ["--skip-existing"]):
+        assert "exists already" in sentence(run(*command, *options))
+    assert (tmp_path / "out.png").read_bytes() == b"mine"
+
+
+@pytest.mark.parametrize(
+    ("options", "expected"),
+    [
+        (["-o", "below/a-file/out.png"], "not a directory"),
+        (["-o", "folder.png"], "no regular file"),
+        (["-o", "x" * 250 + ".png"], "too long"),
+        (["-o", "/proc/missing/out.png"], "cannot be written"),
+        (["-o", "out.png", "--guidance", "nan"], "nan"),
+        (["-o", "out.png", "--guidance", "inf"], "inf"),
+        (["-o", "out.png", "--seed", 2**64], "--seed"),
+        (["-o", "out.png", "--seed", -1], "--seed"),
+        (["-o", "out.png", "--count", 2, "--seed", 2**64 - 1], "2^64"),
+    ],
+)
+def test_embed_refuses_before_anything_is_generated(run, tmp_path, monkeypatch, options, expected):
+    monkeypatch.setattr("wmark.models.registry.load_model", lambda *arguments, **options: pytest.fail("generating"))
+    (tmp_path / "below").mkdir()
+    (tmp_path / "below" / "a-file").touch()
+    (tmp_path / "folder.png").mkdir()
+    before = sorted(tmp_path.rglob("*"))
+    assert expected in sentence(run("embed", "--prompt", "x", *options))
+    assert sorted(tmp_path.rglob("*")) == before
 
 
 @pytest.mark.parametrize(

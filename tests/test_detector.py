@@ -135,7 +135,8 @@ def test_a_crop_that_is_not_scaled_back_is_found(model, ring, marked):
 
 
 def test_other_generation_sizes_are_tried_beside_the_models_own(model, ring):
-    (wide,) = wmark.embed(model, ring.key("one"), ["a rough brown wood wallpaper"], size=(512, 640), steps=20)
+    sampling = wmark.Sampling(steps=20)
+    (wide,) = wmark.embed(model, ring.key("one"), "a rough brown wood", seed=0, size=(512, 640), sampling=sampling)
     (verdict,) = Detector(model, [ring.key("one")]).verify(wide.image.transpose(Image.Transpose.FLIP_LEFT_RIGHT))
     assert verdict.found
     assert verdict.canvas == (64, 80)
@@ -162,7 +163,7 @@ def test_refusals(model, ring):
     with pytest.raises(KeyringError, match="'zeros'"):
         Detector(model, [Key.derive(b"z" * 32, "z", Pattern.of("zeros"))])
     with pytest.raises(KeyringError, match="channel 7"):
-        Detector(model, [Key.derive(b"z" * 32, "z", Pattern(channels=(7,)))])
+        Detector(model, [Key.derive(b"z" * 32, "z", Pattern.of(channels=(7,)))])
     with pytest.raises(WmarkError, match="effort"):
         Detector(model, ring.active(), "heroic")
     with pytest.raises(ImageError, match="narrow"):

@@ -1,67 +1,69 @@
-import json
+from __future__ import annotations
 
+import numpy as np
 import pytest
 import torch
 
 import wmark
-from wmark.watermark.embed import record_path, recorded_model
+
+FEW = wmark.Sampling(steps=2, guidance_scale=2.0)
+PROMPTS = ["a blue sea wallpaper", "a red leaf wallpaper", "a green tree wallpaper"]
 
 
-@pytest.fixture
-def image(marked, ring):
-    from wmark.watermark.embed import MarkedImage
-
-    return MarkedImage(marked, {"schema": "wmark-record/1", "model": {"name": "tiny", "fingerprint": "f"}})
-
-
-def test_saving_writes_image_and_record(image, tmp_path):
-    path = image.save(tmp_path / "a.png")
-    record = json.loads(record_path(path).read_text())
-    assert record["image"] == "a.png"
-    assert len(record["image_sha256"]) == 64
-    assert recorded_model(path) == {"name": "tiny", "fingerprint": "f"}
-
-
-def test_saving_never_overwrites_unasked(image, tmp_path):
-    path = tmp_path / "a.png"
-    path.write_bytes(b"mine")
-    with pytest.raises(wmark.ImageError, match="exists already"):
-        image.save(path)
-    assert path.read_bytes() == b"mine"
-    assert not record_path(path).exists()
-    image.save(path, overwrite=True)
-    assert path.read_bytes() != b"mine"
-
-
-def test_a_record_without_its_image_is_replaced(image, tmp_path):
-    path = image.save(tmp_path / "a.png")
-    path.unlink()
-    image.save(path)
-    assert path.exists()
-
-
-def test_unreadable_records_are_no_record(tmp_path):
-    assert recorded_model(tmp_path / "none.png") is None
-    record_path(tmp_path / "a.png").write_text("{")
-    assert recorded_model(tmp_path / "a.png") is None
+def pixels(marked):
+    return np.asarray(marked.image).astype(int)
 
 
 def test_images_do_not_depend_on_their_batch(model, ring):
-    import numpy as np
-
-    prompts = ["a blue sea wallpaper", "a red leaf wallpaper", "a green tree wallpaper"]
-    together = [m.image for m in wmark.embed(model, ring.key("one"), prompts, seed=1, steps=2, batch_size=3)]
-    (alone,) = wmark.embed(model, ring.key("one"), prompts[2:], seed=3, steps=2)
-    assert np.abs(np.asarray(together[2]).astype(int) - np.asarray(alone.image)).max() <= 2
+    together = list(wmark.embed(model, ring.key("one"), PROMPTS, seed=1, sampling=FEW, batch_size=3))
+    (alone,) = wmark.embed(model, ring.key("one"), PROMPTS[2:], seed=3, sampling=FEW)
+    assert np.abs(pixels(together[2]) - pixels(alone)).max() <= 2
+    assert [marked.record["seed"] for marked in together] == [1, 2, 3]
 
 
-def test_seeds_must_fit_the_prompts(model, ring):
-    with pytest.raises(ValueError, match="seeds"):
-        list(wmark.embed(model, ring.key("one"), ["a"], seed=[1, 2]))
+def test_one_text_is_one_prompt(model, ring):
+    (alone,) = wmark.embed(model, ring.key("one"), "sunset", seed=3, sampling=FEW)
+    (listed,) = wmark.embed(model, ring.key("one"), ["sunset"], seed=3, sampling=FEW)
+    assert alone.record["prompt"] == "sunset"
+    assert np.array_equal(pixels(alone), pixels(listed))
+
+
+def test_records_say_how_an_image_was_made(model, ring):
+    (marked,) = wmark.embed(model, ring.key("one"), "sunset", seed=np.uint32(3), sampling=FEW)
+    record = marked.record
+    assert record["seed"] == 3
+    assert record["sampler"] == {"steps": 2, "guidance_scale": 2.0, "scheduler": "ddim", "negative_prompt": ""}
+    assert (record["keyring"], record["key_id"]) == (ring.fingerprint, "one")
+    assert record["size"] == [512, 512]
+
+
+def test_images_without_a_seed_differ_and_can_be_made_again(model, ring):
+    key = ring.key("one")
+    first, second = wmark.embed(model, key, ["sunset"] * 2, sampling=FEW)
+    assert first.record["seed"] != second.record["seed"]
+    assert np.abs(pixels(first) - pixels(second)).mean() > 1
+    (again,) = wmark.embed(model, key, "sunset", seed=second.record["seed"], sampling=FEW)
+    assert np.abs(pixels(again) - pixels(second)).max() <= 2
+
+
+@pytest.mark.parametrize(
+    ("arguments", "expected"),
+    [
+        ({"prompts": ["a"], "seed": [1, 2]}, "2 seeds do not fit 1 images"),
+        ({"prompts": "a", "seed": 2**64}, "2\\^64"),
+        ({"prompts": [b"sunset"]}, "b'sunset' is not a text"),
+        ({"prompts": b"sunset"}, "is not a text"),
+        ({"prompts": ["half \ud83d"]}, "is not a text"),
+        ({"prompts": ["a"], "size": (500, 512)}, "multiple of 8"),
+    ],
+)
+def test_what_cannot_be_meant_is_refused_at_the_call(model, ring, arguments, expected):
+    with pytest.raises(wmark.WmarkError, match=expected):
+        wmark.embed(model, ring.key("one"), **arguments)
 
 
 def test_images_are_handed_over_in_the_gradient_mode_of_the_caller(model, ring):
-    images = wmark.embed(model, ring.key("one"), ["", ""], steps=2, batch_size=1)
+    images = wmark.embed(model, ring.key("one"), ["", ""], sampling=FEW, batch_size=1)
     with torch.enable_grad():
         next(images)
         assert torch.is_grad_enabled()

@@ -74,7 +74,7 @@ def test_planted_noise_is_standard_normal_over_the_keys():
 
 def test_one_key_leaves_what_its_strength_says_random():
     k = key()
-    noises = initial_noise(k, 64)
+    noises = initial_noise(k, 64, seed=0)
     coordinates = mask_coordinates(noises, k.pattern).flatten(1)
     assert coordinates.mean(dim=0).norm().item() == pytest.approx(0.5 * k.pattern.size**0.5, rel=0.05)
     assert coordinates.var(dim=0).mean().item() == pytest.approx(0.75, abs=0.02)
@@ -103,18 +103,6 @@ def test_ring_pattern_survives_quarter_turns():
     planted = plant(white(1, 4, 64, 64), k)
     turned = torch.roll(torch.rot90(planted, 1, (2, 3)), 1, 2)
     assert cosine(read(turned, k.pattern).numpy(), k.direction) == pytest.approx(1, abs=1e-5)
-
-
-def test_initial_noise_depends_on_its_own_seed_alone():
-    together = initial_noise(key(), 3, seed=5)
-    assert torch.equal(together[1:2], initial_noise(key(), 1, seed=6))
-    assert torch.equal(together[[2, 0]], initial_noise(key(), 2, seed=[7, 5]))
-
-
-@pytest.mark.parametrize("shape", [(4, 32, 64), (3, 64, 64)])
-def test_noise_that_does_not_fit_is_refused(shape):
-    with pytest.raises(KeyringError, match="key"):
-        initial_noise(key(), shape=shape)
 
 
 def test_direction_of_another_pattern_is_refused():

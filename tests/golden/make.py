@@ -49,7 +49,7 @@ def images() -> None:
     model, keys = wmark.load_model("tiny", device="cpu"), ring()
     made = {}
     for name, (key, seed, size, prompt) in MARKED.items():
-        (marked,) = wmark.embed(model, keys.key(key), [prompt], seed=seed, size=size, steps=20)
+        (marked,) = wmark.embed(model, keys.key(key), [prompt], seed=seed, size=size, sampling=wmark.Sampling(steps=20))
         made[f"{name}-none"] = marked.image
     for base, damage in DAMAGED:
         made[f"{base}-{damage.removesuffix('%')}"] = attack(damage, made[f"{base}-none"], seed=1)

@@ -1,0 +1,92 @@
+"""Key and seed -> initial noise that carries the key.
+
+The white part of the noise is drawn from the key's secret and the seed together (:mod:`wmark.watermark.secret`), not
+from the seed alone: the seed is public, it stands in the record, and whoever could draw the same white noise could
+subtract it from what an image gives away, and hold most of the key.
+"""
+
+from __future__ import annotations
+
+import operator
+import secrets
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor
+
+from ..errors import ArgumentError
+from .keys import Key
+from .spectrum import plant
+
+__all__ = ["initial_noise", "seeds_of", "white_noise"]
+
+LARGEST = 2**64 - 1
+
+
+def initial_noise(
+    key: Key,
+    batch: int = 1,
+    *,
+    shape: tuple[int, int, int] = (4, 64, 64),
+    seed: int | Sequence[int] | None = None,
+    dtype: torch.dtype = torch.float32,
+    device: str | torch.device = "cpu",
+) -> Tensor:
+    """Initial noise that carries a key, for the `latents=` of any diffusers pipeline.
+
+    Arguments:
+        key: The key to plant.
+        batch: Number of noises.
+        shape: Latent shape (C, h, w); (4, H/8, W/8) for Stable Diffusion.
+        seed: One seed for each noise, the first of `batch` consecutive ones, or `None` for fresh ones. A noise depends
+            on its key and its own seed alone, and is the same in every batch and on every platform.
+        dtype, device: Of the result.
+
+    Returns:
+        Noise with shape (batch, C, h, w), as normal as unmarked noise over the draw of the key.
+
+    Raises:
+        ArgumentError: If a seed is no whole number from 0 to 2^64 - 1, or the shape is none.
+        KeyringError: If the key does not fit the shape.
+    """
+    if len(shape) != 3:
+        advice = "the number of noises is `batch`" if len(shape) == 4 else "4 channels of 64x64 are (4, 64, 64)"
+        raise ArgumentError(f"the shape {tuple(shape)} of a latent is not (C, h, w): {advice}")
+    white = torch.stack([white_noise(key, s, shape) for s in seeds_of(seed, batch)])
+    return plant(white, key).to(device, dtype)
+
+
+def white_noise(key: Key, seed: int, shape: tuple[int, int, int]) -> Tensor:
+    """Unmarked standard normal noise of a key and a seed, with the given shape, float64. As secret as the key."""
+    channels, height, width = map(int, shape)
+    domain = f"wmark/noise/v1/{seed}/{channels},{height},{width}/"
+    numbers = key.secret.derive(b"wmark/white/v1").deviates(domain.encode(), channels * height * width)
+    return torch.from_numpy(numbers).reshape(channels, height, width)
+
+
+def seeds_of(seed: int | Sequence[int] | None, count: int) -> list[int]:
+    """A seed for each of `count` images: those given, consecutive ones from one, or fresh ones below 2^63.
+
+    Raises:
+        ArgumentError: If there are not as many, or one is no whole number from 0 to 2^64 - 1.
+    """
+    if seed is None:
+        return [secrets.randbits(63) for _ in range(count)]
+    several = hasattr(seed, "__iter__") and getattr(seed, "ndim", 1) > 0
+    seeds = [whole(s) for s in seed] if several else [whole(seed) + i for i in range(count)]
+    if len(seeds) != count:
+        raise ArgumentError(f"{len(seeds)} seeds do not fit {count} images: give one for each, or the first")
+    for s in seeds:
+        if not 0 <= s <= LARGEST:
+            raise ArgumentError(f"seed {s} is not from 0 to 2^64 - 1: choose another")
+    return seeds
+
+
+def whole(seed: object) -> int:
+    truth = isinstance(seed, bool) or str(getattr(seed, "dtype", "")).endswith("bool")
+    try:
+        if not truth:
+            return operator.index(seed)
+    except TypeError:
+        pass
+    raise ArgumentError(f"seed {seed!r} is not a whole number: give one from 0 to 2^64 - 1, or None for a fresh one")
