@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import sys
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from glob import glob, has_magic
@@ -91,11 +92,8 @@ def is_image(name: str) -> bool:
 
 
 def read_standard_input() -> Image.Image:
-    import click
-
     from ..images import read_image
 
-    stream = click.get_binary_stream("stdin")
-    if stream.isatty():
+    if sys.stdin.isatty():
         raise ImageError("standard input is a terminal: pass an image, as in `wmark verify - < image.png`")
-    return read_image(stream)
+    return read_image(sys.stdin.buffer)

@@ -453,20 +453,22 @@ def test_import_is_light():
 LARGE = """
 import sys
 from pathlib import Path
-import wmark.detectors.chain
+import wmark.detectors.detector
+from wmark.commands.sources import Source
 from wmark.detectors.files import verify_files
+from wmark.detectors.geometry import fit
 
 def memory(line):
     return next(int(l.split()[1]) for l in Path("/proc/self/status").read_text().splitlines() if l.startswith(line))
 
 class Sizes:
-    def working_size(self, image):
-        return 512, 512
-    def verify_batch(self, images):
+    def pixels(self, image):
+        return fit(image, (512, 512))
+    def judge(self, images):
         return [image.size for image in images]
 
 before = memory("VmRSS")
-assert [size for _, size in verify_files([Path(sys.argv[1])] * 3, Sizes)] == [(512, 512)] * 3
+assert [size for _, size in verify_files([Source(sys.argv[1])] * 3, Sizes)] == [(512, 512)] * 3
 print((memory("VmHWM") - before) / 1e6)
 """
 

@@ -7,14 +7,11 @@ import json
 import os
 import sys
 
-import numpy as np
 import pytest
 from PIL import Image
 
 from wmark.commands.sources import Source, find_sources
 from wmark.errors import ImageError
-
-FAST = ["--effort", "fast", "--align", "off"]
 
 
 @pytest.fixture
@@ -82,25 +79,24 @@ def test_links_to_folders_are_not_followed_round_and_round(tree):
 # through the command line
 
 
-def png(image):
+def png(colour):
     file = io.BytesIO()
-    image.save(file, "PNG")
+    Image.new("RGB", (64, 64), colour).save(file, "PNG")
     return file.getvalue()
 
 
-def test_folders_globs_and_standard_input_mixed(run, marked, unmarked, tmp_path):
+MARKED, UNMARKED = png("white"), png("black")
+
+
+def test_folders_globs_and_standard_input_mixed(run, judged_by_colour, tmp_path):
     for name in ("in/a.png", "in/sub/b.png"):
         (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
-        unmarked.save(tmp_path / name)
-    result = run("verify", "in", "-", "in/*.png", "--json", *FAST, input=png(marked))
+        (tmp_path / name).write_bytes(UNMARKED)
+    result = run("verify", "in", "-", "in/*.png", "--json", input=MARKED)
     assert result.exit_code == 1, result.output
     rows = [json.loads(line) for line in result.stdout.splitlines()]
-    assert [(row["image"], row["found"]) for row in rows] == [
-        ("in/a.png", False),
-        ("in/sub/b.png", False),
-        ("-", True),
-        ("in/a.png", False),
-    ]
+    expected = [("in/a.png", False), ("in/sub/b.png", False), ("-", True), ("in/a.png", False)]
+    assert [(row["image"], row["found"]) for row in rows] == expected
 
 
 def test_an_empty_folder_is_a_sentence(run, sentence, tmp_path):
@@ -118,45 +114,54 @@ def test_standard_input_has_no_place_for_a_plot(run, sentence):
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="names that are not UTF-8")
-def test_each_file_costs_its_own_line_only_and_names_forge_nothing(run, marked, tmp_path):
-    """Unreadable, undecodable, with line breaks and escapes, like an option: one line each, and valid UTF-8."""
-    names = [b"good.png", b"caf\xe9.png", b"a\nfound  b.png  key one.png", b"\x1b[31m.png", b"-x.png", b"locked.png"]
+def test_each_file_costs_its_own_line_only_and_names_forge_nothing(run, judged_by_colour, tmp_path):
+    """Undecodable names, line breaks, escapes, names like options, what is unreadable or missing."""
+    names = [b"good.png", b"caf\xe9.png", b"a\nfound  b.png  key one.png", b"\x1b[31m.png", b"-x.png"]
     for name in names:
         with open(os.path.join(os.fsencode(tmp_path), name), "wb") as file:
-            file.write(png(marked))
-    os.chmod(tmp_path / "locked.png", 0)
-    (tmp_path / "folder.png").mkdir()
-    arguments = [os.fsdecode(name) for name in [*names, b"missing\xff\n.png", b"folder.png"]]
-    result = run("verify", *FAST, "--json", "--", *arguments)
+            file.write(MARKED)
+    (tmp_path / "empty.png").touch()
+    arguments = [os.fsdecode(name) for name in [*names, b"missing\xff\n.png", b"empty.png"]]
+    result = run("verify", "--json", "--", *arguments)
     assert result.exit_code == 2
-    assert result.stdout_bytes.decode("utf-8")
-    rows = [json.loads(line) for line in result.stdout.splitlines()]
+    rows = [json.loads(line) for line in result.stdout_bytes.decode("utf-8").splitlines()]
     assert json.dumps(rows, ensure_ascii=False).encode("utf-8")
-    assert [row["image"] for row in rows[:5]] == ["good.png", "caf\\xe9.png", *arguments[2:5]]
-    assert all(row["found"] for row in rows[:5])
-    assert [row["image"] for row in rows[-2:]] == ["missing\\xff\n.png", "folder.png"]
+    shown = ["good.png", "caf\\xe9.png", *arguments[2:5], "missing\\xff\n.png", "empty.png"]
+    assert [row["image"] for row in rows] == shown
+    assert [row.get("found") for row in rows] == [True] * 5 + [None] * 2
 
-    lines = run("verify", *FAST, "--", *arguments)
-    assert [line.split()[0] for line in lines.stdout.splitlines()][:5] == ["found"] * 5
-    assert not {"\x1b", "\udce9"} & set(lines.output)
+    lines = run("verify", "--", *arguments)
+    assert [line.split()[0] for line in lines.stdout.splitlines()] == ["found"] * 5
     assert lines.stdout.splitlines()[2].startswith("found      a\\nfound  b.png")
+    assert len(lines.stderr.splitlines()) == 2
+    assert not {"\x1b", "\udce9"} & set(lines.output)
 
 
-def test_a_batch_that_breaks_costs_only_what_breaks_it(run, marked, unmarked, tmp_path, monkeypatch):
-    from wmark.detectors.chain import Detector
+@pytest.mark.skipif(os.name != "posix" or os.geteuid() == 0, reason="a file that is not readable")
+def test_a_file_that_is_not_readable_costs_its_own_line_only(run, judged_by_colour, tmp_path):
+    for name in ("a.png", "b.png"):
+        (tmp_path / name).write_bytes(MARKED)
+    os.chmod(tmp_path / "a.png", 0)
+    result = run("verify", "a.png", "b.png")
+    assert result.exit_code == 2
+    assert result.stdout.startswith("found      b.png")
+    assert "'a.png' cannot be read" in result.stderr
 
-    whole = Detector.verify_batch
+
+def test_a_batch_that_breaks_costs_only_what_breaks_it(run, judged_by_colour, tmp_path, monkeypatch):
+    from wmark.detectors.detector import Detector
+
+    whole = Detector.judge
 
     def breaking(self, images):
-        if any(np.asarray(image).max() == 0 for image in images):
+        if any(image.max() == 0 for image in images):
             raise RuntimeError("no black")
         return whole(self, images)
 
-    monkeypatch.setattr(Detector, "verify_batch", breaking)
-    marked.save(tmp_path / "a.png")
-    Image.new("RGB", (512, 512)).save(tmp_path / "b.png")
-    unmarked.save(tmp_path / "c.png")
-    result = run("verify", "a.png", "b.png", "c.png", "--json", *FAST)
+    monkeypatch.setattr(Detector, "judge", breaking)
+    for name, content in (("a.png", MARKED), ("b.png", UNMARKED), ("c.png", png("red"))):
+        (tmp_path / name).write_bytes(content)
+    result = run("verify", "a.png", "b.png", "c.png", "--json")
     assert result.exit_code == 70
     rows = [json.loads(line) for line in result.stdout.splitlines()]
     assert [row.get("found") for row in rows] == [True, None, False]
