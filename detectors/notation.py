@@ -8,7 +8,7 @@ __all__ = ["format_p", "order_of_magnitude"]
 
 
 def format_p(log10_p: float) -> str:
-    """A p-value with two digits, such as `3.2e-41`; from 0.001 on as a fraction."""
+    """A p-value with two digits, such as `3.2e-41`; from 0.01 on as a fraction."""
     if math.isinf(log10_p):
         return "0"
     if log10_p >= -2:

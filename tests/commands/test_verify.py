@@ -157,7 +157,7 @@ def test_scores_of_unmarked_images_are_for_whoever_holds_the_key(run, judged_by_
     assert [marked[name] for name in ("log10_p", "cosine")] == [-30.432, 0.12]
 
     unmarked, marked = run("verify", "a.png", "b.png", "--debug-scores").stdout.splitlines()
-    assert unmarked == "not found  a.png  no key  p 0.004  cos 0.1235  0.0 s"
+    assert unmarked == "not found  a.png  no key  p 3.7e-3  cos 0.1235  0.0 s"
     assert "cos 0.1235" in marked
     unmarked, _ = map(json.loads, run("verify", "a.png", "b.png", "--json", "--debug-scores").stdout.splitlines())
     assert [unmarked[name] for name in ("log10_p", "cosine", "closest_key_id")] == [-2.432, 0.123456, "one"]
