@@ -19,7 +19,7 @@ from ..errors import WmarkError
 from ..files import reason, shown
 from .terminal import complain
 
-__all__ = ["CLOSED", "CODES", "INTERRUPTED", "NOT_FOUND", "OK", "UNEXPECTED", "UNUSABLE", "Program", "summary"]
+__all__ = ["CLOSED", "CODES", "INTERRUPTED", "NOT_FOUND", "OK", "UNEXPECTED", "UNUSABLE", "Program", "summary", "trace"]
 
 OK, NOT_FOUND, UNUSABLE, UNEXPECTED, INTERRUPTED, CLOSED = 0, 1, 2, 70, 130, 141
 
@@ -98,6 +98,13 @@ def fail(error: Exception) -> int:
         return UNUSABLE if named else UNEXPECTED
     complain(f"Error: {summary(error)}: run again as `wmark --debug ...` to see where, and report it")
     return UNEXPECTED
+
+
+def trace(error: Exception) -> list[str]:
+    """The lines of a traceback, without the values of variables; none unless `--debug` asks for them."""
+    if not click.get_current_context().find_root().params["debug"]:
+        return []
+    return "".join(traceback.format_exception(error)).splitlines()
 
 
 def summary(error: Exception) -> str:

@@ -11,7 +11,7 @@ from ..detectors.plan import ALIGN
 from ..errors import ImageError
 from ..files import shown
 from ..inversion.recovery import DECODER_INVERSIONS, DIFFUSION_INVERSIONS, EFFORTS, recoveries
-from .exits import NOT_FOUND, OK, UNEXPECTED, UNUSABLE, summary
+from .exits import NOT_FOUND, OK, UNEXPECTED, UNUSABLE, summary, trace
 from .keys import first_active, open_keyring
 from .options import (
     OutputFile,
@@ -145,9 +145,12 @@ def verify(
 
 
 def report_failure(source: Source, error: Exception, bar: Progress, as_json: bool) -> None:
-    sentence = str(error) if isinstance(error, ImageError) else f"image '{shown(source.name)}': {summary(error)}"
+    foreseen = isinstance(error, ImageError)
+    sentence = str(error) if foreseen else f"image '{shown(source.name)}': {summary(error)}"
     if as_json:
         bar.write(dumps({"image": source.name, "error": sentence}))
+    for one in [] if foreseen else trace(error):
+        bar.complain(one)
     bar.complain(f"error: {sentence}")
 
 

@@ -167,3 +167,5 @@ def test_a_batch_that_breaks_costs_only_what_breaks_it(run, judged_by_colour, tm
     assert [row.get("found") for row in rows] == [True, None, False]
     assert "RuntimeError: no black" in rows[1]["error"]
     assert result.stderr == "error: image 'b.png': unexpected RuntimeError: no black\n"
+    traced = run("--debug", "verify", "a.png", "b.png").stderr
+    assert "Traceback" in traced and "in breaking" in traced

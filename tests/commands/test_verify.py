@@ -4,9 +4,12 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 
 import pytest
 from PIL import Image
+
+from wmark.models.registry import EMBEDDED
 
 FAST = ["--effort", "fast", "--align", "off"]
 
@@ -67,15 +70,28 @@ def test_hub_model_without_network(run, sentence, marked, tmp_path, monkeypatch)
     assert "hub" in sentence(run("verify", "a.png", "--model", "nobody-here/no-such-model"))
 
 
-def test_damaged_model_folder(run, sentence, marked, tmp_path):
-    import shutil
-
-    from wmark.models.registry import EMBEDDED
-
-    shutil.copytree(EMBEDDED["tiny"], tmp_path / "broken")
-    weights = tmp_path / "broken" / "vae" / "diffusion_pytorch_model.safetensors"
+def cut_weights(folder):
+    weights = folder / "vae" / "diffusion_pytorch_model.safetensors"
     weights.write_bytes(weights.read_bytes()[:1000])
-    marked.save(tmp_path / "a.png")
+
+
+def take_the_tokenizer_away(folder):
+    shutil.rmtree(folder / "tokenizer")
+
+
+def state_another_autoencoder(folder):
+    (folder / "vae" / "config.json").write_text('{"_class_name": "AutoencoderTiny"}')
+
+
+def nest_the_index(folder):
+    (folder / "model_index.json").write_text("[" * 100_000)
+
+
+@pytest.mark.parametrize("damage", [cut_weights, take_the_tokenizer_away, state_another_autoencoder, nest_the_index])
+def test_damaged_model_folder(run, sentence, tmp_path, damage):
+    shutil.copytree(EMBEDDED["tiny"], tmp_path / "broken")
+    damage(tmp_path / "broken")
+    Image.new("RGB", (64, 64)).save(tmp_path / "a.png")
     assert "cannot be loaded" in sentence(run("verify", "a.png", "--model", tmp_path / "broken"))
 
 
