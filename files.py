@@ -22,7 +22,7 @@ try:
 except ImportError:
     fcntl = None  # Windows
 
-__all__ = ["UnfitFile", "exclusive", "open_regular", "reason", "sha256", "shown", "write_atomically"]
+__all__ = ["UnfitFile", "exclusive", "open_regular", "read_file", "reason", "sha256", "shown", "write_atomically"]
 
 
 def write_atomically(
@@ -166,6 +166,15 @@ def open_regular(path: str | os.PathLike, largest: int) -> BinaryIO:
     # What stands there by now may be something else: a pipe is then opened without waiting, and read as empty.
     flags = os.O_RDONLY | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_BINARY", 0)
     return open(os.open(path, flags), "rb")
+
+
+def read_file(path: str | os.PathLike, largest: int) -> bytes:
+    """The bytes of a regular file of at most `largest`; raises what :func:`open_regular` does, and never waits."""
+    with open_regular(path, largest) as file:
+        data = file.read(largest + 1)
+    if len(data) > largest:
+        raise UnfitFile(f"has more than {largest:,} bytes")
+    return data
 
 
 def reason(error: Exception) -> str:

@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import contextlib
 import sys
 from contextlib import contextmanager
+
+from .files import shown
 
 __all__ = ["Progress", "progress"]
 
 
 class Progress:
-    """A bar on the terminal, nothing elsewhere; results go to standard output past it."""
+    """A bar on the terminal, nothing elsewhere; lines go past it, control characters escaped."""
 
     def __init__(self, total: int, unit: str) -> None:
         from tqdm import tqdm
@@ -19,19 +22,21 @@ class Progress:
     def update(self, n: int) -> None:
         self.bar.update(n)
 
-    def write(self, text: str, wanted: bool = True) -> None:
-        if wanted:
-            self.bar.write(text, file=sys.stdout)
-            sys.stdout.flush()
+    def write(self, text: str) -> None:
+        """A line of results, on standard output."""
+        self.bar.write(shown(text), file=sys.stdout)
+        sys.stdout.flush()
 
     def complain(self, text: str) -> None:
-        self.bar.write(text, file=sys.stderr)
+        """A line on standard error; where it is closed there is nobody to complain to."""
+        with contextlib.suppress(OSError):
+            self.bar.write(shown(text), file=sys.stderr)
 
 
 @contextmanager
 def progress(total: int, unit: str):
-    shown = Progress(total, unit)
+    bar = Progress(total, unit)
     try:
-        yield shown
+        yield bar
     finally:
-        shown.bar.close()
+        bar.bar.close()

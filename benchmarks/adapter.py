@@ -14,18 +14,14 @@ import torch
 
 from ..detectors.detector import Detector
 from ..inversion.recovery import recoveries
+from ..models import architectures
 from ..models.latent_diffusion import LatentDiffusion
-from ..models.quiet import quiet
 from ..models.registry import EMBEDDED
 from ..models.sampling import Sampling
 from ..watermark.embed import embed
 from ..watermark.keys import Key
 from ..watermark.patterns import Pattern
 from .report import provenance, table, write_csv, write_json
-
-with quiet():
-    from diffusers import AutoencoderKL, DDIMScheduler, StableDiffusionPipeline, UNet2DConditionModel
-    from transformers import CLIPTextConfig, CLIPTextModel, CLIPTokenizer
 
 __all__ = ["run", "stable_diffusion_2"]
 
@@ -40,53 +36,7 @@ def stable_diffusion_2(
         dtype, device: Of the weights.
     """
     torch.manual_seed(0)
-    sample_size = 64 if prediction_type == "epsilon" else 96
-    tokenizer = CLIPTokenizer.from_pretrained(EMBEDDED["tiny"] / "tokenizer")
-    pipeline = StableDiffusionPipeline(
-        vae=AutoencoderKL(
-            block_out_channels=(128, 256, 512, 512),
-            down_block_types=("DownEncoderBlock2D",) * 4,
-            up_block_types=("UpDecoderBlock2D",) * 4,
-            layers_per_block=2,
-            latent_channels=4,
-            sample_size=sample_size * 8,
-        ),
-        unet=UNet2DConditionModel(
-            sample_size=sample_size,
-            attention_head_dim=(5, 10, 20, 20),
-            cross_attention_dim=1024,
-            use_linear_projection=True,
-            block_out_channels=(320, 640, 1280, 1280),
-        ),
-        text_encoder=CLIPTextModel(
-            CLIPTextConfig(
-                vocab_size=49408,
-                hidden_size=1024,
-                intermediate_size=4096,
-                num_hidden_layers=23,
-                num_attention_heads=16,
-                max_position_embeddings=77,
-                hidden_act="gelu",
-                bos_token_id=0,
-                eos_token_id=2,
-            )
-        ),
-        tokenizer=tokenizer,
-        scheduler=DDIMScheduler(
-            beta_start=0.00085,
-            beta_end=0.012,
-            beta_schedule="scaled_linear",
-            clip_sample=False,
-            set_alpha_to_one=False,
-            steps_offset=1,
-            prediction_type=prediction_type,
-        ),
-        safety_checker=None,
-        feature_extractor=None,
-        requires_safety_checker=False,
-    )
-    with quiet():
-        pipeline.to(dtype)
+    pipeline = architectures.stable_diffusion_2(prediction_type, EMBEDDED["tiny"] / "tokenizer", dtype)
     return LatentDiffusion.from_pipeline(pipeline.to(device), f"random-stable-diffusion-2-1-{prediction_type}")
 
 

@@ -20,14 +20,11 @@ import torch
 from torch._subclasses.fake_tensor import FakeTensorMode
 from tqdm import tqdm
 
+from ..models.architectures import full_size_autoencoder
 from ..models.patches.half_precision import widen_stream
 from ..models.patches.lean import make_lean
-from ..models.quiet import quiet
 from .memory import counted_memory
 from .report import Rows, provenance, table, write_csv, write_json
-
-with quiet():
-    from diffusers import AutoencoderKL
 
 __all__ = ["SHAPES", "run"]
 
@@ -48,13 +45,7 @@ def autoencoder(dtype: torch.dtype) -> torch.nn.Module:
     before = torch.get_default_dtype()
     torch.set_default_dtype(dtype)
     try:
-        vae = AutoencoderKL(
-            block_out_channels=(128, 256, 512, 512),
-            down_block_types=("DownEncoderBlock2D",) * 4,
-            up_block_types=("UpDecoderBlock2D",) * 4,
-            layers_per_block=2,
-            latent_channels=4,
-        )
+        vae = full_size_autoencoder()
     finally:
         torch.set_default_dtype(before)
     make_lean(vae)

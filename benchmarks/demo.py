@@ -12,8 +12,8 @@ from pathlib import Path
 import click
 from PIL import Image, ImageDraw, ImageFont
 
-from ..commands.terminal import format_p
 from ..detectors.detector import Detector
+from ..detectors.notation import format_p
 from ..detectors.plot import plot_verdict
 from ..files import write_atomically
 from ..images import encode_image

@@ -9,6 +9,7 @@ import platform
 import sys
 from collections.abc import Hashable, Sequence
 from datetime import datetime, timezone
+from importlib.metadata import version
 from pathlib import Path
 
 import torch
@@ -66,8 +67,6 @@ class Rows:
 
 def provenance(model=None, program: str = "wmark", **settings) -> dict:
     """What a result depends on: command, model, settings, versions, machine."""
-    import diffusers
-
     described = (
         {
             "name": model.name,
@@ -84,7 +83,7 @@ def provenance(model=None, program: str = "wmark", **settings) -> dict:
         "created": datetime.now(timezone.utc).isoformat(timespec="seconds"),
         "model": described,
         "settings": settings,
-        "versions": {"wmark": __version__, "torch": torch.__version__, "diffusers": diffusers.__version__},
+        "versions": {"wmark": __version__, "torch": torch.__version__, "diffusers": version("diffusers")},
         "machine": {
             "device": torch.cuda.get_device_name() if device == "cuda" else platform.processor() or platform.machine(),
             "threads": torch.get_num_threads(),

@@ -6,12 +6,12 @@ from pathlib import Path
 
 import click
 
-from .terminal import Group, model_options, with_options
+from .options import Device, Number, Seed, fpr_option, model_options, with_options
 
 __all__ = ["bench"]
 
 
-@click.group(cls=Group)
+@click.group()
 def bench() -> None:
     """Measure what wmark claims: tables, CSV, JSON and figures."""
 
@@ -24,7 +24,7 @@ bench_options = [
         show_default=True,
         help="Folder of the results; an interrupted run goes on there.",
     ),
-    click.option("--seed", type=int, default=0, show_default=True),
+    click.option("--seed", type=Seed(bits=32), default=0, show_default=True),
     *model_options,
 ]
 every_precision = [option for option in bench_options if option is not model_options[1]]
@@ -69,7 +69,7 @@ def bench_confusion(images, attack, iterations, inversion_steps, out, seed, mode
     show_default=True,
     help="Images that are also read at the effort `exact`, which takes seconds each.",
 )
-@click.option("--fpr", type=click.FloatRange(0, 1, min_open=True, max_open=True), default=1e-6, show_default=True)
+@fpr_option
 @with_options(bench_options)
 def bench_detection(images, exact_images, fpr, out, seed, model, dtype, device) -> None:
     """True-positive rates after each damage, false positives, seconds per stage."""
@@ -126,7 +126,7 @@ def in_precisions_of(variants, model, device) -> dict:
 @bench.command("cocoercivity")
 @click.option("-n", "--images", type=click.IntRange(1), default=64, show_default=True)
 @click.option("--iterations", type=click.IntRange(1), default=12, show_default=True, help="Length of the path.")
-@click.option("--rho", type=click.FloatRange(0, min_open=True), default=0.5, show_default=True, help="Step size.")
+@click.option("--rho", type=Number(0, min_open=True), default=0.5, show_default=True, help="Step size.")
 @with_options(bench_options)
 def bench_cocoercivity(images, iterations, rho, out, seed, model, dtype, device) -> None:
     """Whether the assumption holds under which the iterations converge, and how it goes with their error."""
@@ -163,7 +163,7 @@ def bench_clips(clips, frames, out, seed, model, dtype, device) -> None:
 @bench.command("autoencoders")
 @click.option("--timed/--counted", default=False, help="Measure seconds, too, or only count the memory.")
 @bench_options[0]
-@click.option("--device", default="cpu", show_default=True, help="Where seconds are measured.")
+@click.option("--device", type=Device(), default="cpu", show_default=True, help="Where seconds are measured.")
 @click.option(
     "--repeats", type=click.IntRange(1), default=3, show_default=True, help="Measurements; the median counts."
 )

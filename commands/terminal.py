@@ -1,75 +1,44 @@
-"""How results and trouble look on a terminal."""
+"""What a terminal shows: lines that nothing in a name can forge, and JSON that is valid UTF-8."""
 
 from __future__ import annotations
 
-from pathlib import Path
+import contextlib
+import json
+import re
 
 import click
 
-from ..errors import WmarkError
+from ..detectors.notation import format_p, order_of_magnitude
+from ..files import shown
 
-__all__ = [
-    "Group",
-    "Size",
-    "describe",
-    "format_p",
-    "line",
-    "model_options",
-    "with_options",
-]
-
-EXIT_UNUSABLE, EXIT_INTERRUPTED = 2, 130
+__all__ = ["complain", "describe", "dumps", "line", "say"]
 
 
-class Group(click.Group):
-    """A group whose commands turn the library's errors into one sentence and exit code 2."""
-
-    def invoke(self, ctx: click.Context):
-        try:
-            return super().invoke(ctx)
-        except WmarkError as error:
-            raise Unusable(str(error)) from error
-        except BrokenPipeError:
-            raise
-        except OSError as error:
-            raise Unusable(
-                f"{error.filename or 'a file'} cannot be read or written: {error.strerror or error}"
-            ) from error
-        except KeyboardInterrupt:
-            click.echo("interrupted", err=True)
-            ctx.exit(EXIT_INTERRUPTED)
+def say(text: str) -> None:
+    """One line on standard output, control characters escaped."""
+    click.echo(shown(text))
 
 
-class Unusable(click.ClickException):
-    exit_code = EXIT_UNUSABLE
+def complain(text: str, *further: str) -> None:
+    """Lines on standard error, control characters escaped; where it is closed there is nobody to complain to."""
+    with contextlib.suppress(OSError):
+        for line in (text, *further):
+            click.echo(shown(line), err=True)
 
 
-class Size(click.ParamType):
-    """WxH in pixels; converts to (height, width)."""
-
-    name = "WxH"
-
-    def convert(self, value, param, ctx):
-        width, _, height = str(value).lower().partition("x")
-        if not (width.isdigit() and height.isdigit() and int(width) and int(height)):
-            self.fail(f"{value!r} is not a size like 512x512", param, ctx)
-        return int(height), int(width)
+def dumps(value: object, indent: int | None = None) -> str:
+    r"""JSON in ASCII. Bytes of a file name that are not UTF-8 become text like `\xe9`, as JSON has none for them."""
+    return json.dumps(without_surrogates(value), indent=indent)
 
 
-model_options = [
-    click.option("--model", default="tiny", show_default=True, help="`tiny`, a diffusers folder, or a hub id."),
-    click.option("--dtype", type=click.Choice(["fp32", "bf16", "fp16"]), default="fp32", show_default=True),
-    click.option("--device", help="Torch device; a GPU if there is one."),
-]
-
-
-def with_options(options):
-    def decorate(function):
-        for option in reversed(options):
-            function = option(function)
-        return function
-
-    return decorate
+def without_surrogates(value):
+    if isinstance(value, str):
+        return re.sub("[\ud800-\udfff]", lambda match: shown(match[0]), value)
+    if isinstance(value, dict):
+        return {without_surrogates(name): without_surrogates(content) for name, content in value.items()}
+    if isinstance(value, (list, tuple)):
+        return [without_surrogates(content) for content in value]
+    return value
 
 
 def describe(pattern) -> str:
@@ -77,24 +46,30 @@ def describe(pattern) -> str:
     return f"{pattern.kind}, radius {pattern.radius}, channels {channels}, strength {pattern.strength:g}"
 
 
-def line(path: Path, verdict) -> str:
-    name = "found    " if verdict.found else "not found"
-    key = f"key {verdict.key_id}" if verdict.found else "no key"
-    return (
-        f"{name}  {path}  {key}  p {format_p(verdict.log10_p)}  cos {verdict.cosine:.3f}  "
-        f"{describe_alignment(verdict)}{verdict.seconds:.1f} s"
-    )
+def line(name: str, verdict, *, scores: bool = False) -> str:
+    """A verdict in a line. Below the threshold nothing finer than the order of magnitude, unless scores are asked for.
+
+    Whoever may ask often, and sees every digit, learns from them how to remove a mark.
+    """
+    cosine = f"cos {verdict.cosine:.4f}" if scores else f"cos {verdict.cosine:.2f}" if verdict.found else ""
+    p = format_p(verdict.log10_p) if verdict.found or scores else order_of_magnitude(verdict.magnitude)
+    revoked = f"(revoked {verdict.key_revoked})" if verdict.found and verdict.key_revoked else ""
+    words = [
+        "found    " if verdict.found else "not found",
+        name,
+        f"key {verdict.key_id}" if verdict.found else "no key",
+        revoked,
+        f"p {p}",
+        cosine,
+        describe_alignment(verdict),
+        f"{verdict.seconds:.1f} s",
+    ]
+    return "  ".join(word for word in words if word)
 
 
 def describe_alignment(verdict) -> str:
     a = verdict.alignment
-    if not verdict.found or (a.angle, a.scale, a.mirror, a.shift) == (0, 1, False, (0, 0)):
+    if not (verdict.found and verdict.aligned):
         return ""
     mirrored = "mirrored, " if a.mirror else ""
-    return f"({mirrored}turned {a.angle:.1f} degrees, scaled {a.scale:.2f})  "
-
-
-def format_p(log10_p: float) -> str:
-    """A p-value from its log10, also where 10 ** log10_p underflows."""
-    exponent = int(log10_p // 1)
-    return f"{10 ** (log10_p - exponent):.1f}e{exponent:+d}" if exponent < -2 else f"{10**log10_p:.3f}"
+    return f"({mirrored}turned {a.angle:.1f} degrees, scaled {a.scale:.2f})"

@@ -7,7 +7,8 @@ from pathlib import Path
 import click
 
 from ..errors import ModelError
-from .terminal import Group, with_options
+from .options import Number, device_option, with_options
+from .terminal import say
 
 folder = click.Path(path_type=Path, file_okay=False)
 
@@ -16,18 +17,16 @@ run_options = [
     click.option("--set", "overrides", multiple=True, metavar="TABLE.NAME=VALUE", help="Change a setting."),
     click.option("--data", type=folder, default="training-run/data", show_default=True, help="The prepared dataset."),
     click.option("--run", type=folder, default="training-run/run", show_default=True, help="Checkpoints and logs."),
-    click.option("--device", help="Torch device; a GPU if there is one."),
+    device_option,
 ]
 stage_options = [
     *run_options,
-    click.option(
-        "--minutes", type=click.FloatRange(0), help="Stop after so long; the same command goes on from there."
-    ),
+    click.option("--minutes", type=Number(0), help="Stop after so long; the same command goes on from there."),
     click.option("--start", type=folder, help="Exported model to start from, in place of random weights."),
 ]
 
 
-@click.group(cls=Group)
+@click.group()
 def train() -> None:
     """Train a small latent diffusion model on the free pictures that Debian packages ship."""
 
@@ -36,9 +35,7 @@ def train() -> None:
 @click.option("--data", type=folder, default="training-run/data", show_default=True, help="Gets the prepared dataset.")
 @click.option("--cache", type=folder, default="training-run/cache", show_default=True, help="Gets the packages.")
 @click.option("--unpacked", type=folder, help="Take these unpacked packages, in folders NAME_VERSION; fetch nothing.")
-@click.option(
-    "--cap", type=click.FloatRange(0, min_open=True), default=60, show_default=True, help="Megabytes at most."
-)
+@click.option("--cap", type=Number(0, min_open=True), default=60, show_default=True, help="Megabytes at most.")
 def data(data, cache, unpacked, cap) -> None:
     """Fetch packages, sift their pictures and write the prepared dataset."""
     from ..training.configuration import FOLDER, read_toml
@@ -48,7 +45,7 @@ def data(data, cache, unpacked, cap) -> None:
     sources = read_toml(FOLDER / "sources.toml")
     manifest = prepare(find_pictures(sources, unpacked or fetch(sources, cache)), data, int(cap * 1e6))
     held_out = sum(entry["held_out"] for entry in manifest["pictures"])
-    click.echo(f"{len(manifest['pictures'])} pictures, {held_out} of them held out, WebP quality {manifest['quality']}")
+    say(f"{len(manifest['pictures'])} pictures, {held_out} of them held out, WebP quality {manifest['quality']}")
 
 
 @train.command()
@@ -91,7 +88,7 @@ def export(folder, config, overrides, data, run, device) -> None:
     from ..training.export import export as write
 
     size = write(load_configuration(config, overrides), run, folder)
-    click.echo(f"{folder}: {size / 1e6:.1f} MB of weights")
+    say(f"{folder}: {size / 1e6:.1f} MB of weights")
 
 
 @train.command()
@@ -119,7 +116,7 @@ def card(folder, count, config, overrides, data, run, device) -> None:
     write_card(
         load_configuration(config, overrides), folder, data, run, choose_device(device), count, Path(config).stem
     )
-    click.echo(f"{folder / 'README.md'}")
+    say(f"{folder / 'README.md'}")
 
 
 def choose_device(name: str | None):
@@ -137,4 +134,4 @@ def choose_device(name: str | None):
 
 
 def report(stage: str, finished: bool) -> None:
-    click.echo(f"{stage} is finished" if finished else f"{stage} stopped in time: run the same command to go on")
+    say(f"{stage} is finished" if finished else f"{stage} stopped in time: run the same command to go on")

@@ -3,56 +3,87 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
-from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Protocol, TypeVar
 
-from ..errors import ImageError
+from PIL import Image
+
+from ..errors import ImageError, WmarkError
 from ..files import shown
-from ..images import open_image
 
 if TYPE_CHECKING:
-    from PIL import Image
     from torch import Tensor
 
     from .detector import Detector
     from .verdict import Verdict
 
-__all__ = ["verify_files"]
+__all__ = ["Readable", "verify_files"]
+
+
+class Readable(Protocol):
+    """Where an image comes from: a name for errors, and `read`, which raises an :class:`ImageError`."""
+
+    @property
+    def name(self) -> str: ...
+
+    def read(self) -> Image.Image: ...
+
+
+Source = TypeVar("Source", bound=Readable)
 
 
 def verify_files(
-    paths: Sequence[Path], make_detector: Callable[[], Detector], *, batch_size: int = 8
-) -> Iterator[tuple[Path, Verdict | ImageError]]:
-    """Verify image files in batches. Each is reduced to its working size before the next is opened.
+    sources: Sequence[Source], make_detector: Callable[[], Detector], *, batch_size: int = 8
+) -> Iterator[tuple[Source, Verdict | Exception]]:
+    """Verify images in batches. Each is reduced to its working size before the next is read.
 
     Arguments:
-        paths: Image files.
+        sources: Where the images come from.
         make_detector: Called once, when the first readable image is at hand.
         batch_size: Images verified together.
 
     Yields:
-        Each path, in order, with its verdict or with what is wrong with it.
+        Each source, in order, with its verdict or with what is wrong with it: an :class:`ImageError`, or any other
+        exception, which then nobody foresaw.
+
+    Raises:
+        WmarkError: If the model or a key cannot be used, whatever the image.
     """
     detector = None
-    for start in range(0, len(paths), batch_size):
-        batch = paths[start : start + batch_size]
-        outcomes: dict[int, Verdict | ImageError] = {}
+    for start in range(0, len(sources), batch_size):
+        batch = sources[start : start + batch_size]
+        outcomes: dict[int, Verdict | Exception] = {}
         pixels: dict[int, Tensor] = {}
-        for i, path in enumerate(batch):
+        for i, source in enumerate(batch):
             try:
-                image = open_image(path)
-                detector = detector or make_detector()
-                pixels[i] = reduced(image, detector, path)
+                image = source.read()
+            except Exception as error:
+                outcomes[i] = error
+                continue
+            detector = detector or make_detector()
+            try:
+                pixels[i] = reduced(image, detector, source.name)
             except ImageError as error:
                 outcomes[i] = error
             image = None
         if pixels:
-            outcomes |= dict(zip(pixels, detector.judge(list(pixels.values())), strict=True))
-        yield from ((path, outcomes[i]) for i, path in enumerate(batch))
+            outcomes |= dict(zip(pixels, judge(detector, list(pixels.values())), strict=True))
+        yield from ((source, outcomes[i]) for i, source in enumerate(batch))
 
 
-def reduced(image: Image.Image, detector: Detector, path: Path) -> Tensor:
+def judge(detector: Detector, images: list[Tensor]) -> list[Verdict | Exception]:
+    """Verdicts on images of a batch; where it fails, one by one, so that only those are lost that make it fail."""
+    try:
+        return detector.judge(images)
+    except Exception as error:
+        if isinstance(error, WmarkError) and not isinstance(error, ImageError):
+            raise
+        if len(images) == 1:
+            return [error]
+    return [outcome for image in images for outcome in judge(detector, [image])]
+
+
+def reduced(image: Image.Image, detector: Detector, name: str) -> Tensor:
     try:
         return detector.pixels(image)
     except ImageError as error:
-        raise ImageError(f"image '{shown(path)}': {error}") from error
+        raise ImageError(f"image '{shown(name)}': {error}") from error

@@ -14,7 +14,7 @@ from diffusers import StableDiffusionPipeline
 from PIL import Image
 
 import wmark
-from wmark.commands.train import train as main
+from wmark.cli import main
 from wmark.errors import WmarkError
 from wmark.inversion.diffusion import ddim, dpmsolver
 from wmark.models import prompts
@@ -53,7 +53,7 @@ License: CC-BY-4.0
 
 
 def train(*arguments: str) -> str:
-    outcome = CliRunner().invoke(main, [*map(str, arguments)], catch_exceptions=False)
+    outcome = CliRunner().invoke(main, ["train", *map(str, arguments)], catch_exceptions=False)
     assert outcome.exit_code == 0, outcome.output
     return outcome.output
 
@@ -467,7 +467,7 @@ def test_samples_of_another_diffusion_model_are_refused(run, prepared, tmp_path)
     options = ["--config", "toy", "--data", prepared, "--run", tmp_path, "--device", "cpu"]
     assert "finished" in train("autoencoder", "--refine", *options)
     (tmp_path / "diffusion.pt").write_bytes((tmp_path / "small.pt").read_bytes())
-    outcome = CliRunner().invoke(main, ["autoencoder", "--refine", *map(str, options)])
+    outcome = CliRunner().invoke(main, ["train", "autoencoder", "--refine", *map(str, options)])
     assert outcome.exit_code == 2 and "earlier diffusion model" in outcome.output
 
 
@@ -483,5 +483,5 @@ def test_samples_of_another_diffusion_model_are_refused(run, prepared, tmp_path)
 )
 def test_trouble_is_one_sentence(arguments, sentence, tmp_path):
     places = ["--data", str(tmp_path / "data"), "--run", str(tmp_path / "run"), "--device", "cpu"]
-    outcome = CliRunner().invoke(main, [*arguments, *places])
+    outcome = CliRunner().invoke(main, ["train", *arguments, *places])
     assert outcome.exit_code == 2 and sentence in outcome.output and "Traceback" not in outcome.output

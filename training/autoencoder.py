@@ -30,12 +30,9 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from ..models.quiet import quiet
+from ..models.architectures import autoencoder
 from .dataset import Pictures
 from .loop import Stage, load_averages
-
-with quiet():
-    from diffusers import AutoencoderKL
 
 __all__ = ["build_autoencoder", "refine", "structure_loss", "train_autoencoder"]
 
@@ -46,18 +43,14 @@ BRIGHTEST = 0.98
 """Size of D(g) from which on it counts as beyond black and white; on [-1, 1], two and a half 8-bit levels inside."""
 
 
-def build_autoencoder(configuration: dict) -> AutoencoderKL:
+def build_autoencoder(configuration: dict) -> nn.Module:
     settings = configuration["autoencoder"]
-    levels = len(settings["channels"])
-    return AutoencoderKL(
-        block_out_channels=settings["channels"],
-        down_block_types=["DownEncoderBlock2D"] * levels,
-        up_block_types=["UpDecoderBlock2D"] * levels,
-        layers_per_block=settings["layers"],
-        norm_num_groups=settings["groups"],
-        latent_channels=4,
-        mid_block_add_attention=False,
-        sample_size=configuration["model"]["size"],
+    return autoencoder(
+        settings["channels"],
+        layers=settings["layers"],
+        groups=settings["groups"],
+        attention=False,
+        size=configuration["model"]["size"],
     )
 
 
@@ -232,7 +225,7 @@ def _crop_latent(z: Tensor, side: int, generator: torch.Generator) -> Tensor:
     return z[:, :, top : top + side, left : left + side]
 
 
-def _adversary(stage: Stage, settings: dict, vae: AutoencoderKL, critic: nn.Module, y: Tensor, losses: dict) -> dict:
+def _adversary(stage: Stage, settings: dict, vae: nn.Module, critic: nn.Module, y: Tensor, losses: dict) -> dict:
     if stage.done < settings["adversary_from"]:
         return {}
     with stage.autocast():
@@ -254,7 +247,7 @@ def _train_critic(stage: Stage, critic: nn.Module, x: Tensor, y: Tensor) -> Tens
 class _Spikes:
     """What the decoder's residual blocks put out beyond `SPIKE` root mean squares of each image's map."""
 
-    def __init__(self, vae: AutoencoderKL) -> None:
+    def __init__(self, vae: nn.Module) -> None:
         self.terms: list[Tensor] = []
         for block in [*vae.decoder.mid_block.resnets, *(r for up in vae.decoder.up_blocks for r in up.resnets)]:
             block.register_forward_hook(self._watch)

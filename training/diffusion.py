@@ -33,22 +33,16 @@ from pathlib import Path
 
 import torch
 import torch.nn.functional as F
-from torch import Tensor
+from torch import Tensor, nn
 
 from ..errors import ModelError
 from ..files import sha256, write_atomically
-from ..models.quiet import quiet
+from ..models import architectures
 from ..progress import progress
 from .autoencoder import build_autoencoder
 from .captions import captions, words
 from .dataset import Pictures
 from .loop import Stage, load_averages, read_checkpoint
-
-with quiet():
-    from diffusers import DDIMScheduler, UNet2DConditionModel
-    from diffusers.models.attention_processor import AttnProcessor
-    from transformers import CLIPTextConfig, CLIPTextModel, CLIPTokenizer
-    from transformers.convert_slow_tokenizer import bytes_to_unicode
 
 __all__ = [
     "build_scheduler",
@@ -64,35 +58,34 @@ CHUNK = 16
 """Crops that are drawn together for the bank."""
 
 
-def build_unet(configuration: dict) -> UNet2DConditionModel:
+def build_unet(configuration: dict) -> nn.Module:
     """The U-Net; attention stands at a quarter of the latent's side and below."""
     settings = configuration["diffusion"]
-    plain, attentive = len(settings["channels"]) // 2, len(settings["channels"]) - len(settings["channels"]) // 2
-    return UNet2DConditionModel(
-        sample_size=configuration["model"]["size"] // 8,
-        block_out_channels=settings["channels"],
-        down_block_types=["DownBlock2D"] * plain + ["CrossAttnDownBlock2D"] * attentive,
-        up_block_types=["CrossAttnUpBlock2D"] * attentive + ["UpBlock2D"] * plain,
-        layers_per_block=settings["layers"],
-        norm_num_groups=settings["groups"],
-        attention_head_dim=settings["heads"],  # diffusers' name for the number of heads.
-        cross_attention_dim=settings["text_width"],
+    levels = len(settings["channels"])
+    return architectures.unet(
+        configuration["model"]["size"] // 8,
+        settings["channels"],
+        [level >= levels // 2 for level in range(levels)],
+        heads=settings["heads"],
+        context=settings["text_width"],
+        layers=settings["layers"],
+        groups=settings["groups"],
     )
 
 
-def build_tokenizer(configuration: dict) -> CLIPTokenizer:
+def build_tokenizer(configuration: dict):
     """CLIP-style byte pairs, learnt on the captions' words: each of them is one token."""
-    letters = list(bytes_to_unicode().values())
+    letters = architectures.byte_letters()
     tokens = ["<|startoftext|>", "<|endoftext|>", *letters, *(f"{letter}</w>" for letter in letters)]
     merges = byte_pairs(words())
     vocabulary = {token: i for i, token in enumerate(dict.fromkeys([*tokens, *("".join(pair) for pair in merges)]))}
-    return CLIPTokenizer(vocabulary, merges, model_max_length=configuration["diffusion"]["text_length"])
+    return architectures.new_tokenizer(vocabulary, merges, configuration["diffusion"]["text_length"])
 
 
-def tokenizer_of(configuration: dict, run: Path) -> CLIPTokenizer:
+def tokenizer_of(configuration: dict, run: Path):
     """The tokenizer of a run: that of the model it started from, if it did."""
     kept = run / "tokenizer"
-    return CLIPTokenizer.from_pretrained(kept) if kept.is_dir() else build_tokenizer(configuration)
+    return architectures.tokenizer(kept) if kept.is_dir() else build_tokenizer(configuration)
 
 
 def byte_pairs(corpus: list[str]) -> list[tuple[str, str]]:
@@ -111,39 +104,25 @@ def byte_pairs(corpus: list[str]) -> list[tuple[str, str]]:
     return merges
 
 
-def build_text_encoder(configuration: dict, tokenizer: CLIPTokenizer) -> CLIPTextModel:
+def build_text_encoder(configuration: dict, tokenizer) -> nn.Module:
     settings = configuration["diffusion"]
-    return CLIPTextModel(
-        CLIPTextConfig(
-            vocab_size=len(tokenizer),
-            hidden_size=settings["text_width"],
-            intermediate_size=4 * settings["text_width"],
-            projection_dim=settings["text_width"],
-            num_hidden_layers=settings["text_layers"],
-            num_attention_heads=4,
-            max_position_embeddings=settings["text_length"],
-            bos_token_id=tokenizer.bos_token_id,
-            eos_token_id=tokenizer.eos_token_id,
-            pad_token_id=tokenizer.pad_token_id,
-        )
+    return architectures.text_encoder(
+        len(tokenizer),
+        width=settings["text_width"],
+        layers=settings["text_layers"],
+        heads=4,
+        length=settings["text_length"],
+        marks=(tokenizer.bos_token_id, tokenizer.eos_token_id, tokenizer.pad_token_id),
     )
 
 
-def build_scheduler(configuration: dict) -> DDIMScheduler:
+def build_scheduler(configuration: dict):
     """Stable Diffusion's noise levels; for v-prediction, rescaled to end at zero signal."""
-    return DDIMScheduler(
-        beta_start=0.00085,
-        beta_end=0.012,
-        beta_schedule="scaled_linear",
-        clip_sample=False,
-        set_alpha_to_one=False,
-        steps_offset=1,
-        prediction_type=configuration["diffusion"]["prediction_type"],
-        rescale_betas_zero_snr=configuration["diffusion"]["prediction_type"] == "v_prediction",
-    )
+    prediction_type = configuration["diffusion"]["prediction_type"]
+    return architectures.scheduler(prediction_type, pure_noise=prediction_type == "v_prediction")
 
 
-def tokenise(tokenizer: CLIPTokenizer, prompts: list[str]) -> Tensor:
+def tokenise(tokenizer, prompts: list[str]) -> Tensor:
     """Token ids with shape (B, tokens)."""
     return tokenizer(prompts, padding="max_length", truncation=True, return_tensors="pt").input_ids
 
@@ -181,7 +160,7 @@ def train_diffusion(
     tokenizer = tokenizer_of(configuration, run)
     unet = build_unet(configuration).to(memory_format=torch.channels_last)
     if device.type == "cpu":  # Narrow heads: the backward pass of the fused kernel takes twice as long there.
-        unet.set_attn_processor(AttnProcessor())
+        architectures.unfuse_attention(unet)
     text_encoder = build_text_encoder(configuration, tokenizer)
     modules = {"unet": unet, "text_encoder": text_encoder}
     if after_small:
@@ -267,7 +246,7 @@ def _take_over(start: Path, run: Path) -> float:
 def _bank(
     configuration: dict,
     settings: dict,
-    tokenizer: CLIPTokenizer,
+    tokenizer,
     data: Path,
     run: Path,
     device: torch.device,

@@ -8,19 +8,17 @@ from pathlib import Path
 import torch
 
 from ..files import write_atomically
+from ..models.architectures import pipeline
 from ..models.quiet import quiet
 from .autoencoder import build_autoencoder
 from .diffusion import build_scheduler, build_text_encoder, build_unet, tokenizer_of
 from .loop import load_averages, read_checkpoint
 
-with quiet():
-    from diffusers import StableDiffusionPipeline
-
 __all__ = ["assemble", "export"]
 
 
-def assemble(configuration: dict, run: Path) -> StableDiffusionPipeline:
-    """The pipeline of a run's averaged weights; the refined autoencoder, where there is one.
+def assemble(configuration: dict, run: Path):
+    """The `StableDiffusionPipeline` of a run's averaged weights; the refined autoencoder, where there is one.
 
     Raises:
         ModelError: If a stage has not been run.
@@ -33,16 +31,7 @@ def assemble(configuration: dict, run: Path) -> StableDiffusionPipeline:
     load_averages(refined if refined.exists() else run / "autoencoder.pt", {"vae": vae})
     bank = run / f"bank-{configuration['model']['size']}.pt"
     vae.register_to_config(scaling_factor=read_checkpoint(bank)["scaling_factor"])
-    return StableDiffusionPipeline(
-        vae=vae,
-        unet=unet,
-        text_encoder=text_encoder,
-        tokenizer=tokenizer,
-        scheduler=build_scheduler(configuration),
-        safety_checker=None,
-        feature_extractor=None,
-        requires_safety_checker=False,
-    )
+    return pipeline(vae, unet, text_encoder, tokenizer, build_scheduler(configuration))
 
 
 def export(configuration: dict, run: Path, folder: Path) -> int:

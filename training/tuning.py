@@ -13,24 +13,35 @@ from __future__ import annotations
 
 import io
 import math
+import os
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
 import torch
-from PIL import Image
 from torch import Tensor
 
 from ..errors import ModelError
-from ..files import write_atomically
-from ..images import to_image, to_tensor
+from ..figures import figure, save
+from ..files import sha256, write_atomically
 from ..inversion.nmse import nmse_db
 from ..models.latent_diffusion import LatentDiffusion
-from ..models.left_inverse import LeftInverse
+from ..models.left_inverse import FILE_NAME, LeftInverse, user_path
+from ..models.registry import EMBEDDED
 from ..models.sampling import Sampling
+from .damages import DAMAGES, damage, rounded
 
-__all__ = ["DAMAGES", "Settings", "Tuning", "sample_latents", "tune"]
+__all__ = [
+    "HELD_OUT",
+    "Settings",
+    "Tuning",
+    "default_output",
+    "draw_curve",
+    "sample_latents",
+    "tune",
+    "working_folder",
+]
 
 HELD_OUT = 16
 EVALUATE_EVERY = 120.0
@@ -214,46 +225,9 @@ def _draw(model: LatentDiffusion, latents: Tensor, settings: Settings, generator
     z = torch.stack(chosen).to(model.device)
     with torch.no_grad(), torch.autocast(model.device.type, torch.bfloat16):
         decoded = model.decode(z).float().cpu()
-    images = [_damage(image, draw, generator) if draw() < settings.damaged else image for image in decoded]
-    x = torch.stack([_rounded(image) for image in images])
+    images = [damage(image, draw, generator) if draw() < settings.damaged else image for image in decoded]
+    x = torch.stack([rounded(image) for image in images])
     return z, x.to(model.device, memory_format=torch.channels_last)
-
-
-def _damage(image: Tensor, draw: Callable[[], float], generator: torch.Generator) -> Tensor:
-    """Compression, noise, or a loss of detail, each of a random strength."""
-    kind = draw()
-    if kind < 0.5:
-        return _jpeg(image, quality=int(10 + 85 * draw()))
-    if kind < 0.8:
-        return _noisy(image, 0.2 * draw(), generator)
-    height, width = image.shape[1:]
-    factor = 1 + 3 * draw()
-    smaller = to_image(image).resize((int(width / factor), int(height / factor)), Image.Resampling.LANCZOS)
-    return to_tensor(smaller.resize((width, height), Image.Resampling.BICUBIC))
-
-
-def _jpeg(image: Tensor, quality: int) -> Tensor:
-    buffer = io.BytesIO()
-    to_image(image).save(buffer, "JPEG", quality=quality)
-    return to_tensor(Image.open(buffer))
-
-
-def _noisy(image: Tensor, std: float, generator: torch.Generator) -> Tensor:
-    """White noise of a standard deviation given in units of the full range, 1."""
-    return image + 2 * std * torch.randn(image.shape, generator=generator)
-
-
-def _rounded(image: Tensor) -> Tensor:
-    """Clipped to [-1, 1] and rounded to 8 bits."""
-    return ((image.clamp(-1, 1) + 1) * 127.5).round() / 127.5 - 1
-
-
-DAMAGES: dict[str, Callable[[Tensor, torch.Generator], Tensor]] = {
-    "none": lambda image, generator: image,
-    "jpeg-25": lambda image, generator: _jpeg(image, 25),
-    "noise-0.1": lambda image, generator: _noisy(image, 0.1, generator),
-}
-"""What a left inverse is evaluated on."""
 
 
 def _tests(model: LatentDiffusion, latents: Tensor, seed: int) -> dict[str, Tensor]:
@@ -261,8 +235,42 @@ def _tests(model: LatentDiffusion, latents: Tensor, seed: int) -> dict[str, Tens
     with torch.no_grad():
         decoded = torch.cat([model.decode(z).float().cpu() for z in latents.split(1)])
     return {
-        name: torch.stack([_rounded(damage(image, generator)) for image in decoded]) for name, damage in DAMAGES.items()
+        name: torch.stack([rounded(apply(image, generator)) for image in decoded]) for name, apply in DAMAGES.items()
     }
+
+
+def default_output(name: str, fingerprint: str) -> Path:
+    """Where `verify` looks for the left inverse of a model: beside a model in the user's own folder, else in the user's
+    data folder, as the embedded model and those of the hub are not to be written to."""
+    folder = Path(name)
+    ours = name not in EMBEDDED and folder.is_dir() and os.access(folder, os.W_OK)
+    return folder / FILE_NAME if ours else user_path(fingerprint)
+
+
+def working_folder(fingerprint: str, prompts: Sequence[str], seed: int) -> Path:
+    """Where the latents and checkpoints of a tuning are kept until it is finished."""
+    from platformdirs import user_cache_path
+
+    return user_cache_path("wmark") / "tune" / f"{fingerprint}-{sha256(chr(10).join(prompts).encode())[:8]}-{seed}"
+
+
+def draw_curve(tuning: Tuning, path: Path, model: str) -> None:
+    """Draw the error on held-out latents against the minutes of tuning, into a file.
+
+    Raises:
+        WmarkError: If matplotlib is missing or the file cannot be written in its format.
+    """
+    drawing, axes = figure(1, 1, width=6, height=4)
+    axis = axes[0, 0]
+    minutes = [point["minutes"] for point in tuning.curve]
+    for name in DAMAGES:
+        axis.plot(minutes, [point[name] for point in tuning.curve], marker="o", markersize=3, label=name)
+    axis.set_xlabel("minutes of tuning")
+    axis.set_ylabel("NMSE of one call, dB")
+    axis.set_title(f"Left inverse of {model}, {HELD_OUT} held-out latents", fontsize=10)
+    axis.legend(title="damage", fontsize=8, loc="center left", bbox_to_anchor=(1.02, 0.5))
+    axis.grid(alpha=0.3)
+    save(drawing, path)
 
 
 def _save(path: Path, content: object) -> None:

@@ -1,0 +1,119 @@
+"""`wmark embed`: generate images that carry a key."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import click
+
+from ..errors import ImageError
+from ..models.sampling import LONGEST, SCHEDULERS, Sampling
+from .keys import first_active, open_keyring
+from .options import Number, OutputFile, Seed, Size, choice, keyring_option, model_options, with_options
+from .terminal import complain, say
+
+if TYPE_CHECKING:
+    from ..models.latent_diffusion import LatentDiffusion
+
+__all__ = ["embed"]
+
+
+@click.command()
+@click.option("--prompt", "prompts", multiple=True, required=True, help="What to generate; may be given several times.")
+@click.option("-o", "--output", type=OutputFile(), required=True, help="PNG, JPEG or WebP file.")
+@click.option("--count", type=click.IntRange(1), default=1, show_default=True, help="Images for each prompt.")
+@click.option("--seed", type=Seed(), help="Seed of the first image, counting up from there; fresh ones if not given.")
+@click.option("--key", "key_id", help="Key to plant; the first active one if not given.")
+@keyring_option
+@with_options(model_options)
+@click.option("--size", type=Size(), help="Image size; the model's own if not given.")
+@click.option(
+    "--steps", type=click.IntRange(1, LONGEST), default=Sampling.steps, show_default=True, help="Sampling steps."
+)
+@click.option("--guidance", type=Number(0), default=Sampling.guidance_scale, show_default=True, help="Guidance scale.")
+@click.option("--scheduler", type=choice(SCHEDULERS), default=Sampling.scheduler, show_default=True)
+@click.option("--batch-size", type=click.IntRange(1), default=4, show_default=True)
+@click.option("--force", is_flag=True, help="Overwrite files that exist.")
+@click.option("--skip-existing", is_flag=True, help="Go on where an interrupted run stopped.")
+def embed(
+    prompts,
+    output,
+    count,
+    seed,
+    key_id,
+    keyring,
+    model,
+    dtype,
+    device,
+    size,
+    steps,
+    guidance,
+    scheduler,
+    batch_size,
+    force,
+    skip_existing,
+) -> None:
+    """Generate images that carry a key, each with a JSON record beside it."""
+    from ..images import check_suffix
+    from ..watermark.noise import seeds_of
+    from ..watermark.record import check_writable, finished, read_record
+
+    check_suffix(output.suffix)
+    sampling = Sampling(steps, guidance, scheduler)
+    ring, _ = open_keyring(keyring)
+    key = ring.key(key_id) if key_id else first_active(ring)
+    wanted = [prompt for prompt in prompts for _ in range(count)]
+    jobs = list(zip(numbered(output, len(wanted)), wanted, seeds_of(seed, len(wanted)), strict=True))
+    if skip_existing:
+        jobs = [job for job in jobs if not finished(job[0])]
+        for path, *_ in jobs:
+            if read_record(path):
+                complain(f"note: {path} is unfinished: image and record are made anew")
+    check_writable([path for path, *_ in jobs], overwrite=force, resume=skip_existing)
+    if not jobs:
+        say("nothing to do: every image exists")
+        return
+
+    from ..models.registry import load_model
+    from ..progress import progress
+    from ..watermark.embed import embed as generate
+
+    loaded = load_model(model, dtype=dtype, device=device)
+    warn_of_cuts(loaded, prompts)
+    with progress(len(jobs) * steps, "step") as bar:
+        marked = generate(
+            loaded,
+            key,
+            [prompt for _, prompt, _ in jobs],
+            seed=[seed for *_, seed in jobs],
+            sampling=sampling,
+            size=size,
+            batch_size=batch_size,
+            callback=lambda done, step: bar.update(min(batch_size, len(jobs) - done)),
+        )
+        for (path, *_), image in zip(jobs, marked, strict=True):
+            try:
+                image.save(path, overwrite=force, resume=skip_existing)
+            except ImageError:
+                if not (skip_existing and finished(path)):
+                    raise
+                bar.write(f"{path}  made by another run meanwhile")
+            else:
+                bar.write(f"{path}  key {key.id}  seed {image.record['seed']}")
+
+
+def warn_of_cuts(model: LatentDiffusion, prompts: Iterable[str]) -> None:
+    """Say what the model does not read of prompts that are too long for it."""
+    for prompt in dict.fromkeys(prompts):
+        if cut := model.cut(prompt):
+            complain(f"note: the prompt is too long for {model.name}, which does not read its end: {cut!r}")
+
+
+def numbered(output: Path, count: int) -> list[Path]:
+    """One path as it is; several with a running number before the suffix."""
+    if count == 1:
+        return [output]
+    digits = max(3, len(str(count)))
+    return [output.with_name(f"{output.stem}-{i + 1:0{digits}d}{output.suffix}") for i in range(count)]

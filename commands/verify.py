@@ -1,0 +1,165 @@
+"""`wmark verify`: whether images carry a key, which, and with what p-value."""
+
+from __future__ import annotations
+
+from functools import cache
+from typing import TYPE_CHECKING
+
+import click
+
+from ..detectors.plan import ALIGN
+from ..errors import ImageError
+from ..files import shown
+from ..inversion.recovery import DECODER_INVERSIONS, DIFFUSION_INVERSIONS, EFFORTS, recoveries
+from .exits import NOT_FOUND, OK, UNEXPECTED, UNUSABLE, summary, trace
+from .keys import first_active, open_keyring
+from .options import (
+    OutputFile,
+    Size,
+    choice,
+    fpr_option,
+    keyring_option,
+    model_options,
+    with_options,
+)
+from .sources import STANDARD_INPUT, find_sources
+from .terminal import dumps, line
+
+if TYPE_CHECKING:
+    from ..progress import Progress
+    from .sources import Source
+
+__all__ = ["verify"]
+
+
+@click.command()
+@click.argument("images", nargs=-1, required=True)
+@click.option("--key", "key_id", help="Test this key alone; all active keys if not given.")
+@keyring_option
+@with_options(model_options)
+@fpr_option
+@click.option(
+    "--effort",
+    type=choice(EFFORTS),
+    default="auto",
+    show_default=True,
+    help="One call for the latent, iterated decoder inversion, or the second only where the first is not decisive.",
+)
+@click.option(
+    "--align",
+    type=choice(ALIGN),
+    default="auto",
+    show_default=True,
+    help="Search rotation, scale, mirror and shift: never, where needed, or at once.",
+)
+@click.option("--decoder-inversion", type=choice(DECODER_INVERSIONS), help="In place of the effort's own.")
+@click.option("--iterations", type=click.IntRange(1), help="Iterations of the decoder inversion.")
+@click.option(
+    "--left-inverse/--no-left-inverse",
+    default=True,
+    help="Use what `wmark tune` made.  [default: if there is one]",
+)
+@click.option("--diffusion-inversion", type=choice(DIFFUSION_INVERSIONS), help="In place of the effort's own.")
+@click.option("--inversion-steps", type=click.IntRange(1, 1000), help="Steps of the diffusion inversion.")
+@click.option("--size", type=Size(), help="Size the images were generated at; the model's own if not given.")
+@click.option("--batch-size", type=click.IntRange(1), default=8, show_default=True)
+@click.option("--json", "as_json", is_flag=True, help="Print JSON Lines.")
+@click.option(
+    "--debug-scores",
+    "scores",
+    is_flag=True,
+    help="Print every digit, also of images that are not marked. For whoever holds the keys: shown to others, such "
+    "numbers teach how to remove the mark.",
+)
+@click.option("--plot", type=OutputFile(), help="Draw the recovered spectrum beside the key's (one image).")
+def verify(
+    images,
+    key_id,
+    keyring,
+    model,
+    dtype,
+    device,
+    fpr,
+    effort,
+    align,
+    decoder_inversion,
+    iterations,
+    left_inverse,
+    diffusion_inversion,
+    inversion_steps,
+    size,
+    batch_size,
+    as_json,
+    scores,
+    plot,
+) -> int:
+    """Say of each image whether it carries a key, which, and with what p-value.
+
+    IMAGES are files, folders (all images below them), globs in quotes, and - for standard input. Put -- before names
+    that begin with a dash.
+
+    Exit code: 0 if every image carries a key, 1 if one does not, 2 if one cannot be used, 70 if one could not be looked
+    at for another reason.
+    """
+    sources = find_sources(images)
+    if plot and len(sources) > 1:
+        raise click.UsageError("--plot draws one image: name one")
+    if plot and sources[0].name == STANDARD_INPUT:
+        raise click.UsageError("--plot draws the image of a file: save what comes from standard input first")
+    ring, _ = open_keyring(keyring)
+    tested = [ring.key(key_id, allow_revoked=True)] if key_id else ring.active()
+    if not tested:
+        first_active(ring)
+
+    tried = recoveries(effort, decoder_inversion, iterations, diffusion_inversion, inversion_steps, left_inverse)
+
+    @cache
+    def detector():
+        from ..detectors.detector import Detector
+        from ..models.registry import load_model
+
+        loaded = load_model(model, dtype=dtype, device=device)
+        return Detector(loaded, tested, tried, align=align, fpr=fpr, size=size, keep_evidence=bool(plot))
+
+    from ..detectors.files import verify_files
+    from ..progress import progress
+
+    code, keys_by_id = OK, {key.id: key for key in tested}
+    with progress(len(sources), "image") as bar:
+        for source, outcome in verify_files(sources, detector, batch_size=batch_size):
+            if isinstance(outcome, Exception):
+                code = max(code, UNUSABLE if isinstance(outcome, ImageError) else UNEXPECTED)
+                report_failure(source, outcome, bar, as_json)
+            else:
+                code = max(code, OK if outcome.found else NOT_FOUND)
+                row = {"image": source.name, **outcome.to_json(scores=scores)}
+                bar.write(dumps(row) if as_json else line(source.name, outcome, scores=scores))
+                if not outcome.found:
+                    point_out_other_model(source, detector().model, bar)
+                if plot:
+                    from ..detectors.plot import plot_verdict
+
+                    plot_verdict(source.name, outcome, keys_by_id[outcome.key_id], plot)
+            bar.update(1)
+    return code
+
+
+def report_failure(source: Source, error: Exception, bar: Progress, as_json: bool) -> None:
+    foreseen = isinstance(error, ImageError)
+    sentence = str(error) if foreseen else f"image '{shown(source.name)}': {summary(error)}"
+    if as_json:
+        bar.write(dumps({"image": source.name, "error": sentence}))
+    for one in [] if foreseen else trace(error):
+        bar.complain(one)
+    bar.complain(f"error: {sentence}")
+
+
+def point_out_other_model(source: Source, model, bar: Progress) -> None:
+    """A mark is found with the model that made the image; say so where the image's record names another."""
+    from ..watermark.record import recorded_model
+
+    recorded = recorded_model(source.name)
+    if recorded and model.fingerprint and recorded["fingerprint"] not in (None, model.fingerprint):
+        bar.complain(
+            f"note: by its record, {source.name} was made with {recorded['name']}, other weights than {model.name}"
+        )

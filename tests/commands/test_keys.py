@@ -1,0 +1,39 @@
+"""`wmark keys`: from creation to revocation, and no secret on the way."""
+
+from __future__ import annotations
+
+import json
+
+import pytest
+
+
+def test_life_of_a_key(run, sentence, tmp_path):
+    at = ["--keyring", "ring.json"]
+    assert run("keys", "create", "--id", "a", "--note", "first", *at).exit_code == 0
+    assert run("keys", "create", "--id", "b", "--pattern", "ring", "--channels", "0,1", *at).exit_code == 0
+    assert (tmp_path / "ring.json").stat().st_mode & 0o077 == 0
+    shown = json.loads(run("keys", "show", "b", *at).stdout)
+    assert (shown["dimension"], shown["status"]) == (20, "active")
+    assert run("keys", "revoke", "a", *at).exit_code == 0
+    listed = json.loads(run("keys", "list", "--json", *at).stdout)["keys"]
+    assert [(key["id"], key["status"]) for key in listed] == [("a", "revoked"), ("b", "active")]
+    assert "revoked" in sentence(run("embed", "--prompt", "x", "-o", "x.png", "--key", "a", *at))
+    assert "already" in sentence(run("keys", "create", "--id", "a", *at))
+    secret = json.loads((tmp_path / "ring.json").read_text())["secret"]
+    assert secret not in run("keys", "list", *at).output + json.dumps(shown)
+
+
+@pytest.mark.parametrize("options", [["--channels", "a"], ["--strength", "2"], ["--id", "a b"], ["--radius", "0"]])
+def test_bad_keys_are_refused(run, tmp_path, options):
+    assert run("keys", "create", "--keyring", "ring.json", *options).exit_code == 2
+    assert not (tmp_path / "ring.json").exists()
+
+
+def test_notes_forge_no_lines(run, tmp_path):
+    at = ["--keyring", "ring.json"]
+    run("keys", "create", "--id", "a", "--note", "x\nb  active\x1b[31m \udce9", *at)
+    listed = run("keys", "list", *at)
+    assert listed.stdout.splitlines()[1].endswith("x\\nb  active\\x1b[31m \\xe9")
+    assert len(listed.stdout.splitlines()) == 2
+    note = json.loads(run("keys", "list", "--json", *at).stdout)["keys"][0]["note"]
+    assert note == "x\nb  active\x1b[31m \\xe9"
