@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from .detectors.verdict import Verdict
     from .models.latent_diffusion import LatentDiffusion
     from .models.registry import load_model
-    from .models.sampling import Sampling
+    from .models.sampling import Sampling, check_sampler
     from .watermark.embed import embed
     from .watermark.keyring import Keyring
     from .watermark.keys import Key
@@ -43,6 +43,7 @@ _HOMES = {
     "LatentDiffusion": ".models.latent_diffusion",
     "Pattern": ".watermark.patterns",
     "Sampling": ".models.sampling",
+    "check_sampler": ".models.sampling",
 }
 
 __all__ = [
@@ -60,6 +61,7 @@ __all__ = [
     "Verdict",
     "WmarkError",
     "__version__",
+    "check_sampler",
     "embed",
     "initial_noise",
     "load_model",

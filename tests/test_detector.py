@@ -1,4 +1,6 @@
 import math
+from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -7,7 +9,7 @@ from PIL import Image
 from scipy.stats import kstest
 
 import wmark
-from wmark import Detector, ImageError, Key, KeyringError, Pattern, WmarkError
+from wmark import Detector, ImageError, Key, KeyringError, LatentDiffusion, Pattern, WmarkError
 from wmark.benchmarks.attacks import ATTACKS, attack
 from wmark.detectors.alignment import IDENTITY
 from wmark.detectors.statistic import hypercone_log10_p
@@ -141,6 +143,90 @@ def test_other_generation_sizes_are_tried_beside_the_models_own(model, ring):
     assert verdict.found
     assert verdict.canvas == (64, 80)
     assert verdict.alignment.mirror
+
+
+WIDE = Path(__file__).parent / "golden" / "d-none.webp"  # 640x512, with the key `one`.
+
+
+def on_its_side(image):
+    return image.transpose(Image.Transpose.ROTATE_90)
+
+
+def cut_to_a_square(image):
+    return image.crop((70, 0, 582, 512))
+
+
+def padded_to_a_square(image):
+    canvas = Image.new("RGB", (640, 640), "black")
+    canvas.paste(image, (0, 64))
+    return canvas
+
+
+def padded_on_its_side(image):
+    return on_its_side(padded_to_a_square(image))
+
+
+def cut_and_mirrored(image):
+    return cut_to_a_square(image).transpose(Image.Transpose.FLIP_LEFT_RIGHT)
+
+
+@pytest.mark.parametrize(
+    "damage", [on_its_side, cut_to_a_square, padded_to_a_square, padded_on_its_side, cut_and_mirrored]
+)
+def test_the_canvas_of_a_wide_image_is_tried_whatever_became_of_its_shape(model, ring, damage):
+    (verdict,) = Detector(model, ring.key("one"), "fast").verify(damage(Image.open(WIDE).convert("RGB")))
+    assert verdict.found, verdict
+    assert verdict.canvas == (64, 80)
+    assert verdict.log10_p < -20
+
+
+def test_a_stated_size_names_the_canvas_and_stretches_nothing(model, ring):
+    wide = Image.open(WIDE).convert("RGB").crop((0, 80, 640, 440))  # 16:9
+    for image in (wide, on_its_side(Image.open(WIDE).convert("RGB")), wide.resize((1280, 720))):
+        (verdict,) = Detector(model, ring.key("one"), "fast", size=(512, 640)).verify(image)
+        assert verdict.found, verdict
+        assert verdict.canvas == (64, 80)
+
+
+def test_one_image_and_one_key_need_no_list(model, ring, marked, tmp_path):
+    marked.save(tmp_path / "a.png")
+    detector = Detector(model, ring.key("one"), [CHEAP], align="off")
+    assert [len(detector.verify(image)) for image in (marked, tmp_path / "a.png", str(tmp_path / "a.png"))] == [1, 1, 1]
+
+
+def test_a_verdict_says_what_it_rests_on_and_below_the_threshold_no_score(model, ring, marked, unmarked):
+    revoked = replace(ring.key("one"), revoked="2026-01-02T03:04:05Z", keyring="0123456789abcdef")
+    found, missed = Detector(model, revoked, [CHEAP], align="off").verify([marked, unmarked])
+    told = found.to_json()
+    assert told["basis"] == {
+        "model": "tiny",
+        "model_fingerprint": model.fingerprint,
+        "left_inverse": model.left_inverse_fingerprint,
+        "dtype": "float32",
+        "keyring": "0123456789abcdef",
+        "version": wmark.__version__,
+        "effort": ["cheap"],
+        "align": "off",
+    }
+    assert (told["key_id"], told["key_revoked"], told["fallbacks"]) == ("one", "2026-01-02T03:04:05Z", [])
+    assert told["cosine"] == round(found.cosine, 2) != found.cosine
+    hidden = missed.to_json()
+    assert isinstance(hidden["log10_p"], int) and hidden["log10_p"] >= missed.log10_p
+    assert [hidden[name] for name in ("key_id", "cosine", "alignment", "look")] == [None] * 4
+    assert "closest_key_id" not in hidden
+    assert missed.to_json(scores=True)["cosine"] == round(missed.cosine, 6)
+
+
+def test_what_was_done_otherwise_is_in_the_verdict(model, ring, marked, monkeypatch):
+    coders = LatentDiffusion.coders
+
+    def short_of_memory(self, left_inverse, note):
+        note("in tiles through the autoencoder: memory was short")
+        return coders(self, left_inverse, note)
+
+    monkeypatch.setattr(LatentDiffusion, "coders", short_of_memory)
+    (verdict,) = Detector(model, ring.key("one"), [CHEAP], align="off").verify(marked)
+    assert verdict.fallbacks == ("in tiles through the autoencoder: memory was short",)
 
 
 def test_sizes_of_a_batch_may_differ(model, ring, marked, unmarked):

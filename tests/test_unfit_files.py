@@ -82,6 +82,7 @@ LARGE = """
 import sys
 from pathlib import Path
 from types import SimpleNamespace
+from wmark.commands.sources import Source
 from wmark.detectors.detector import Detector
 from wmark.detectors.files import verify_files
 
@@ -96,7 +97,7 @@ class Shapes:
         return [tuple(image.shape) for image in images]
 
 before = memory("VmRSS")
-assert [shape for _, shape in verify_files([Path(sys.argv[1])] * 3, Shapes)] == [(3, 512, 512)] * 3
+assert [shape for _, shape in verify_files([Source(sys.argv[1])] * 3, Shapes)] == [(3, 512, 512)] * 3
 print((memory("VmHWM") - before) / 1e6)
 """
 

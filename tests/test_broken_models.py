@@ -1,0 +1,94 @@
+"""A model that is broken answers nothing: it is refused when it is loaded, or at the first thing that is not finite."""
+
+from __future__ import annotations
+
+import json
+import shutil
+
+import pytest
+import torch
+from diffusers import AutoencoderTiny
+from PIL import Image
+from safetensors.torch import load_file, save_file
+
+import wmark
+from wmark import ModelError, load_model
+
+
+@pytest.fixture
+def folder(tmp_path, small_pipeline):
+    small_pipeline("epsilon").save_pretrained(tmp_path / "model")
+    return tmp_path / "model"
+
+
+def weights(folder, part):
+    (file,) = (folder / part).glob("*.safetensors")
+    return file
+
+
+def change(folder, part, name, **values):
+    file = folder / part / name
+    file.write_text(json.dumps({**json.loads(file.read_text()), **values}))
+
+
+def without_a_tensor(part):
+    def damage(folder):
+        state = load_file(weights(folder, part))
+        del state[sorted(state)[0]]
+        save_file(state, weights(folder, part), metadata={"format": "pt"})
+
+    return damage
+
+
+def with_another_autoencoder(folder):
+    shutil.rmtree(folder / "vae")
+    AutoencoderTiny(encoder_block_out_channels=(8, 8), decoder_block_out_channels=(8, 8),
+                    num_encoder_blocks=(1, 1), num_decoder_blocks=(1, 1)).save_pretrained(folder / "vae")  # fmt: skip
+    index = json.loads((folder / "model_index.json").read_text())
+    index["vae"] = ["diffusers", "AutoencoderTiny"]
+    (folder / "model_index.json").write_text(json.dumps(index))
+
+
+SCHEDULER = ("scheduler", "scheduler_config.json")
+REFUSED = [
+    (without_a_tensor("vae"), "its vae lacks 1 tensors"),
+    (without_a_tensor("unet"), "its unet lacks 1 tensors"),
+    (without_a_tensor("text_encoder"), "its text_encoder lacks 1 tensors"),
+    (lambda folder: shutil.rmtree(folder / "tokenizer"), "no folder tokenizer"),
+    (lambda folder: shutil.rmtree(folder / "unet"), "unet/config.json"),
+    (with_another_autoencoder, "AutoencoderTiny"),
+    (lambda folder: (folder / "model_index.json").write_text("[" * 100_000), "model_index.json"),
+    (lambda folder: (folder / "model_index.json").write_text("[]"), "model_index.json"),
+    (lambda folder: (folder / "vae" / "config.json").write_text("[" * 100_000), "vae/config.json"),
+    (lambda folder: change(folder, "vae", "config.json", scaling_factor=float("nan")), "scaling factor nan"),
+    (lambda folder: change(folder, "vae", "config.json", scaling_factor=0.0), "scaling factor 0.0"),
+    (lambda folder: change(folder, "scheduler", "scheduler_config.json", beta_end=float("nan")), "betas are broken"),
+    (
+        lambda folder: change(folder, "scheduler", "scheduler_config.json", num_train_timesteps=3),
+        "3 training timesteps",
+    ),
+]
+
+
+@pytest.mark.parametrize(("damage", "expected"), REFUSED)
+def test_a_broken_model_is_refused_when_it_is_loaded(folder, damage, expected):
+    damage(folder)
+    with pytest.raises(ModelError, match=expected) as error:
+        load_model(folder, device="cpu")
+    assert len(str(error.value).splitlines()) == 1
+
+
+@pytest.mark.parametrize("part", ["vae", "unet", "text_encoder"])
+def test_weights_that_are_not_finite_give_no_verdict(folder, part):
+    state = {name: torch.full_like(value, torch.nan) for name, value in load_file(weights(folder, part)).items()}
+    save_file(state, weights(folder, part), metadata={"format": "pt"})
+    model = load_model(folder, device="cpu")
+    key = wmark.Key.derive(b"k" * 32, "k", wmark.Pattern.of(radius=8))
+    with pytest.raises(ModelError, match="not finite"):
+        wmark.Detector(model, key, "fast", align="off").verify(Image.new("RGB", (96, 96), "teal"))
+
+
+@pytest.mark.parametrize("device", ["meta", "warp", "cuda:99"])
+def test_a_device_without_values_is_refused(device):
+    with pytest.raises(ModelError, match="not available"):
+        load_model("tiny", device=device)
