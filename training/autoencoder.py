@@ -194,16 +194,13 @@ def contraction(cycle: Callable[[Tensor], Tensor], g: Tensor, answer: Tensor, st
 def _stage(configuration, name, settings, vae, critic, run, device, start=None) -> Stage:
     modules = {"vae": vae} | ({"critic": critic} if critic else {})
     optimizers = {"autoencoder": ["vae"]} | ({"critic": ["critic"]} if critic else {})
-    model = configuration["model"]
     return Stage(
-        run,
-        name,
+        run / f"{name}.pt",
+        configuration["model"],
         settings,
         modules,
         averaged=["vae"],
         optimizers=optimizers,
-        seed=model["seed"],
-        precision=model["precision"],
         device=device,
         start=start,
     )

@@ -166,14 +166,12 @@ def train_diffusion(
     if after_small:
         load_averages(run / "small.pt", modules)
     stage = Stage(
-        run,
-        name,
+        run / f"{name}.pt",
+        configuration["model"],
         settings,
         modules,
         averaged=list(modules),
         optimizers={"diffusion": list(modules)},
-        seed=seed,
-        precision=configuration["model"]["precision"],
         device=device,
         start=start,
     )

@@ -36,34 +36,31 @@ class Stage:
     """One stage of training, from its last checkpoint on.
 
     Arguments:
-        run: Folder of the run; the stage keeps `NAME.pt` and `NAME.jsonl` in it.
-        name: Name of the stage.
-        settings: Its table of the configuration: at least `steps` and `learning_rate`.
+        checkpoint: File that it is kept in, `NAME.pt` in the folder of the run; its log is `NAME.jsonl`.
+        model: The table `model` of the configuration: `precision` (`bf16` or `fp32`), and the `seed` of the stage's
+            generators, `generator` on the CPU and `noise` on the device.
+        settings: Its own table of the configuration: at least `steps` and `learning_rate`.
         modules: What is trained, by name.
         averaged: Names of the modules of which a moving average is kept, with the decay `settings["average"]`.
         optimizers: Names of the modules that each optimizer trains, by the optimizer's name.
-        seed: Of the stage's generators: `generator` on the CPU and `noise` on the device.
-        precision: `bf16` or `fp32`.
         device: Where it runs.
         start: Exported model to start from, where there is no checkpoint yet; its parts are named like the modules.
     """
 
     def __init__(
         self,
-        run: Path,
-        name: str,
+        checkpoint: Path,
+        model: dict,
         settings: dict,
         modules: dict[str, nn.Module],
         *,
         averaged: Sequence[str],
         optimizers: dict[str, list[str]],
-        seed: int,
-        precision: str,
         device: torch.device,
         start: Path | None = None,
     ) -> None:
-        self.checkpoint, self.log_file = run / f"{name}.pt", run / f"{name}.jsonl"
-        self.name, self.settings, self.device, self.precision = name, settings, device, precision
+        self.checkpoint, self.log_file = checkpoint, checkpoint.with_suffix(".jsonl")
+        self.settings, self.device, self.precision = settings, device, model["precision"]
         if start and not self.checkpoint.exists():
             load_exported(start, {key: modules[key] for key in averaged})
         self.modules = {key: module.to(device).train() for key, module in modules.items()}
@@ -78,8 +75,8 @@ class Stage:
             )
             for key, parts in optimizers.items()
         }
-        self.generator = torch.Generator().manual_seed(seed)
-        self.noise = torch.Generator(device).manual_seed(seed + 1)
+        self.generator = torch.Generator().manual_seed(model["seed"])
+        self.noise = torch.Generator(device).manual_seed(model["seed"] + 1)
         self.step, self.seconds, self.log = 0, 0.0, []
         self.start = start.name if start else None
         if self.checkpoint.exists():
@@ -155,7 +152,9 @@ class Stage:
     def _record(self, sums: dict[str, Tensor], count: int) -> None:
         row = {name: round(float(total) / count, 6) for name, total in sums.items()}
         if not all(math.isfinite(value) for value in row.values()):
-            raise ModelError(f"{self.name} diverged before step {self.step}: go on with a smaller learning rate")
+            raise ModelError(
+                f"{self.checkpoint.stem} diverged before step {self.step}: go on with a smaller learning rate"
+            )
         self.log.append({"step": self.step, **row})
 
     def _save(self) -> None:
