@@ -28,7 +28,7 @@ from torch import Tensor
 from ..watermark.patterns import Pattern
 from .geometry import Size
 
-__all__ = ["IDENTITY", "Alignment", "AlignmentSearch"]
+__all__ = ["IDENTITY", "Alignment", "AlignmentSearch", "Spectrum", "padded_spectrum"]
 
 PADDING = 8
 CHUNK = 1200
@@ -55,6 +55,30 @@ class Alignment:
 
 
 IDENTITY = Alignment()
+
+
+class Spectrum(NamedTuple):
+    """Transform of one image's noise, zero-padded, origin at the pixel right of the centre.
+
+    Attributes:
+        values: Coefficients of a pattern's channels, the first row and column once more at the end, with shape
+            (channels, N + 1, N + 1).
+        size: Height and width of the noise.
+    """
+
+    values: Tensor
+    size: Size
+
+
+def padded_spectrum(noise: Tensor, pattern: Pattern) -> Spectrum:
+    """The spectrum of noise (C, h, w) that alignments are sampled from, whatever the canvas."""
+    height, width = noise.shape[-2:]
+    n = PADDING * max(height, width)
+    padded = noise.new_zeros(len(pattern.channels), n, n)
+    padded[:, :height, :width] = noise[list(pattern.channels)].float()
+    values = torch.fft.fft2(torch.roll(padded, (-(height // 2), -(width // 2)), (1, 2)))
+    values = torch.cat([values, values[:, :1]], dim=1)
+    return Spectrum(torch.cat([values, values[:, :, :1]], dim=2), (height, width))
 
 
 @dataclass(frozen=True)
@@ -86,21 +110,23 @@ class AlignmentSearch:
         """Number G of alignments tried, shifts included: what the union bound pays."""
         return len(self.placements) * self.canvas[0] * self.canvas[1]
 
-    def best(self, noise: Tensor, planted: Tensor, pattern: Pattern) -> list[list[tuple[float, Alignment]]]:
+    def best(
+        self, spectra: Sequence[Spectrum], planted: Tensor, pattern: Pattern
+    ) -> list[list[tuple[float, Alignment]]]:
         """Best cosine of each key over the whole grid, and the alignment where it stands, image by image.
 
         Arguments:
-            noise: Recovered noise with shape (B, C, h, w); its size may differ from the canvas.
+            spectra: Recovered noise of images of one size, which may differ from the canvas.
             planted: Masked coordinates of the keys, complex, with shape (K, channels, n).
             pattern: The pattern of all these keys, a searchable one.
         """
-        size, keys = tuple(noise.shape[-2:]), planted.to(noise.device, torch.complex64).conj()
-        best = [[(-1.0, IDENTITY)] * len(keys) for _ in noise]
-        transforms = [self._padded_transform(one, pattern) for one in noise]
+        size, device = spectra[0].size, spectra[0].values.device
+        keys = planted.to(device, torch.complex64).conj()
+        best = [[(-1.0, IDENTITY)] * len(keys) for _ in spectra]
         for start in range(0, len(self.placements), CHUNK):
-            points = _points(self, size, pattern, start, noise.device)
-            for found, transform in zip(best, transforms, strict=True):
-                samples = _samples(transform, points)
+            points = _points(self, size, pattern, start, device)
+            for found, spectrum in zip(best, spectra, strict=True):
+                samples = _samples(spectrum, points)
                 length = samples.abs().square().sum((1, 2)).sqrt().clamp_min(1e-30)
                 for i, key in enumerate(keys):
                     scores = self._scores(samples, key, pattern).flatten(1) / length[:, None]
@@ -136,17 +162,8 @@ class AlignmentSearch:
     def _at(self, noise: Tensor, pattern: Pattern, alignment: Alignment) -> Tensor:
         """Coefficients (channels, n) at M k for one alignment, its shift left as it is."""
         maps = _frequency_maps([alignment])
-        points = _locate(pattern, self.canvas, tuple(noise.shape[-2:]), maps, noise.device)
-        return _samples(self._padded_transform(noise, pattern), points)[0]
-
-    @staticmethod
-    def _padded_transform(noise: Tensor, pattern: Pattern) -> Tensor:
-        """Transform of zero-padded noise, origin at the pixel right of the centre, with shape (channels, N, N)."""
-        height, width = noise.shape[-2:]
-        n = PADDING * max(height, width)
-        padded = noise.new_zeros(len(pattern.channels), n, n)
-        padded[:, :height, :width] = noise[list(pattern.channels)].float()
-        return torch.fft.fft2(torch.roll(padded, (-(height // 2), -(width // 2)), (1, 2)))
+        spectrum = padded_spectrum(noise, pattern)
+        return _samples(spectrum, _locate(pattern, self.canvas, spectrum.size, maps, noise.device))[0]
 
     def _scores(self, samples: Tensor, key: Tensor, pattern: Pattern) -> Tensor:
         """Correlation with a key, conjugated, at every shift, with shape (placements, *canvas)."""
@@ -164,12 +181,12 @@ class _Points(NamedTuple):
     """Where placements sample a padded transform: bilinear between four coefficients, then turned.
 
     Attributes:
-        corners: Flat indices of the four, each with shape (placements, n).
+        corner: Flat index of the first of the four, with shape (placements, n).
         rest: How far into the cell, (v, u), each with shape (placements, n).
         turn: Phase factor, with shape (placements, n).
     """
 
-    corners: tuple[Tensor, Tensor, Tensor, Tensor]
+    corner: Tensor
     rest: tuple[Tensor, Tensor]
     turn: Tensor
 
@@ -191,19 +208,19 @@ def _locate(pattern: Pattern, canvas: Size, size: Size, maps: Tensor, device: to
     position = frequencies * n
     corner = position.floor()
     (y, x), (v, u) = corner.long().unbind(-1), (position - corner).unbind(-1)
-    corners = tuple(((y + dy) % n) * n + (x + dx) % n for dy in (0, 1) for dx in (0, 1))
+    first = (y % n) * (n + 1) + x % n
 
     centre = torch.tensor([(height - 1) / 2 - height // 2, (width - 1) / 2 - width // 2])
     canvas_centre = (torch.tensor(canvas) - 1) / 2
     phase = 2 * math.pi * (frequencies @ centre - k @ canvas_centre)
     turn = torch.polar(torch.ones_like(phase), phase)
-    return _Points(tuple(c.to(device) for c in corners), (v.to(device), u.to(device)), turn.to(device))
+    return _Points(first.to(device), (v.to(device), u.to(device)), turn.to(device))
 
 
-def _samples(transform: Tensor, points: _Points) -> Tensor:
+def _samples(spectrum: Spectrum, points: _Points) -> Tensor:
     """Coefficients at the points, (placements, channels, n), origin at the canvas' corner."""
-    flat = transform.flatten(1)
-    a, b, c, d = (flat[:, corner] for corner in points.corners)
+    flat, row = spectrum.values.flatten(1), spectrum.values.shape[-1]
+    a, b, c, d = (flat[:, points.corner + step] for step in (0, 1, row, row + 1))
     v, u = points.rest
     values = (1 - v) * ((1 - u) * a + u * b) + v * ((1 - u) * c + u * d)
     return (values * points.turn).transpose(0, 1)

@@ -14,7 +14,7 @@ from torch import Tensor
 from ..watermark.keys import Key
 from ..watermark.patterns import Pattern
 from ..watermark.spectrum import mask_coordinates
-from .alignment import IDENTITY, Alignment, AlignmentSearch
+from .alignment import IDENTITY, Alignment, AlignmentSearch, padded_spectrum
 from .geometry import Canvas, Size
 from .statistic import cosine
 from .verdict import Evidence
@@ -89,8 +89,9 @@ def search(noise: Tensor, keys: Keys, canvases: Sequence[Canvas]) -> tuple[list[
         canvases: Those that they may have been planted in.
     """
     searches = [alignment_search(canvas) for canvas in canvases]
+    spectra = [padded_spectrum(one, keys.pattern) for one in noise]
     found = [
-        [[Standing(*best, grid.canvas) for best in row] for row in grid.best(noise, keys.planted, keys.pattern)]
+        [[Standing(*best, grid.canvas) for best in row] for row in grid.best(spectra, keys.planted, keys.pattern)]
         for grid in searches
     ]
     best = [

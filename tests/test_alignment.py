@@ -3,7 +3,7 @@ import pytest
 import torch
 
 from wmark import Key, Pattern, initial_noise
-from wmark.detectors.alignment import IDENTITY, Alignment, AlignmentSearch
+from wmark.detectors.alignment import IDENTITY, Alignment, AlignmentSearch, padded_spectrum
 from wmark.detectors.reading import Keys
 from wmark.detectors.statistic import corrected, hypercone_log10_p
 from wmark.detectors.whitening import whiten
@@ -13,7 +13,9 @@ OTHER = Key.derive(b"a" * 32, "other", Pattern.of())
 
 
 def best(search, noise, *keys):
-    (found,) = search.best(noise[None], Keys(keys[0].pattern, keys).planted, keys[0].pattern)
+    (found,) = search.best(
+        [padded_spectrum(noise, keys[0].pattern)], Keys(keys[0].pattern, keys).planted, keys[0].pattern
+    )
     return found
 
 
