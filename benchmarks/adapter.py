@@ -7,7 +7,6 @@ adapter serves the real shapes, epsilon and v-prediction, and what they cost; th
 
 from __future__ import annotations
 
-import time
 from pathlib import Path
 
 import torch
@@ -15,15 +14,32 @@ import torch
 from ..detectors.detector import Detector
 from ..inversion.recovery import recoveries
 from ..models import architectures
+from ..models.clock import clock
 from ..models.latent_diffusion import LatentDiffusion
 from ..models.registry import EMBEDDED
 from ..models.sampling import Sampling
 from ..watermark.embed import embed
 from ..watermark.keys import Key
 from ..watermark.patterns import Pattern
-from .report import provenance, table, write_csv, write_json
+from .output import Columns, provenance, tabulate, write_results
 
 __all__ = ["run", "stable_diffusion_2"]
+
+PRECISIONS = {"fp32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}
+
+COLUMNS: Columns = {
+    name: f"{{{name}}}"
+    for name in (
+        "prediction",
+        "image",
+        "unet_parameters_m",
+        "vae_parameters_m",
+        "build_seconds",
+        "embed_seconds",
+        "verify_seconds",
+        "log10_p",
+    )
+}
 
 
 def stable_diffusion_2(
@@ -43,34 +59,31 @@ def stable_diffusion_2(
 def run(*, out: Path, seed: int, dtype: str = "fp32", device: str | None = None) -> dict:
     """Embed and verify one image with each prediction type; writes `adapter.{csv,json}`."""
     device = device or ("cuda" if torch.cuda.is_available() else "cpu")
-    precision = {"fp32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}[dtype]
-    key = Key.derive(b"wmark bench adapter".ljust(32, b"\0"), "adapter", Pattern.of())
-    results = []
-    for prediction_type in ("epsilon", "v_prediction"):
-        begin = time.perf_counter()
-        model = stable_diffusion_2(prediction_type, precision, device)
-        built = time.perf_counter()
-        (marked,) = embed(
-            model, key, ["a blue sea wallpaper"], seed=seed, sampling=Sampling(steps=2, guidance_scale=1.0)
-        )
-        embedded = time.perf_counter()
-        chosen = recoveries("fast", steps=2)
-        (verdict,) = Detector(model, [key], chosen, align="off").verify([marked.image])
-        results.append(
-            {
-                "prediction": prediction_type,
-                "image": f"{marked.image.width}x{marked.image.height}",
-                "unet_parameters_m": round(sum(p.numel() for p in model.pipeline.unet.parameters()) / 1e6),
-                "vae_parameters_m": round(sum(p.numel() for p in model.pipeline.vae.parameters()) / 1e6),
-                "build_seconds": round(built - begin, 1),
-                "embed_seconds": round(embedded - built, 1),
-                "verify_seconds": round(time.perf_counter() - embedded, 1),
-                "log10_p": round(verdict.log10_p, 2),
-            }
-        )
-        del model
+    results = [measure(prediction, seed, PRECISIONS[dtype], device) for prediction in ("epsilon", "v_prediction")]
     about = provenance(None, seed=seed, dtype=dtype, device=device, sampling_steps=2, inversion_steps=2)
-    write_json(out / "adapter.json", {**about, "results": results})
-    write_csv(out / "adapter.csv", list(results[0]), [list(r.values()) for r in results])
-    print(table(list(results[0]), [list(r.values()) for r in results]))
-    return {**about, "results": results}
+    result = {**about, "results": results}
+    write_results(out / "adapter", COLUMNS, results, result)
+    print(tabulate(COLUMNS, results))
+    return result
+
+
+def measure(prediction_type: str, seed: int, dtype: torch.dtype, device: str) -> dict:
+    """Build, embed and verify, with the seconds of each."""
+    key = Key.derive(b"wmark bench adapter".ljust(32, b"\0"), "adapter", Pattern.of())
+    begin = clock(device)
+    model = stable_diffusion_2(prediction_type, dtype, device)
+    built = clock(device)
+    (marked,) = embed(model, key, ["a blue sea wallpaper"], seed=seed, sampling=Sampling(steps=2, guidance_scale=1.0))
+    embedded = clock(device)
+    (verdict,) = Detector(model, [key], recoveries("fast", steps=2), align="off").verify([marked.image])
+    verified = clock(device)
+    return {
+        "prediction": prediction_type,
+        "image": f"{marked.image.width}x{marked.image.height}",
+        "unet_parameters_m": round(sum(p.numel() for p in model.pipeline.unet.parameters()) / 1e6),
+        "vae_parameters_m": round(sum(p.numel() for p in model.pipeline.vae.parameters()) / 1e6),
+        "build_seconds": round(built - begin, 1),
+        "embed_seconds": round(embedded - built, 1),
+        "verify_seconds": round(verified - embedded, 1),
+        "log10_p": round(verdict.log10_p, 2),
+    }

@@ -10,12 +10,10 @@ and where the memory is there.
 from __future__ import annotations
 
 import os
-import time
 from collections.abc import Callable, Sequence
 from itertools import product
 from pathlib import Path
 
-import numpy as np
 import torch
 from torch._subclasses.fake_tensor import FakeTensorMode
 from tqdm import tqdm
@@ -24,7 +22,8 @@ from ..models.architectures import full_size_autoencoder
 from ..models.patches.half_precision import widen_stream
 from ..models.patches.lean import make_lean
 from .memory import counted_memory
-from .report import Rows, provenance, table, write_csv, write_json
+from .output import Columns, Rows, provenance, tabulate, write_results
+from .timing import median_seconds
 
 __all__ = ["SHAPES", "run"]
 
@@ -38,6 +37,25 @@ SHAPES: dict[str, tuple[int, int, int]] = {
 
 PRECISIONS = {"fp32": torch.float32, "bf16": torch.bfloat16}
 KINDS = ("encoder only", "gradient-free", "Anderson", "gradient-based", "gradient-based, frames at once")
+
+
+def ratio(row: dict) -> str:
+    """Peak memory of the gradient, of all frames at once if there are several, over that without gradients."""
+    memory = row["memory_gb"]
+    return f"{memory.get('gradient-based, frames at once', memory['gradient-based']) / memory['gradient-free']:.1f}"
+
+
+COLUMNS: Columns = {
+    "shape": "{shape}",
+    "images": "{size[0]}x {size[1]}x{size[2]}",
+    "precision": "{precision}",
+    **{
+        f"{kind}, GB": lambda r, kind=kind: f"{r['memory_gb'][kind]:.2f}" if kind in r["memory_gb"] else ""
+        for kind in KINDS
+    },
+    "gradient / gradient-free": ratio,
+    "seconds": lambda r: ", ".join(f"{name} {value:.2f}" for name, value in r["seconds"].items()),
+}
 
 
 def autoencoder(dtype: torch.dtype) -> torch.nn.Module:
@@ -87,25 +105,9 @@ def run(*, out: Path, timed: bool, device: str, repeats: int = 3) -> dict:
         rows.add({"shape": shape, "size": size, "precision": precision, "memory_gb": memory, "seconds": seconds})
     results = rows.select(shape=list(SHAPES))
     result = {**provenance(None, **settings), "results": results}
-    header = ("shape", "images", "precision", *(f"{kind}, GB" for kind in KINDS), "gradient / gradient-free", "seconds")
-    cells = []
-    for r in results:
-        memory = r["memory_gb"]
-        most = memory.get("gradient-based, frames at once", memory["gradient-based"])
-        cells.append(
-            (
-                r["shape"],
-                "{}x {}x{}".format(*r["size"]),
-                r["precision"],
-                *(f"{memory[kind]:.2f}" if kind in memory else "" for kind in KINDS),
-                f"{most / memory['gradient-free']:.1f}",
-                ", ".join(f"{name} {value:.2f}" for name, value in r["seconds"].items()),
-            )
-        )
-    write_csv(out / "autoencoders.csv", header, cells)
-    write_json(out / "autoencoders.json", result)
+    write_results(out / "autoencoders", COLUMNS, results, result)
     plot(out / "autoencoders.png", results)
-    print(table(header, cells))
+    print(tabulate(COLUMNS, results))
     return result
 
 
@@ -161,16 +163,7 @@ def measure_seconds(
     calls = {"E": lambda: encode(image), "D": lambda: decode(latent)}
     if gradient_fits:
         calls["D and gradient"] = gradient
-    spent: dict[str, list[float]] = {name: [] for name in calls}
-    for _ in range(repeats):
-        for name, call in calls.items():
-            begin = time.perf_counter()
-            with torch.no_grad():
-                call()
-            if device.startswith("cuda"):
-                torch.cuda.synchronize()
-            spent[name].append(time.perf_counter() - begin)
-    return {name: float(np.median(times)) for name, times in spent.items()}
+    return median_seconds(calls, device, repeats)
 
 
 def plot(path: Path, results: list[dict]) -> None:

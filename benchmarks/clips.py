@@ -7,7 +7,7 @@ and past it, while the prompt stays; sampling carries that smoothly to the image
 from __future__ import annotations
 
 import math
-import time
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
@@ -17,11 +17,12 @@ from tqdm import tqdm
 
 from ..inversion.decoder import anderson, invert_clip
 from ..inversion.nmse import nmse_db
+from ..models.clock import clock
 from ..models.latent_diffusion import LatentDiffusion
 from ..models.prompts import draw_prompts
 from ..models.sampling import Sampling
-from .decoder_inversion import rounded_images, synchronize
-from .report import Rows, provenance, table, write_csv, write_json
+from .corpus import Corpus, Origin, rounded_images
+from .output import Columns, Rows, provenance, tabulate, write_results
 
 __all__ = ["TURNS", "run"]
 
@@ -29,6 +30,15 @@ TURNS = (0.01, 0.05, 0.2, 0.5)
 """Angles in radians by which the noise turns from one frame to the next."""
 
 ITERATIONS = (1, 3, 8)
+
+COLUMNS: Columns = {
+    "turn, rad": "{turn}",
+    "start": lambda r: "the frame before" if r["carried"] else "encoder",
+    "iterations": "{iterations}",
+    "first frame, dB": "{first_nmse_db:.2f}",
+    "the others, dB": "{other_nmse_db:.2f}",
+    "seconds a frame": "{seconds:.2f}",
+}
 
 
 def run(
@@ -38,8 +48,7 @@ def run(
     frames: int,
     seed: int,
     out: Path,
-    sampling_steps: int = 20,
-    guidance_scale: float = 7.5,
+    sampling: Sampling = Sampling(20),  # noqa: B008  A frozen value.
 ) -> dict:
     """Measure, print the table and write `clips.{csv,json,png}`; returns what the JSON holds.
 
@@ -49,32 +58,17 @@ def run(
         frames: Frames of each.
         seed: Seed of prompts and noise.
         out: Folder of the results.
-        sampling_steps: DDIM steps of the generation.
-        guidance_scale: Guidance of the generation.
+        sampling: How frames are generated.
     """
-    settings = dict(seed=seed, frames=frames, sampling_steps=sampling_steps, guidance_scale=guidance_scale)
+    settings = dict(seed=seed, frames=frames)
+    settings |= dict(sampling_steps=sampling.steps, guidance_scale=sampling.guidance_scale)
     about = provenance(model, **settings, clips=clips, size=list(model.native_size))
     rows = Rows(out / "clips.jsonl", {**settings, "model": about["model"]}, ("clip", "turn", "carried", "iterations"))
+    corpus = Corpus(model, sampling, out, batch_size=1)
     prompts = draw_prompts(clips, 800_000 + seed)
-    jobs = [(clip, turn) for clip in range(clips) for turn in TURNS]
-    for clip, turn in tqdm(jobs, unit="clip", disable=None):
-        wanted = [(c, k) for k in ITERATIONS for c in (False, True) if (clip, turn, c, k) not in rows]
-        if not wanted:
-            continue
+    for clip, turn in tqdm([(clip, turn) for clip in range(clips) for turn in TURNS], unit="clip", disable=None):
         noise = turning_noise(model, frames, turn, 1000 * seed + clip)
-        made = [model.sample(n[None], [prompts[clip]], Sampling(sampling_steps, guidance_scale)) for n in noise]
-        latents = torch.cat(made)
-        images = torch.cat([rounded_images(model, z) for z in latents.split(1)]).to(model.device)
-        for carried, iterations in wanted:
-            synchronize(model)
-            begin = time.perf_counter()
-            found = invert(model, images, carried, iterations)
-            seconds = (time.perf_counter() - begin) / frames
-            errors = [round(value, 4) for value in nmse_db(found, latents.to(found.device)).tolist()]
-            rows.add(
-                {"clip": clip, "turn": turn, "carried": carried, "iterations": iterations, "nmse_db": errors}
-                | {"seconds": round(seconds, 4)}
-            )
+        measure(corpus, rows, clip, turn, [Origin(prompts[clip], n) for n in noise])
 
     results = [
         summarise(rows.select(clip=range(clips), turn=turn, carried=carried, iterations=iterations))
@@ -83,24 +77,27 @@ def run(
         for carried in (False, True)
         for iterations in ITERATIONS
     ]
-    header = ("turn, rad", "start", "iterations", "first frame, dB", "the others, dB", "seconds a frame")
-    cells = [
-        (
-            r["turn"],
-            "the frame before" if r["carried"] else "encoder",
-            r["iterations"],
-            f"{r['first_nmse_db']:.2f}",
-            f"{r['other_nmse_db']:.2f}",
-            f"{r['seconds']:.2f}",
-        )
-        for r in results
-    ]
     result = {**about, "results": results}
-    write_csv(out / "clips.csv", header, cells)
-    write_json(out / "clips.json", result)
+    write_results(out / "clips", COLUMNS, results, result)
     plot(out / "clips.png", results)
-    print(table(header, cells))
+    print(tabulate(COLUMNS, results))
     return result
+
+
+def measure(corpus: Corpus, rows: Rows, clip: int, turn: float, origins: Sequence[Origin]) -> None:
+    """Generate and invert a clip, unless that was done."""
+    wanted = [(c, k) for k in ITERATIONS for c in (False, True) if (clip, turn, c, k) not in rows]
+    if not wanted:
+        return
+    model, latents = corpus.model, corpus.latents(origins)
+    images = rounded_images(model, latents).to(model.device)
+    for carried, iterations in wanted:
+        begin = clock(model.device)
+        found = invert(model, images, carried, iterations)
+        seconds = (clock(model.device) - begin) / len(origins)
+        errors = [round(value, 4) for value in nmse_db(found.cpu(), latents).tolist()]
+        row = {"clip": clip, "turn": turn, "carried": carried, "iterations": iterations, "nmse_db": errors}
+        rows.add({**row, "seconds": round(seconds, 4)})
 
 
 def turning_noise(model: LatentDiffusion, frames: int, turn: float, seed: int) -> Tensor:

@@ -10,6 +10,7 @@ right. The forward step method with step rho needs beta > rho / 2.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
 
 import numpy as np
@@ -19,16 +20,38 @@ from torch import Tensor
 from tqdm import tqdm
 
 from ..inversion.nmse import nmse_db
+from ..models.base import Coder
 from ..models.latent_diffusion import LatentDiffusion
-from .decoder_inversion import generated_latents, rounded_images
-from .report import Rows, provenance, table, write_csv, write_json
+from ..models.sampling import Sampling
+from .corpus import Corpus, rounded_images, unseen_latents
+from .output import Columns, Rows, provenance, tabulate, write_results
 
 __all__ = ["cocoercivity", "run"]
 
-GUIDANCE_SCALE, SAMPLING_STEPS = 7.5, 50
+
+def columns(rho: float) -> Columns:
+    return {
+        "E": "{encoder}",
+        "images": "{images}",
+        "holds": "{share_that_holds:.1%}",
+        f"beta > {rho / 2:g}": "{share_above_half_the_step:.1%}",
+        "median beta": "{median_beta:.2f}",
+        "NMSE, first": "{nmse_db_first:.1f}",
+        "NMSE, last": "{nmse_db_last:.1f}",
+        "rank correlation": "{rank_correlation:.2f}",
+    }
 
 
-def run(model: LatentDiffusion, *, images: int, iterations: int, rho: float, seed: int, out: Path) -> dict:
+def run(
+    model: LatentDiffusion,
+    *,
+    images: int,
+    iterations: int,
+    rho: float,
+    seed: int,
+    out: Path,
+    sampling: Sampling = Sampling(),  # noqa: B008  A frozen value.
+) -> dict:
     """Measure along the forward step method's path, print a table and write `cocoercivity.{csv,json,png}`.
 
     Arguments:
@@ -38,49 +61,36 @@ def run(model: LatentDiffusion, *, images: int, iterations: int, rho: float, see
         rho: Step size.
         seed: Seed of prompts and noise.
         out: Folder of the results.
+        sampling: How images are generated.
     """
     settings = dict(iterations=iterations, rho=rho, seed=seed)
-    about = provenance(model, **settings, images=images, guidance_scale=GUIDANCE_SCALE, sampling_steps=SAMPLING_STEPS)
+    generated = dict(images=images, guidance_scale=sampling.guidance_scale, sampling_steps=sampling.steps)
+    about = provenance(model, **settings, **generated)
     rows = Rows(out / "cocoercivity.jsonl", {**settings, "model": about["model"]}, ("image", "encoder"))
-    latents = generated_latents(model, images, seed, SAMPLING_STEPS, GUIDANCE_SCALE, out)
+    latents = unseen_latents(Corpus(model, sampling, out), images, seed)
     encoders = {"encoder": model.encode} | ({"left inverse": model.left_inverse} if model.codec.tuned else {})
-    for i in tqdm(range(images), unit="image", disable=None):
-        for name, encode in encoders.items():
-            if (i, name) not in rows:
-                image, latent = rounded_images(model, latents[i : i + 1]), latents[i : i + 1].to(model.device)
-                path = cocoercivity(encode, model.decode, image, latent, iterations=iterations, rho=rho)
-                rows.add({"image": i, "encoder": name, **path})
+    measure(model, rows, latents, encoders, iterations, rho)
 
     summary = {name: summarise(rows.select(encoder=name), rho) for name in encoders}
     result = {**about, "results": summary, "images": list(rows.rows.values())}
-    header = (
-        "E",
-        "images",
-        "holds",
-        f"beta > {rho / 2:g}",
-        "median beta",
-        "NMSE, first",
-        "NMSE, last",
-        "rank correlation",
-    )
-    cells = [
-        (
-            name,
-            r["images"],
-            f"{r['share_that_holds']:.1%}",
-            f"{r['share_above_half_the_step']:.1%}",
-            f"{r['median_beta']:.2f}",
-            f"{r['nmse_db_first']:.1f}",
-            f"{r['nmse_db_last']:.1f}",
-            f"{r['rank_correlation']:.2f}",
-        )
-        for name, r in summary.items()
-    ]
-    write_csv(out / "cocoercivity.csv", header, cells)
-    write_json(out / "cocoercivity.json", result)
+    shown = [{"encoder": name, **r} for name, r in summary.items()]
+    write_results(out / "cocoercivity", columns(rho), shown, result)
     plot(out / "cocoercivity.png", rows, tuple(encoders), rho)
-    print(table(header, cells))
+    print(tabulate(columns(rho), shown))
     return result
+
+
+def measure(
+    model: LatentDiffusion, rows: Rows, latents: Tensor, encoders: Mapping[str, Coder], iterations: int, rho: float
+) -> None:
+    """Follow the path of every latent with every encoder, unless that was done."""
+    for i, latent in enumerate(tqdm(latents.split(1), unit="image", disable=None)):
+        missing = [name for name in encoders if (i, name) not in rows]
+        image = rounded_images(model, latent) if missing else None
+        for name in missing:
+            truth = latent.to(model.device)
+            path = cocoercivity(encoders[name], model.decode, image, truth, iterations=iterations, rho=rho)
+            rows.add({"image": i, "encoder": name, **path})
 
 
 @torch.no_grad()

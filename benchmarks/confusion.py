@@ -10,7 +10,6 @@ hypercone test's p-value at 1e-6, which needs no fitting.
 from __future__ import annotations
 
 import math
-import time
 from collections.abc import Sequence
 from dataclasses import asdict, replace
 from functools import partial
@@ -18,29 +17,43 @@ from pathlib import Path
 
 import numpy as np
 import torch
+from torch import Tensor
 from tqdm import tqdm
 
 from ..detectors.reading import prepare
 from ..detectors.statistic import corrected, cosine, hypercone_log10_p
-from ..images import to_image, to_tensor
+from ..images import to_tensor
 from ..inversion.chain import invert_decoder, invert_diffusion
 from ..inversion.recovery import EXACT, Recovery
+from ..models.clock import clock
 from ..models.latent_diffusion import LatentDiffusion
 from ..models.prompts import draw_prompts
 from ..models.sampling import Sampling
 from ..watermark.keys import Key
-from ..watermark.noise import initial_noise
 from ..watermark.patterns import Pattern
 from ..watermark.spectrum import distance, read
-from .attacks import attack as damage
-from .attacks import find_attack
+from .corpus import Corpus, Origin, pictures
+from .damage import damaged, find_damage
 from .memory import peak_memory
-from .report import Rows, provenance, table, write_csv, write_json
+from .output import Columns, Rows, provenance, tabulate, write_results
 
 __all__ = ["run"]
 
 CLASSES = ("unmarked", "key-1", "key-2", "key-3")
 DECISION_FPR = 1e-6
+
+COLUMNS: Columns = {
+    "pattern": "{pattern}",
+    "classifier": "{classifier}",
+    "decoder inversion": "{inversion}",
+    "accuracy": "{accuracy:.3f}",
+    "TPR at 1e-3": "{tpr_1e-3:.3f}",
+    "TPR at 1e-6": "{tpr_1e-6:.3f}",
+    "AUC": "{auc:.4f}",
+    "NMSE dB": "{nmse_db:.1f}",
+    "memory MB": "{peak_memory_mb}",
+    "seconds": "{seconds:.2f}",
+}
 
 
 def inversions(iterations: int) -> dict[str, Recovery]:
@@ -59,87 +72,49 @@ def run(
     model: LatentDiffusion,
     *,
     images: int,
-    attack: str,
+    damage: str,
     iterations: int,
     steps: int,
     seed: int,
     out: Path,
-    batch: int = 6,
-    sampling_steps: int = 50,
+    sampling: Sampling = Sampling(),  # noqa: B008  A frozen value.
 ) -> dict:
     """Measure, print the table and write `confusion.{csv,json,png}`; returns what the JSON holds.
 
     Arguments:
         model: The model to generate and invert with.
         images: Images in each class and pattern; the unmarked ones serve both patterns.
-        attack: Name of a damage.
+        damage: Name of a damage that all images suffer.
         iterations: Iterations of the paper's gradient-free and gradient-based inversion.
         steps: DDIM inversion steps.
         seed: Seed of keys, prompts and noise.
         out: Folder of the results.
-        batch: Images generated together.
-        sampling_steps: DDIM steps of the generation.
+        sampling: How images are generated.
     """
-    find_attack(attack)
-    settings = dict(
-        images=images,
-        attack=attack,
-        iterations=iterations,
-        steps=steps,
-        seed=seed,
-        sampling_steps=sampling_steps,
-        inversions={name: asdict(stage) for name, stage in inversions(iterations).items()},
+    find_damage(damage)
+    methods = {name: replace(recovery, steps=steps) for name, recovery in inversions(iterations).items()}
+    settings = dict(images=images, attack=damage, iterations=iterations, steps=steps, seed=seed)
+    settings |= dict(
+        sampling_steps=sampling.steps,
+        inversions={name: asdict(recovery) for name, recovery in inversions(iterations).items()},
     )
-    about = provenance(model, **settings, guidance_scale=7.5, size=list(model.native_size))
-    name = "confusion" if attack == "none" else f"confusion-{attack}"
-    keys = {kind: three_keys(kind, seed) for kind in ("ring", "disc")}
-    rows = Rows(out / f"{name}.jsonl", {**about["settings"], "model": about["model"]}, ("group", "index", "inversion"))
-    measure(model, rows, keys, settings, batch)
+    about = provenance(model, **settings, guidance_scale=sampling.guidance_scale, size=list(model.native_size))
+    stem = out / ("confusion" if damage == "none" else f"confusion-{damage}")
+    rings = {kind: three_keys(kind, seed) for kind in ("ring", "disc")}
+    rows = Rows(Path(f"{stem}.jsonl"), {**about["settings"], "model": about["model"]}, ("group", "index", "inversion"))
+    measure(Corpus(model, sampling, out, batch_size=6), rows, rings, methods, images, damage, seed)
 
     memory = measure_memory(model, iterations)
-    summary = []
-    for kind in ("ring", "disc"):
-        for inversion in inversions(iterations):
-            summary.append(
-                {
-                    "pattern": kind,
-                    "inversion": inversion,
-                    **evaluate(rows, kind, inversion),
-                    "peak_memory_mb": round(memory[inversion] / 1e6, 1),
-                }
-            )
-    result = {**about, "classes": CLASSES, "results": summary}
-    header = (
-        "pattern",
-        "classifier",
-        "decoder inversion",
-        "accuracy",
-        "TPR at 1e-3",
-        "TPR at 1e-6",
-        "AUC",
-        "NMSE dB",
-        "memory MB",
-        "seconds",
-    )
-    cells = [
-        (
-            r["pattern"],
-            r["classifier"],
-            r["inversion"],
-            f"{r['accuracy']:.3f}",
-            f"{r['tpr_1e-3']:.3f}",
-            f"{r['tpr_1e-6']:.3f}",
-            f"{r['auc']:.4f}",
-            f"{r['nmse_db']:.1f}",
-            r["peak_memory_mb"],
-            f"{r['seconds']:.2f}",
-        )
-        for r in summary
+    summary = [
+        {"pattern": kind, "inversion": name, **evaluate(rows, kind, name)}
+        | {"peak_memory_mb": round(memory[name] / 1e6, 1)}
+        for kind in rings
+        for name in methods
     ]
-    write_csv(out / f"{name}.csv", header, cells)
-    write_json(out / f"{name}.json", result)
-    plot(out / f"{name}.png", summary, images, attack)
-    print(table(header, cells))
+    result = {**about, "classes": CLASSES, "results": summary}
+    write_results(stem, COLUMNS, summary, result)
+    plot(Path(f"{stem}.png"), summary, images, damage)
+    print(tabulate(COLUMNS, summary))
     return result
 
 
@@ -148,61 +123,55 @@ def three_keys(kind: str, seed: int) -> list[Key]:
     return [Key.derive(secret, f"{kind}-{name}", Pattern.of(kind)) for name in CLASSES[1:]]
 
 
-def measure(model: LatentDiffusion, rows: Rows, keys: dict[str, list[Key]], settings: dict, batch: int) -> None:
+def measure(
+    corpus: Corpus,
+    rows: Rows,
+    rings: dict[str, list[Key]],
+    methods: dict[str, Recovery],
+    images: int,
+    damage: str,
+    seed: int,
+) -> None:
     """Generate and invert every image that has not been measured yet."""
-    methods = inversions(settings["iterations"])
-    groups: dict[str, Key | None] = {"unmarked": None} | {key.id: key for ring in keys.values() for key in ring}
-    prompts = draw_prompts(settings["images"], settings["seed"])
-    jobs = [(i, group) for i in range(settings["images"]) for group in groups]
-    jobs = [(i, group) for i, group in jobs if any((group, i, method) not in rows for method in methods)]
-    shape = model.latent_shape(*model.native_size)
-    with tqdm(total=len(jobs), unit="image", disable=None) as bar:
-        for start in range(0, len(jobs), batch):
-            part = jobs[start : start + batch]
-            noise = torch.cat([_noise(groups[group], shape, settings["seed"] * 100_000 + i) for i, group in part])
-            latents = model.sample(noise, [prompts[i] for i, _ in part], Sampling(settings["sampling_steps"]))
-            for (i, group), latent in zip(part, latents, strict=True):
-                with torch.no_grad():
-                    image = damage(settings["attack"], to_image(model.decode(latent[None])[0]), seed=i)
-                for method, recovery in methods.items():
-                    if (group, i, method) not in rows:
-                        found = _invert(model, to_tensor(image)[None], replace(recovery, steps=settings["steps"]))
-                        rows.add({"group": group, "index": i, "inversion": method, **_read(found, keys, latent)})
-                bar.update(1)
+    model, prompts = corpus.model, draw_prompts(images, seed)
+    groups: dict[str, Key | None] = {"unmarked": None} | {key.id: key for keys in rings.values() for key in keys}
+    jobs = [(group, i) for i in range(images) for group in groups]
+    jobs = [job for job in jobs if any((*job, method) not in rows for method in methods)]
+    if not jobs:
+        return
+    latents = corpus.latents([Origin.draw(model, prompts[i], seed * 100_000 + i, groups[group]) for group, i in jobs])
+    for (group, i), latent in zip(tqdm(jobs, unit="image", disable=None), latents, strict=True):
+        image = damaged(damage, pictures(model, latent[None])[0], seed=i)
+        for method, recovery in methods.items():
+            if (group, i, method) not in rows:
+                found = invert(model, to_tensor(image)[None], recovery)
+                rows.add({"group": group, "index": i, "inversion": method, **read_rings(found, rings, latent)})
 
 
-def _noise(key: Key | None, shape: tuple[int, int, int], seed: int) -> torch.Tensor:
-    if key is None:
-        return torch.randn(1, *shape, generator=torch.Generator().manual_seed(seed))
-    return initial_noise(key, shape=shape, seed=seed)
-
-
-def _invert(model: LatentDiffusion, image: torch.Tensor, recovery: Recovery) -> dict:
-    begin = time.perf_counter()
+def invert(model: LatentDiffusion, image: Tensor, recovery: Recovery) -> dict:
+    """Latent (C, h, w) and noise (1, C, h, w) of an image, on the CPU, and the seconds that each took."""
+    begin = clock(model.device)
     latent = invert_decoder(model, recovery, image).latent
-    decoded = time.perf_counter()
+    decoded = clock(model.device)
     noise = invert_diffusion(model, recovery, latent).noise
-    return {
-        "latent": latent[0].cpu(),
-        "noise": noise.cpu(),
-        "decoder_seconds": decoded - begin,
-        "seconds": time.perf_counter() - begin,
-    }
+    seconds = {"decoder_seconds": decoded - begin, "seconds": clock(model.device) - begin}
+    return {"latent": latent[0].cpu(), "noise": noise.cpu(), **seconds}
 
 
-def _read(found: dict, keys: dict[str, list[Key]], latent: torch.Tensor) -> dict:
-    error = (found["latent"] - latent.cpu()).square().sum() / latent.square().sum().cpu()
+def read_rings(found: dict, rings: dict[str, list[Key]], latent: Tensor) -> dict:
+    """What is written down of an inverted image: cost, error, and how far every key of every pattern is."""
+    error = (found["latent"] - latent).square().sum() / latent.square().sum()
     row = {
         "seconds": round(found["seconds"], 4),
         "decoder_seconds": round(found["decoder_seconds"], 4),
         "nmse_db": round(10 * math.log10(error), 3),
     }
-    for kind, ring in keys.items():
-        pattern = ring[0].pattern
+    for kind, keys in rings.items():
+        pattern = keys[0].pattern
         coordinates = read(prepare(found["noise"], pattern), pattern)[0].numpy()
         row[kind] = {
-            "distance": [round(float(distance(found["noise"], key)), 6) for key in ring],
-            "log10_p": [float(hypercone_log10_p(cosine(coordinates, key.direction), len(coordinates))) for key in ring],
+            "distance": [round(float(distance(found["noise"], key)), 6) for key in keys],
+            "log10_p": [float(hypercone_log10_p(cosine(coordinates, key.direction), len(coordinates))) for key in keys],
         }
     return row
 
@@ -271,7 +240,7 @@ def measure_memory(model: LatentDiffusion, iterations: int) -> dict[str, int]:
     return {name: peak_memory(partial(solve, one), model.device) for name, one in inversions(iterations).items()}
 
 
-def plot(path: Path, summary: Sequence[dict], images: int, attack: str) -> None:
+def plot(path: Path, summary: Sequence[dict], images: int, damage: str) -> None:
     """The confusion matrices, one row a pattern, one column an inversion."""
     from ..figures import figure, save
 
@@ -292,5 +261,5 @@ def plot(path: Path, summary: Sequence[dict], images: int, attack: str) -> None:
         axis.set_xlabel("predicted")
     axes[0, 0].set_ylabel("true class")
     axes[1, 0].set_ylabel("true class")
-    canvas.suptitle(f"{images} images a class, damage: {attack}", fontsize=10)
+    canvas.suptitle(f"{images} images a class, damage: {damage}", fontsize=10)
     save(canvas, path)

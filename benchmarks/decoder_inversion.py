@@ -11,7 +11,6 @@ their means are worse.
 
 from __future__ import annotations
 
-import time
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
@@ -19,19 +18,30 @@ import torch
 from torch import Tensor
 from tqdm import tqdm
 
-from ..images import to_image, to_tensor
 from ..inversion.chain import invert_decoder
 from ..inversion.nmse import nmse_db
 from ..inversion.recovery import Recovery
+from ..models.clock import clock
 from ..models.latent_diffusion import LatentDiffusion
-from ..models.prompts import draw_prompts
 from ..models.sampling import Sampling
+from .corpus import Corpus, rounded_images, unseen_latents
 from .inversion_summary import compare, plot, stops, summarise
 from .inversion_variants import CALLS, VARIANTS, Variant
 from .memory import peak_memory
-from .report import Rows, provenance, table, write_csv, write_json
+from .output import Columns, Rows, provenance, tabulate, write_results
 
-__all__ = ["generated_latents", "rounded_images", "run"]
+__all__ = ["run"]
+
+COLUMNS: Columns = {
+    "method": "{variant}",
+    "iterations": "{iterations}",
+    "NMSE dB": "{nmse_db:.2f} ± {confidence_95:.2f}",
+    "worst": "{worst_nmse_db:.1f}",
+    "seconds": "{seconds:.2f}",
+    "memory MB": "{peak_memory_mb:.0f}",
+    "worse by residual": "{worse_by_residual}",
+    "worse by NMSE": "{worse_by_nmse:.1%}",
+}
 
 
 def run(
@@ -43,8 +53,7 @@ def run(
     name: str = "decoder-inversion",
     variants: Sequence[Variant] = VARIANTS,
     among: int | None = None,
-    sampling_steps: int = 50,
-    guidance_scale: float = 7.5,
+    sampling: Sampling = Sampling(),  # noqa: B008  A frozen value.
 ) -> dict:
     """Measure, print the table and write `name.{csv,json,png}`; returns what the JSON holds.
 
@@ -57,14 +66,13 @@ def run(
         variants: What is compared.
         among: Images to generate and choose those from, evenly from the one that the encoder inverts best to the one it
             inverts worst; None generates no others.
-        sampling_steps: DDIM steps of the generation.
-        guidance_scale: Guidance of the generation.
+        sampling: How images are generated.
     """
     model, variants = models["fp32"], usable(variants, models)
-    settings = dict(seed=seed, sampling_steps=sampling_steps, guidance_scale=guidance_scale)
+    settings = dict(seed=seed, sampling_steps=sampling.steps, guidance_scale=sampling.guidance_scale)
     about = provenance(model, **settings, images=images, among=among, size=list(model.native_size))
     rows = Rows(out / f"{name}.jsonl", {**settings, "model": about["model"]}, ("image", "variant"))
-    latents = generated_latents(model, among or images, seed, sampling_steps, guidance_scale, out)
+    latents = unseen_latents(Corpus(model, sampling, out), among or images, seed)
     chosen = spread(encoder_errors(model, latents), images) if among else range(images)
     traces = measure(models, variants, latents, chosen, rows)
     return report(name, models, traces, variants, about, out)
@@ -101,25 +109,10 @@ def report(
         if variant.curve not in memory:
             memory[variant.curve] = measure_memory(models[variant.dtype], variant)
     summary = [summarise(traces[v.name], v, k, memory[v.curve]) for v in variants for k in stops(v)]
-    header = ("method", "iterations", "NMSE dB", "worst", "seconds", "memory MB", "worse by residual", "worse by NMSE")
-    cells = [
-        (
-            r["variant"],
-            r["iterations"],
-            f"{r['nmse_db']:.2f} ± {r['confidence_95']:.2f}",
-            f"{r['worst_nmse_db']:.1f}",
-            f"{r['seconds']:.2f}",
-            f"{r['peak_memory_mb']:.0f}",
-            r["worse_by_residual"],
-            f"{r['worse_by_nmse']:.1%}",
-        )
-        for r in summary
-    ]
     result = {**about, "targets": compare(traces, variants), "results": summary}
-    write_csv(out / f"{name}.csv", header, cells)
-    write_json(out / f"{name}.json", result)
+    write_results(out / name, COLUMNS, summary, result)
     plot(out / f"{name}.png", summary, summary[0]["images"])
-    print(table(header, [row for row, r in zip(cells, summary, strict=True) if r["iterations"] in CALLS]))
+    print(tabulate(COLUMNS, [r for r in summary if r["iterations"] in CALLS]))
     print("\n".join(f"{method}: {value}" for method, value in result["targets"].items()))
     return result
 
@@ -139,44 +132,17 @@ def spread(values: Sequence[float], count: int) -> list[int]:
     return [order[round(i * (len(order) - 1) / max(1, count - 1))] for i in range(count)]
 
 
-def generated_latents(
-    model: LatentDiffusion, count: int, seed: int, steps: int, guidance_scale: float, folder: Path, batch: int = 8
-) -> Tensor:
-    """Clean latents (count, C, h, w) of prompts that no tuning has seen; kept in the folder."""
-    path = folder / f"latents-{model.fingerprint}-{seed}-{steps}-{guidance_scale:g}.pt"
-    latents = torch.load(path) if path.exists() else torch.empty(0, *model.latent_shape(*model.native_size))
-    prompts = draw_prompts(count, 900_000 + seed)
-    for start in range(len(latents), count, batch):
-        some = prompts[start : start + batch]
-        noise = [
-            torch.randn(latents.shape[1:], generator=torch.Generator().manual_seed(900_000 + 1000 * seed + start + i))
-            for i in range(len(some))
-        ]
-        made = model.sample(torch.stack(noise), some, Sampling(steps, guidance_scale)).cpu()
-        latents = torch.cat([latents, made])
-        folder.mkdir(parents=True, exist_ok=True)
-        torch.save(latents, path)
-    return latents[:count]
-
-
-@torch.no_grad()
-def rounded_images(model: LatentDiffusion, latents: Tensor) -> Tensor:
-    """What a PNG of each holds, with shape (B, 3, H, W) in [-1, 1]."""
-    return torch.stack([to_tensor(to_image(image)) for image in model.decode(latents)])
-
-
 def invert(model: LatentDiffusion, variant: Variant, image: Tensor, latent: Tensor) -> dict[str, list[float]]:
     """NMSE in dB and residual of the best iterate, and seconds, by number of iterations."""
     nmse, residuals, seconds = [], [], []
 
     def note(found) -> None:
-        seconds.append(time.perf_counter() - begin)
+        seconds.append(clock(model.device) - begin)
         nmse.append(nmse_db(found.latent.cpu(), latent).item())
         residuals.append(found.residual.item())
 
     image = image.to(model.device)
-    synchronize(model)
-    begin = time.perf_counter()
+    begin = clock(model.device)
     solve(model, variant, image, iterations=variant.iterations, callback=note)
     return {
         "nmse_db": [round(value, 4) for value in nmse],
@@ -193,11 +159,6 @@ def solve(model: LatentDiffusion, variant: Variant, image: Tensor, *, iterations
     else:
         options["tolerance"] = 0.0
     invert_decoder(model, Recovery("", variant.method, iterations, options, left_inverse=variant.tuned), image)
-
-
-def synchronize(model: LatentDiffusion) -> None:
-    if model.device.type == "cuda":
-        torch.cuda.synchronize()
 
 
 def measure_memory(model: LatentDiffusion, variant: Variant) -> int:

@@ -6,6 +6,7 @@ python -m wmark.benchmarks.demo --out demo
 from __future__ import annotations
 
 import sys
+from collections.abc import Sequence
 from functools import partial
 from pathlib import Path
 
@@ -17,12 +18,14 @@ from ..detectors.notation import format_p
 from ..detectors.plot import plot_verdict
 from ..files import write_atomically
 from ..images import encode_image
+from ..models.latent_diffusion import LatentDiffusion
 from ..models.registry import load_model
 from ..watermark.embed import embed
 from ..watermark.keyring import Keyring
+from ..watermark.keys import Key
 from ..watermark.patterns import Pattern
-from .attacks import attack as damage
-from .report import table
+from .damage import damaged
+from .output import Columns, tabulate
 
 __all__ = ["main"]
 
@@ -35,6 +38,17 @@ SHOWN = ("none", "jpeg-25", "crop-80%", "blur-4", "noise-0.1", "rotation-75", "m
 TILE = 224
 
 
+COLUMNS: Columns = {
+    "image": "{image}",
+    "damage": "{damage}",
+    "verdict": lambda r: "found" if r["verdict"].found else "not found",
+    "key": lambda r: r["verdict"].key_id if r["right"] else "-",
+    "p": lambda r: format_p(r["verdict"].log10_p),
+    "cosine": "{verdict.cosine:.3f}",
+    "seconds": "{verdict.seconds:.1f}",
+}
+
+
 @click.command()
 @click.option("--out", type=click.Path(path_type=Path), default=Path("demo"), show_default=True)
 @click.option("--seed", type=int, default=1, show_default=True)
@@ -43,66 +57,70 @@ def main(out: Path, seed: int) -> None:
     say = partial(print, flush=True)
     say("loading the embedded model and generating 3 watermarked images ...")
     model = load_model("tiny")
-    with Keyring.edit(out / "keyring.json", create=Pattern.of()) as ring:
+    keys = keys_of(out / "keyring.json")
+    images = mark(model, keys, seed, out)
+
+    say("damaging and verifying them: each damage on each image, against all three keys ...\n")
+    rows = judge(Detector(model, keys, keep_evidence=True), images, seed)
+    stranger = Keyring.create().add("somebody-else")
+    (verdict,) = Detector(model, [stranger]).verify(images[0])
+    foreign = {"image": "marked-1", "damage": "none, a stranger's key", "verdict": verdict, "right": False}
+    say(tabulate(COLUMNS, [*rows, foreign]))
+
+    draw(rows, keys[0], out)
+    say(
+        f"\nlook at {out}/contact-sheet.png, {out}/spectrum-none.png and {out}/spectrum-rotation-75.png, and try\n"
+        f"    {Path(sys.prefix).name}/bin/wmark verify {out}/marked-1.png --keyring {out}/keyring.json"
+    )
+    missed = sum(not row["right"] for row in rows)
+    if missed or verdict.found:
+        sys.exit(f"{missed} damaged images were missed" + ", and a stranger's key was found" * verdict.found)
+
+
+def keys_of(keyring: Path) -> list[Key]:
+    """A key for each prompt, in a keyring that an earlier run may have left."""
+    with Keyring.edit(keyring, create=Pattern.of()) as ring:
         known = {entry.id for entry in ring.entries}
         names = [f"demo-{i + 1}" for i in range(len(PROMPTS))]
-        keys = [ring.key(name) if name in known else ring.add(name) for name in names]
-    stranger = Keyring.create().add("somebody-else")
+        return [ring.key(name) if name in known else ring.add(name) for name in names]
+
+
+def mark(model: LatentDiffusion, keys: Sequence[Key], seed: int, out: Path) -> list[Image.Image]:
+    """An image for each prompt and key, written to `marked-N.png`."""
     images = []
     for i, (key, prompt) in enumerate(zip(keys, PROMPTS, strict=True)):
         (marked,) = embed(model, key, [prompt], seed=seed + i)
         marked.save(out / f"marked-{i + 1}.png", overwrite=True)
         images.append(marked.image)
+    return images
 
-    say("damaging and verifying them: each damage on each image, against all three keys ...\n")
-    detector = Detector(model, keys, keep_evidence=True)
-    rows, tiles = [], []
-    for i, (image, key) in enumerate(zip(images, keys, strict=True)):
+
+def judge(detector: Detector, images: Sequence[Image.Image], seed: int) -> list[dict]:
+    """Every image after every damage: its name, the damage, the picture, its verdict, and whether that is right."""
+    rows = []
+    for i, (image, key) in enumerate(zip(images, detector.keys, strict=True)):
         for name in SHOWN:
-            damaged = damage(name, image, seed=seed + i)
-            (verdict,) = detector.verify(damaged)
+            picture = damaged(name, image, seed=seed + i)
+            (verdict,) = detector.verify(picture)
             right = verdict.found and verdict.key_id == key.id
             rows.append(
-                (
-                    f"marked-{i + 1}",
-                    name,
-                    "found" if verdict.found else "not found",
-                    verdict.key_id if right else "-",
-                    format_p(verdict.log10_p),
-                    f"{verdict.cosine:.3f}",
-                    f"{verdict.seconds:.1f}",
-                )
+                {"image": f"marked-{i + 1}", "damage": name, "picture": picture, "verdict": verdict, "right": right}
             )
-            tiles.append((damaged, f"{name}\np {format_p(verdict.log10_p)}", right))
-            if name in ("none", "rotation-75") and i == 0:
-                file = out / f"{name}.png"
-                write_atomically(file, encode_image(damaged, ".png"))
-                plot_verdict(file, verdict, key, out / f"spectrum-{name}.png")
-    (verdict,) = Detector(model, [stranger]).verify(images[0])
-    rows.append(
-        (
-            "marked-1",
-            "none, a stranger's key",
-            "found" if verdict.found else "not found",
-            "-",
-            format_p(verdict.log10_p),
-            f"{verdict.cosine:.3f}",
-            f"{verdict.seconds:.1f}",
-        )
-    )
+    return rows
 
-    say(table(("image", "damage", "verdict", "key", "p", "cosine", "seconds"), rows))
+
+def draw(rows: Sequence[dict], key: Key, out: Path) -> None:
+    """The contact sheet, and what the detector saw of the first image, whole and turned."""
+    for row in rows[: len(SHOWN)]:
+        if row["damage"] in ("none", "rotation-75"):
+            file = out / f"{row['damage']}.png"
+            write_atomically(file, encode_image(row["picture"], ".png"))
+            plot_verdict(file, row["verdict"], key, out / f"spectrum-{row['damage']}.png")
+    tiles = [(row["picture"], f"{row['damage']}\np {format_p(row['verdict'].log10_p)}", row["right"]) for row in rows]
     write_atomically(out / "contact-sheet.png", encode_image(contact_sheet(tiles, len(SHOWN)), ".png"))
-    say(
-        f"\nlook at {out}/contact-sheet.png, {out}/spectrum-none.png and {out}/spectrum-rotation-75.png, and try\n"
-        f"    {Path(sys.prefix).name}/bin/wmark verify {out}/marked-1.png --keyring {out}/keyring.json"
-    )
-    missed = [row for row in rows[:-1] if row[3] == "-"]
-    if missed or verdict.found:
-        sys.exit(f"{len(missed)} damaged images were missed")
 
 
-def contact_sheet(tiles: list[tuple[Image.Image, str, bool]], columns: int) -> Image.Image:
+def contact_sheet(tiles: Sequence[tuple[Image.Image, str, bool]], columns: int) -> Image.Image:
     """Thumbnails with their captions, framed green where the right key was found and red where not."""
     caption = 40
     rows = -(-len(tiles) // columns)

@@ -16,6 +16,7 @@ SHOWN = 50
 """The paper's best is looked for within this many iterations."""
 
 MANY = 16
+MARKERS = {"paper": "o", "gradient": "s", "ours": "D"}
 LINES = {"fp32": "-", "bf16": "--", "fp16": ":"}
 
 
@@ -101,8 +102,6 @@ def plot(path: Path, summary: Sequence[dict], images: int) -> None:
     A method has one colour in all precisions. Intervals are drawn where the images are enough for them to mean
     something.
     """
-    from matplotlib.ticker import LogLocator
-
     from ..figures import figure, save
 
     canvas, axes = figure(1, 3, width=16, height=5.5)
@@ -111,43 +110,49 @@ def plot(path: Path, summary: Sequence[dict], images: int) -> None:
     for r in summary:
         precisions = curves.setdefault(r["curve"].removesuffix(f", {r['dtype']}"), {})
         precisions.setdefault(r["dtype"], []).append(r)
-    markers = {"paper": "o", "gradient": "s", "ours": "D"}
     panels = (
         ("iterations", "calls of D and E"),
         ("seconds", "seconds an image"),
         ("peak_memory_mb", "peak memory beyond the weights, MB"),
     )
     for axis, (quantity, label) in zip(axes.flat, panels, strict=True):
-        shown = []
-        for number, dtype, points in [(n, d, p) for n, of in enumerate(curves.values()) for d, p in of.items()]:
-            if quantity == "peak_memory_mb":
-                points = [min(points, key=lambda r: r["nmse_db"])]
-            x, y = [r[quantity] + (quantity == "iterations") for r in points], [r["nmse_db"] for r in points]
-            shown += zip(x, y, strict=True)
-            axis.errorbar(
-                x,
-                y,
-                yerr=[r["confidence_95"] for r in points] if many else None,
-                marker=markers[points[0]["family"]],
-                markerfacecolor=None if dtype == "fp32" else "white",
-                linestyle=LINES[dtype],
-                color=_colour(number),
-                markersize=4,
-                linewidth=1,
-                elinewidth=0.4,
-                label=points[0]["curve"],
-            )
-        axis.step(*frontier(shown), where="post", color="black", alpha=0.2, linewidth=6, zorder=0, label="best so far")
-        axis.set_xscale("log")
-        axis.xaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
-        axis.xaxis.set_major_formatter("{x:g}")
-        axis.xaxis.set_minor_formatter("")
-        axis.tick_params(axis="x", labelsize=7)
+        draw_curves(axis, quantity, list(curves.values()), many)
         axis.set_xlabel(label)
-        axis.grid(alpha=0.3)
     axes[0, 0].set_ylabel(f"NMSE, dB: mean of {images} images{', 95% interval' if many else ''}")
     axes[0, 2].legend(fontsize=6.5, loc="center left", bbox_to_anchor=(1.02, 0.5))
     save(canvas, path)
+
+
+def draw_curves(axis, quantity: str, curves: Sequence[Mapping[str, Sequence[dict]]], many: bool) -> None:
+    """Error of each method, by precision, against a quantity; of the memory, which is one for all, the best point."""
+    from matplotlib.ticker import LogLocator
+
+    shown = []
+    for number, dtype, points in [(n, d, p) for n, of in enumerate(curves) for d, p in of.items()]:
+        if quantity == "peak_memory_mb":
+            points = [min(points, key=lambda r: r["nmse_db"])]
+        x, y = [r[quantity] + (quantity == "iterations") for r in points], [r["nmse_db"] for r in points]
+        shown += zip(x, y, strict=True)
+        axis.errorbar(
+            x,
+            y,
+            yerr=[r["confidence_95"] for r in points] if many else None,
+            marker=MARKERS[points[0]["family"]],
+            markerfacecolor=None if dtype == "fp32" else "white",
+            linestyle=LINES[dtype],
+            color=_colour(number),
+            markersize=4,
+            linewidth=1,
+            elinewidth=0.4,
+            label=points[0]["curve"],
+        )
+    axis.step(*frontier(shown), where="post", color="black", alpha=0.2, linewidth=6, zorder=0, label="best so far")
+    axis.set_xscale("log")
+    axis.xaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
+    axis.xaxis.set_major_formatter("{x:g}")
+    axis.xaxis.set_minor_formatter("")
+    axis.tick_params(axis="x", labelsize=7)
+    axis.grid(alpha=0.3)
 
 
 def _colour(number: int) -> tuple:

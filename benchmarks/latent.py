@@ -7,7 +7,8 @@ The true latent, which no detector knows, shows what there is to win.
 
 from __future__ import annotations
 
-import time
+from collections.abc import Iterator, Mapping
+from dataclasses import asdict
 from pathlib import Path
 
 import numpy as np
@@ -17,40 +18,66 @@ from tqdm import tqdm
 
 from ..detectors.statistic import cosine, hypercone_log10_p
 from ..detectors.whitening import whiten
-from ..images import to_image, to_tensor
+from ..images import to_tensor
 from ..inversion.chain import invert_decoder, invert_diffusion
 from ..inversion.nmse import nmse_db
 from ..inversion.recovery import Recovery
+from ..models.clock import clock
 from ..models.latent_diffusion import LatentDiffusion
 from ..models.prompts import draw_prompts
 from ..models.sampling import Sampling
 from ..watermark.keys import Key
-from ..watermark.noise import initial_noise
 from ..watermark.patterns import Pattern
 from ..watermark.spectrum import read
-from .attacks import attack as damage
-from .report import Rows, provenance, table, write_csv, write_json
+from .corpus import Corpus, Origin, pictures
+from .damage import damaged
+from .output import Columns, Rows, provenance, tabulate, write_results
 
 __all__ = ["STEPS", "run"]
 
-DAMAGES = ("none", "jpeg-25", "noise-0.1")
+TRIED = ("none", "jpeg-25", "noise-0.1")
+"""Damages."""
+
 STEPS = (5, 10, 20, 50)
-INVERSIONS: dict[str, tuple[str, dict, bool]] = {
-    "encoder": ("encoder", {}, False),
-    "left inverse": ("encoder", {}, True),
-    "forward x 10": ("forward", {"iterations": 10, "rho": 0.5}, False),
-    "Anderson x 3": ("anderson", {"iterations": 3}, False),
-    "Anderson x 10": ("anderson", {"iterations": 10}, False),
-    "Anderson x 20": ("anderson", {"iterations": 20}, False),
-    "left inverse, Anderson x 3": ("anderson", {"iterations": 3}, True),
-    "left inverse, Anderson x 10": ("anderson", {"iterations": 10}, True),
-    "gradient x 10": ("gradient", {"iterations": 10, "learning_rate": 0.03}, False),
+INVERSIONS: dict[str, Recovery] = {
+    recovery.name: recovery
+    for recovery in (
+        Recovery("encoder", left_inverse=False),
+        Recovery("left inverse"),
+        Recovery("forward x 10", "forward", 10, {"rho": 0.5}, left_inverse=False),
+        Recovery("Anderson x 3", "anderson", 3, left_inverse=False),
+        Recovery("Anderson x 10", "anderson", 10, left_inverse=False),
+        Recovery("Anderson x 20", "anderson", 20, left_inverse=False),
+        Recovery("left inverse, Anderson x 3", "anderson", 3),
+        Recovery("left inverse, Anderson x 10", "anderson", 10),
+        Recovery("gradient x 10", "gradient", 10, {"learning_rate": 0.03}, left_inverse=False),
+    )
 }
-"""Method, options, and whether the left inverse stands where the encoder stands."""
 TRUE = "true latent"
 
 
-def run(model: LatentDiffusion, *, images: int, seed: int, out: Path, batch: int = 4, sampling_steps: int = 50) -> dict:
+def columns() -> Columns:
+    return {
+        "damage": "{damage}",
+        "latent": "{latent}",
+        "NMSE dB": lambda r: "" if r["latent"] == TRUE else f"{r['nmse_db']:.1f}",
+        "seconds": "{seconds:.2f}",
+        **{f"noise, {s} steps": lambda r, s=s: f"{r['noise_nmse_db'][str(s)]:.1f}" for s in STEPS},
+        **{
+            f"p, {s}": lambda r, s=s: f"{r['median_log10_p'][str(s)]:.0f} / {r['worst_log10_p'][str(s)]:.0f}"
+            for s in STEPS
+        },
+    }
+
+
+def run(
+    model: LatentDiffusion,
+    *,
+    images: int,
+    seed: int,
+    out: Path,
+    sampling: Sampling = Sampling(),  # noqa: B008  A frozen value.
+) -> dict:
     """Measure, print the table and write `latent.{csv,json,png}`; returns what the JSON holds.
 
     Arguments:
@@ -58,107 +85,92 @@ def run(model: LatentDiffusion, *, images: int, seed: int, out: Path, batch: int
         images: Marked images, each with a key of its own.
         seed: Seed of keys, prompts and noise.
         out: Folder of the results.
-        batch: Images generated together.
-        sampling_steps: DDIM steps of the generation.
+        sampling: How images are generated.
     """
-    settings = dict(seed=seed, sampling_steps=sampling_steps, guidance_scale=7.5, inversions=INVERSIONS)
+    settings = dict(seed=seed, sampling_steps=sampling.steps, guidance_scale=sampling.guidance_scale)
+    settings["inversions"] = {name: asdict(recovery) for name, recovery in INVERSIONS.items()}
     about = provenance(model, **settings, images=images, size=list(model.native_size))
     rows = Rows(out / "latent.jsonl", {**settings, "model": about["model"]}, ("image", "damage", "inversion", "steps"))
-    inversions = {name: chosen for name, chosen in INVERSIONS.items() if model.codec.tuned or not chosen[2]}
-    secret = f"wmark bench latent {seed}".encode().ljust(32, b"\0")[:32]
-    prompts = draw_prompts(images, 910_000 + seed)
-    wanted = [(attack, name, steps) for attack in DAMAGES for name in inversions for steps in STEPS]
-    missing = [i for i in range(images) if any((i, *key) not in rows for key in wanted)]
-    with tqdm(total=len(missing), unit="image", disable=None) as bar:
-        for start in range(0, len(missing), batch):
-            part = missing[start : start + batch]
-            keys = [Key.derive(secret, f"key-{i}", Pattern.of()) for i in part]
-            noise = torch.cat(
-                [
-                    initial_noise(k, shape=model.latent_shape(*model.native_size), seed=i)
-                    for i, k in zip(part, keys, strict=True)
-                ]
-            )
-            latents = model.sample(noise, [prompts[i] for i in part], Sampling(sampling_steps))
-            for j, i in enumerate(part):
-                measure(model, rows, i, keys[j], noise[j : j + 1], latents[j : j + 1], inversions)
-                bar.update(1)
+    inversions = {name: chosen for name, chosen in INVERSIONS.items() if model.codec.tuned or not chosen.left_inverse}
+    measure(Corpus(model, sampling, out, batch_size=4), rows, inversions, images, seed)
 
-    summary = [summarise(rows, images, attack, name) for attack in DAMAGES for name in (TRUE, *inversions)]
+    summary = [summarise(rows, images, damage, name) for damage in TRIED for name in (TRUE, *inversions)]
     summary = [r for r in summary if r]
     result = {**about, "results": summary}
-    header = (
-        "damage",
-        "latent",
-        "NMSE dB",
-        "seconds",
-        *(f"noise, {s} steps" for s in STEPS),
-        *(f"p, {s}" for s in STEPS),
-    )
-    cells = [
-        (
-            r["damage"],
-            r["latent"],
-            "" if r["latent"] == TRUE else f"{r['nmse_db']:.1f}",
-            f"{r['seconds']:.2f}",
-            *(f"{r['noise_nmse_db'][str(s)]:.1f}" for s in STEPS),
-            *(f"{r['median_log10_p'][str(s)]:.0f} / {r['worst_log10_p'][str(s)]:.0f}" for s in STEPS),
-        )
-        for r in summary
-    ]
-    write_csv(out / "latent.csv", header, cells)
-    write_json(out / "latent.json", result)
+    write_results(out / "latent", columns(), summary, result)
     plot(out / "latent.png", summary, images)
-    print(table(header, cells))
+    print(tabulate(columns(), summary))
     return result
 
 
-@torch.no_grad()
-def measure(
-    model: LatentDiffusion, rows: Rows, index: int, key: Key, noise: Tensor, latent: Tensor, inversions: dict
-) -> None:
-    """All decoder inversions of one image after each damage, then all numbers of steps, the latents as a batch."""
-    picture = to_image(model.decode(latent)[0])
-    for attack in DAMAGES:
-        image = to_tensor(damage(attack, picture, seed=index))[None].to(model.device)
-        found, seconds = {}, {}
-        for name, (method, options, tuned) in inversions.items():
-            begin = time.perf_counter()
-            found[name] = invert_decoder(
-                model, Recovery(name, method, options=options, left_inverse=tuned), image
-            ).latent
-            if model.device.type == "cuda":
-                torch.cuda.synchronize()
-            seconds[name] = time.perf_counter() - begin
-        if attack == "none":
-            found[TRUE], seconds[TRUE] = latent.to(model.device), 0.0
-        batch = torch.cat(list(found.values()))
-        errors = nmse_db(batch.cpu(), latent.cpu().expand(len(batch), -1, -1, -1))
-        for steps in STEPS:
-            recovered = invert_diffusion(model, Recovery("", steps=steps), batch).noise.cpu()
-            coordinates = read(whiten(recovered), key.pattern).numpy()
-            for name, error, estimate, c in zip(found, errors, recovered, coordinates, strict=True):
-                rows.add(
-                    {
-                        "image": index,
-                        "damage": attack,
-                        "inversion": name,
-                        "steps": steps,
-                        "nmse_db": round(error.item(), 3) if name != TRUE else None,
-                        "noise_nmse_db": round(nmse_db(estimate[None], noise).item(), 3),
-                        "log10_p": round(float(hypercone_log10_p(cosine(c, key.direction), len(c))), 3),
-                        "seconds": round(seconds[name], 4),
-                    }
-                )
+def measure(corpus: Corpus, rows: Rows, inversions: Mapping[str, Recovery], images: int, seed: int) -> None:
+    """Generate and invert the images that have not been measured yet."""
+    wanted = [(damage, name, steps) for damage in TRIED for name in inversions for steps in STEPS]
+    missing = [i for i in range(images) if any((i, *job) not in rows for job in wanted)]
+    if not missing:
+        return
+    model, prompts = corpus.model, draw_prompts(images, 910_000 + seed)
+    secret = f"wmark bench latent {seed}".encode().ljust(32, b"\0")[:32]
+    keys = [Key.derive(secret, f"key-{i}", Pattern.of()) for i in missing]
+    origins = [Origin.draw(model, prompts[i], i, key) for i, key in zip(missing, keys, strict=True)]
+    latents = corpus.latents(origins).split(1)
+    for i, key, origin, latent in zip(tqdm(missing, unit="image", disable=None), keys, origins, latents, strict=True):
+        (picture,) = pictures(model, latent)
+        for damage in TRIED:
+            image = to_tensor(damaged(damage, picture, seed=i))[None].to(model.device)
+            found, seconds = invert(model, inversions, image)
+            if damage == "none":
+                found[TRUE], seconds[TRUE] = latent.to(model.device), 0.0
+            for row in follow(model, key, origin.noise, latent, found):
+                rows.add({"image": i, "damage": damage, **row, "seconds": round(seconds[row["inversion"]], 4)})
 
 
-def summarise(rows: Rows, images: int, attack: str, name: str) -> dict | None:
-    found = {steps: rows.select(damage=attack, inversion=name, steps=steps, image=range(images)) for steps in STEPS}
+def invert(
+    model: LatentDiffusion, inversions: Mapping[str, Recovery], image: Tensor
+) -> tuple[dict[str, Tensor], dict[str, float]]:
+    """What every decoder inversion makes of an image, and its seconds."""
+    found, seconds = {}, {}
+    for name, recovery in inversions.items():
+        begin = clock(model.device)
+        found[name] = invert_decoder(model, recovery, image).latent
+        seconds[name] = clock(model.device) - begin
+    return found, seconds
+
+
+def follow(
+    model: LatentDiffusion, key: Key, noise: Tensor, latent: Tensor, found: Mapping[str, Tensor]
+) -> Iterator[dict]:
+    """What comes of the latents that were found, as a batch, in every number of diffusion inversion steps.
+
+    Arguments:
+        model: The model.
+        key: The key that was planted.
+        noise: The true initial noise, with shape (C, h, w).
+        latent: The true latent, with shape (1, C, h, w).
+        found: Latents by the name of the decoder inversion, with shape (1, C, h, w) each.
+    """
+    batch = torch.cat(list(found.values()))
+    errors = nmse_db(batch.cpu(), latent.expand(len(batch), -1, -1, -1))
+    for steps in STEPS:
+        recovered = invert_diffusion(model, Recovery("", steps=steps), batch).noise.cpu()
+        coordinates = read(whiten(recovered), key.pattern).numpy()
+        for name, error, estimate, c in zip(found, errors, recovered, coordinates, strict=True):
+            yield {
+                "inversion": name,
+                "steps": steps,
+                "nmse_db": round(error.item(), 3) if name != TRUE else None,
+                "noise_nmse_db": round(nmse_db(estimate[None], noise[None]).item(), 3),
+                "log10_p": round(float(hypercone_log10_p(cosine(c, key.direction), len(c))), 3),
+            }
+
+
+def summarise(rows: Rows, images: int, damage: str, name: str) -> dict | None:
+    found = {steps: rows.select(damage=damage, inversion=name, steps=steps, image=range(images)) for steps in STEPS}
     if not found[STEPS[0]]:
         return None
     errors = [row["nmse_db"] for row in found[STEPS[0]] if row["nmse_db"] is not None]
     return {
-        "damage": attack,
+        "damage": damage,
         "latent": name,
         "images": len(found[STEPS[0]]),
         "nmse_db": float(np.mean(errors)) if errors else None,
@@ -173,10 +185,10 @@ def plot(path: Path, summary: list[dict], images: int) -> None:
     """Median log10 p against the number of inversion steps, one panel a damage, one line a decoder inversion."""
     from ..figures import figure, save
 
-    canvas, axes = figure(1, len(DAMAGES), width=5 * len(DAMAGES), height=5)
+    canvas, axes = figure(1, len(TRIED), width=5 * len(TRIED), height=5)
     names = list(dict.fromkeys(r["latent"] for r in summary))
-    for axis, attack in zip(axes.flat, DAMAGES, strict=True):
-        for r in (r for r in summary if r["damage"] == attack):
+    for axis, damage in zip(axes.flat, TRIED, strict=True):
+        for r in (r for r in summary if r["damage"] == damage):
             number = names.index(r["latent"])
             colour = "black" if r["latent"] == TRUE else f"C{(number - 1) % 10}"
             axis.plot(
@@ -185,7 +197,7 @@ def plot(path: Path, summary: list[dict], images: int) -> None:
         axis.set_xscale("log")
         axis.set_xticks(STEPS, STEPS)
         axis.minorticks_off()
-        axis.set_title(f"damage: {attack}", fontsize=10)
+        axis.set_title(f"damage: {damage}", fontsize=10)
         axis.set_xlabel("DDIM inversion steps")
         axis.grid(alpha=0.3)
     axes[0, 0].set_ylabel(f"log10 p, median of {images} images")

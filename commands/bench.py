@@ -6,6 +6,7 @@ from pathlib import Path
 
 import click
 
+from ..models.registry import load_model
 from .options import Device, Number, Seed, fpr_option, model_options, with_options
 
 __all__ = ["bench"]
@@ -32,7 +33,7 @@ every_precision = [option for option in bench_options if option is not model_opt
 
 @bench.command("confusion")
 @click.option("-n", "--images", type=click.IntRange(2), default=30, show_default=True, help="Images in each class.")
-@click.option("--attack", default="none", show_default=True, help="Damage done to every image before it is read.")
+@click.option("--damage", default="none", show_default=True, help="Done to every image before it is read.")
 @click.option(
     "--iterations",
     type=click.IntRange(1),
@@ -42,15 +43,14 @@ every_precision = [option for option in bench_options if option is not model_opt
 )
 @click.option("--inversion-steps", type=click.IntRange(1), default=20, show_default=True)
 @with_options(bench_options)
-def bench_confusion(images, attack, iterations, inversion_steps, out, seed, model, dtype, device) -> None:
+def bench_confusion(images, damage, iterations, inversion_steps, out, seed, model, dtype, device) -> None:
     """Three keys and an unmarked class, by four decoder inversions and two patterns."""
     from ..benchmarks.confusion import run
-    from ..models.registry import load_model
 
     run(
         load_model(model, dtype=dtype, device=device),
         images=images,
-        attack=attack,
+        damage=damage,
         iterations=iterations,
         steps=inversion_steps,
         seed=seed,
@@ -74,7 +74,6 @@ def bench_confusion(images, attack, iterations, inversion_steps, out, seed, mode
 def bench_detection(images, exact_images, fpr, out, seed, model, dtype, device) -> None:
     """True-positive rates after each damage, false positives, seconds per stage."""
     from ..benchmarks.detection import run
-    from ..models.registry import load_model
 
     run(
         load_model(model, dtype=dtype, device=device),
@@ -118,7 +117,6 @@ def bench_ablation(images, among, out, seed, model, device) -> None:
 
 def in_precisions_of(variants, model, device) -> dict:
     """The model in each precision that a variant asks for."""
-    from ..models.registry import load_model
 
     return {dtype: load_model(model, dtype=dtype, device=device) for dtype in dict.fromkeys(v.dtype for v in variants)}
 
@@ -131,7 +129,6 @@ def in_precisions_of(variants, model, device) -> dict:
 def bench_cocoercivity(images, iterations, rho, out, seed, model, dtype, device) -> None:
     """Whether the assumption holds under which the iterations converge, and how it goes with their error."""
     from ..benchmarks.cocoercivity import run
-    from ..models.registry import load_model
 
     loaded = load_model(model, dtype=dtype, device=device)
     run(loaded, images=images, iterations=iterations, rho=rho, seed=seed, out=out)
@@ -143,7 +140,6 @@ def bench_cocoercivity(images, iterations, rho, out, seed, model, dtype, device)
 def bench_latent(images, out, seed, model, dtype, device) -> None:
     """What a better latent buys: noise error and p-value by decoder inversion, damage and inversion steps."""
     from ..benchmarks.latent import run
-    from ..models.registry import load_model
 
     run(load_model(model, dtype=dtype, device=device), images=images, seed=seed, out=out)
 
@@ -155,7 +151,6 @@ def bench_latent(images, out, seed, model, dtype, device) -> None:
 def bench_clips(clips, frames, out, seed, model, dtype, device) -> None:
     """What the frame before is worth to the decoder inversion of the next."""
     from ..benchmarks.clips import run
-    from ..models.registry import load_model
 
     run(load_model(model, dtype=dtype, device=device), clips=clips, frames=frames, seed=seed, out=out)
 
@@ -181,3 +176,15 @@ def bench_adapter(out, seed, dtype, device) -> None:
     from ..benchmarks.adapter import run
 
     run(out=out, seed=seed, dtype=dtype, device=device)
+
+
+@bench.command("seconds")
+@click.option(
+    "--repeats", type=click.IntRange(1), default=5, show_default=True, help="Measurements; the median counts."
+)
+@with_options(bench_options)
+def bench_seconds(repeats, out, seed, model, dtype, device) -> None:
+    """Where the time of `verify` goes: seconds an image and stage, one image alone and eight together."""
+    from ..benchmarks.seconds import run
+
+    run(load_model(model, dtype=dtype, device=device), repeats=repeats, seed=seed, out=out)

@@ -9,7 +9,6 @@ where a key stands :mod:`.reading`, what that is worth :mod:`.statistic`.
 
 from __future__ import annotations
 
-import time
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
@@ -25,6 +24,7 @@ from ..errors import KeyringError
 from ..images import open_image, to_pixels
 from ..inversion.chain import Recovered, recovering
 from ..inversion.recovery import Recovery, recoveries
+from ..models.clock import clock
 from ..version import __version__
 from ..watermark.keys import Key
 from .geometry import Size, canvases, fit, working_size
@@ -154,7 +154,7 @@ class Detector:
             cases = [i for i, verdict in enumerate(best) if verdict is None or not verdict.found]
             if not cases:
                 break
-            begin = self._now()
+            begin = clock(self.model.device)
             if look.recovery != of:
                 recovered, of = recovering(self.model, look.recovery)(images[cases]), look.recovery
                 at = {case: row for row, case in enumerate(cases)}
@@ -164,7 +164,7 @@ class Detector:
                 before = best[case]
                 if before is None or verdict.log10_p < before.log10_p:
                     best[case] = verdict
-            seconds[cases] += (self._now() - begin) / len(cases)
+            seconds[cases] += (clock(self.model.device) - begin) / len(cases)
         return [replace(verdict, seconds=float(spent)) for verdict, spent in zip(best, seconds, strict=True)]
 
     def _look(self, noise: Tensor, reading: str) -> list[Candidate]:
@@ -214,12 +214,6 @@ class Detector:
             fallbacks=fallbacks,
             evidence=evidence(noise, key, standing) if self.keep_evidence else None,
         )
-
-    def _now(self) -> float:
-        """Seconds on a clock that has waited for the device."""
-        if self.model.device.type == "cuda":
-            torch.cuda.synchronize(self.model.device)
-        return time.perf_counter()
 
 
 def check(key: Key, model: LatentDiffusion) -> None:

@@ -1,28 +1,132 @@
 import csv
 import json
+from functools import partial
+from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 from PIL import Image
 
-from wmark import WmarkError
-from wmark.benchmarks import confusion, detection, report
-from wmark.benchmarks.attacks import ATTACKS, attack
+import wmark
+from wmark import Sampling, WmarkError
+from wmark.benchmarks import (
+    adapter,
+    autoencoders,
+    clips,
+    cocoercivity,
+    confusion,
+    decoder_inversion,
+    detection,
+    latent,
+    output,
+    seconds,
+)
+from wmark.benchmarks.corpus import Corpus, Origin
+from wmark.benchmarks.damage import DAMAGES, damaged
 from wmark.benchmarks.memory import peak_memory
+from wmark.benchmarks.timing import median_seconds
+from wmark.detectors.detector import Detector
+from wmark.models.clock import clock
+from wmark.models.latent_diffusion import LatentDiffusion
 from wmark.models.prompts import draw_prompts
+from wmark.watermark.noise import initial_noise
+
+COLUMNS = {
+    "ablation": decoder_inversion.COLUMNS,
+    "adapter": adapter.COLUMNS,
+    "autoencoders": autoencoders.COLUMNS,
+    "clips": clips.COLUMNS,
+    "cocoercivity": cocoercivity.columns(0.5),
+    "confusion": confusion.COLUMNS,
+    "decoder-inversion": decoder_inversion.COLUMNS,
+    "detection": detection.COLUMNS,
+    "latent": latent.columns(),
+}
 
 
-@pytest.mark.parametrize("name", ATTACKS)
-def test_attacks_are_reproducible_and_keep_the_size(marked, name):
-    once, again = (attack(name, marked, seed=4) for _ in range(2))
+@pytest.fixture(scope="module")
+def small(small_pipeline):
+    """A model with random weights and the smallest latents that a disc fits into with ease."""
+    pipeline = small_pipeline("epsilon")
+    pipeline.unet.register_to_config(sample_size=40)
+    return LatentDiffusion.from_pipeline(pipeline, "small")
+
+
+@pytest.mark.parametrize("name", COLUMNS)
+def test_columns_are_those_of_the_committed_results(name):
+    results = Path(wmark.__file__).parent / "benchmarks" / "results"
+    with (results / f"{name}.csv").open() as stream:
+        assert next(csv.reader(stream)) == list(COLUMNS[name])
+
+
+def test_a_column_is_a_format_or_a_function(tmp_path, capsys):
+    columns = {"name": "{name}", "error, dB": "{error:.1f} ± {spread:g}", "sign": lambda r: r["error"] > 0}
+    rows = [{"name": "a", "error": 1.26, "spread": 0.5}, {"name": "longer", "error": -3, "spread": 2}]
+    output.write_results(tmp_path / "noise-0.1", columns, rows, {"results": rows})
+    assert (
+        tmp_path / "noise-0.1.csv"
+    ).read_text() == 'name,"error, dB",sign\na,1.3 ± 0.5,True\nlonger,-3.0 ± 2,False\n'
+    assert json.loads((tmp_path / "noise-0.1.json").read_text()) == {"results": rows}
+    assert output.tabulate(columns, rows).splitlines() == [
+        "| name   | error, dB | sign  |",
+        "| ------ | --------- | ----- |",
+        "| a      | 1.3 ± 0.5 | True  |",
+        "| longer | -3.0 ± 2  | False |",
+    ]
+
+
+def test_a_corpus_is_kept_added_to_and_told_apart(small, ring, tmp_path, monkeypatch):
+    origins = [Origin.draw(small, prompt, i) for i, prompt in enumerate(draw_prompts(3, 0))]
+    corpus = Corpus(small, Sampling(2), tmp_path)
+    two = corpus.latents(origins[:2])
+    assert torch.equal(corpus.latents(origins)[:2], two)
+    assert len(list((tmp_path / "corpus").iterdir())) == 3
+    others = [
+        Origin("another prompt", origins[0].noise),
+        Origin.draw(small, origins[0].prompt, 5),
+        Origin.draw(small, origins[0].prompt, 0, ring.key("one")),
+    ]
+    assert all(not torch.equal(latent, two[0]) for latent in corpus.latents(others))
+    assert not torch.equal(Corpus(small, Sampling(3), tmp_path).latents(origins[:1]), two[:1])
+
+    monkeypatch.delattr(LatentDiffusion, "sample")
+    assert torch.equal(corpus.latents(origins[1::-1]), two.flip(0))
+
+
+def test_noise_is_drawn_from_the_seed_and_the_key(small, ring):
+    shape = small.latent_shape(*small.native_size)
+    white = torch.randn(1, *shape, generator=torch.Generator().manual_seed(7))
+    assert torch.equal(Origin.draw(small, "", 7).noise, white[0])
+    marked = initial_noise(ring.key("one"), shape=shape, seed=7)
+    assert torch.equal(Origin.draw(small, "", 7, ring.key("one")).noise, marked[0])
+
+
+def test_the_clock_waits_for_the_device(monkeypatch):
+    waited = []
+    monkeypatch.setattr(torch.cuda, "synchronize", waited.append)
+    assert clock("cpu") <= clock(torch.device("cuda:1"))
+    assert waited == [torch.device("cuda:1")]
+
+
+def test_calls_are_timed_in_turn():
+    order = []
+    spent = median_seconds({name: partial(order.append, name) for name in "ab"}, "cpu", 3)
+    assert "".join(order) == "ababab"
+    assert list(spent) == ["a", "b"] and min(spent.values()) >= 0
+
+
+@pytest.mark.parametrize("name", DAMAGES)
+def test_damages_are_reproducible_and_keep_the_size(marked, name):
+    once, again = (damaged(name, marked, seed=4) for _ in range(2))
     assert np.array_equal(once, again)
     assert (once.size, once.mode) == (marked.size, "RGB")
     assert np.array_equal(once, marked) == (name == "none")
 
 
-def test_unknown_attack():
+def test_unknown_damage():
     with pytest.raises(WmarkError, match="choose one of"):
-        attack("sledgehammer", Image.new("RGB", (8, 8)), seed=0)
+        damaged("sledgehammer", Image.new("RGB", (8, 8)), seed=0)
 
 
 def test_prompts_are_reproducible():
@@ -31,21 +135,21 @@ def test_prompts_are_reproducible():
 
 def test_rows_go_on_where_a_run_stopped(tmp_path):
     path, settings = tmp_path / "rows.jsonl", {"n": 2}
-    rows = report.Rows(path, settings, ("i",))
+    rows = output.Rows(path, settings, ("i",))
     rows.add({"i": 0, "value": 1.5})
     with path.open("a") as stream:
         stream.write('{"i": 1, "val')
-    again = report.Rows(path, settings, ("i",))
+    again = output.Rows(path, settings, ("i",))
     assert (0,) in again
     assert (1,) not in again
     again.add({"i": 1, "value": 2.5})
-    assert len(report.Rows(path, settings, ("i",)).select()) == 2
+    assert len(output.Rows(path, settings, ("i",)).select()) == 2
 
 
 def test_rows_of_other_settings_are_set_aside(tmp_path):
     path = tmp_path / "rows.jsonl"
-    report.Rows(path, {"n": 2}, ("i",)).add({"i": 0})
-    assert not report.Rows(path, {"n": 3}, ("i",)).select()
+    output.Rows(path, {"n": 2}, ("i",)).add({"i": 0})
+    assert not output.Rows(path, {"n": 3}, ("i",)).select()
     assert len(list(tmp_path.glob("rows*.jsonl"))) == 2
 
 
@@ -61,15 +165,13 @@ def test_distances_are_classified_with_a_threshold_of_the_other_fold():
     ).mean() < 0.6
 
 
-def test_peak_memory_counts_what_a_call_holds(model):
-    import torch
-
+def test_peak_memory_counts_what_a_call_holds():
     assert peak_memory(lambda: torch.zeros(250_000) + 1, torch.device("cpu")) == pytest.approx(2e6, rel=0.01)
 
 
-def test_confusion_runs_end_to_end_and_resumes(model, tmp_path, capsys):
-    options = dict(images=2, attack="none", iterations=1, steps=2, seed=0, out=tmp_path, sampling_steps=2)
-    result = confusion.run(model, **options)
+def test_confusion_runs_end_to_end_and_resumes(small, tmp_path, capsys):
+    options = dict(images=2, damage="jpeg-25", iterations=1, steps=2, seed=0, out=tmp_path, sampling=Sampling(2))
+    result = confusion.run(small, **options)
     assert [(r["pattern"], r["inversion"]) for r in result["results"]] == [
         (kind, inversion) for kind in ("ring", "disc") for inversion in confusion.inversions(1)
     ]
@@ -77,26 +179,57 @@ def test_confusion_runs_end_to_end_and_resumes(model, tmp_path, capsys):
         assert np.sum(row["confusion"]) == 8
         assert row["accuracy"] == pytest.approx(np.trace(row["confusion"]) / 8)
     memory = {r["inversion"]: r["peak_memory_mb"] for r in result["results"]}
-    assert memory["gradient-based"] > 3 * memory["gradient-free"]
-    assert json.loads((tmp_path / "confusion.json").read_text())["settings"]["images"] == 2
-    assert len(list(csv.reader((tmp_path / "confusion.csv").open()))) == 9
-    assert Image.open(tmp_path / "confusion.png").width > 500
+    assert memory["gradient-based"] > 2 * memory["gradient-free"]
+    stem = tmp_path / "confusion-jpeg-25"
+    assert json.loads(Path(f"{stem}.json").read_text())["settings"]["images"] == 2
+    assert len(list(csv.reader(Path(f"{stem}.csv").open()))) == 9
+    assert Image.open(f"{stem}.png").width > 500
 
-    size = (tmp_path / "confusion.jsonl").stat().st_size
-    confusion.run(model, **options)
-    assert (tmp_path / "confusion.jsonl").stat().st_size == size
+    lines = Path(f"{stem}.jsonl").read_text()
+    assert confusion.run(small, **options)["results"] == result["results"]
+    assert Path(f"{stem}.jsonl").read_text() == lines
     assert "gradient-free" in capsys.readouterr().out
 
 
-def test_detection_runs_end_to_end(model, tmp_path, monkeypatch, capsys):
-    monkeypatch.setattr(detection, "ATTACKS", {name: ATTACKS[name] for name in ("none", "jpeg-25")})
+def test_detection_runs_end_to_end_and_resumes(small, tmp_path, monkeypatch, capsys):
+    monkeypatch.setattr(detection, "DAMAGES", {name: DAMAGES[name] for name in ("none", "jpeg-25")})
+    monkeypatch.setattr(detection, "Detector", partial(Detector, align="off"))
     monkeypatch.setattr(detection, "RANDOM_KEYS", 20)
     monkeypatch.setattr(detection, "REPEATS", 1)
-    options = dict(images=2, exact_images=0, fpr=1e-3, seed=0, out=tmp_path, sampling_steps=5)
-    result = detection.run(model, **options)
-    assert {r["attack"] for r in result["results"]} == {"none", "jpeg-25"}
-    assert all(r["images"] == 2 for r in result["results"])
-    assert result["unmarked"]["found"]["fast"] == "0 of 2"
+    options = dict(images=2, exact_images=1, fpr=1e-3, seed=0, out=tmp_path, sampling=Sampling(2))
+    result = detection.run(small, **options)
+    assert [(r["attack"], r["effort"], r["images"]) for r in result["results"]] == [
+        (damage, effort, 1 if effort == "exact" else 2)
+        for damage in ("none", "jpeg-25")
+        for effort in ("fast", "auto", "exact")
+    ]
+    assert result["unmarked"]["found"] == {"fast": "0 of 2", "auto": "0 of 2", "exact": "0 of 1"}
     assert 0 <= result["unmarked"]["ks_random_keys"]["p"] <= 1
     assert Image.open(tmp_path / "detection.png").width > 500
-    assert "unmarked" in capsys.readouterr().out
+    lines = (tmp_path / "detection.jsonl").read_text()
+    assert detection.run(small, **options)["results"] == result["results"]
+    assert (tmp_path / "detection.jsonl").read_text() == lines
+    said = capsys.readouterr().out
+    assert "\n\nunmarked: found" in said and "seconds per image and stage: encoder" in said
+
+
+def test_seconds_by_stage_and_batch(small, tmp_path, monkeypatch, capsys):
+    monkeypatch.setattr(seconds, "BATCHES", (1, 2))
+    result = seconds.run(small, repeats=1, seed=0, out=tmp_path, sampling=Sampling(2))
+    stages = [
+        "opening",
+        "resizing",
+        "encoder",
+        "decoder-inversion",
+        "diffusion-inversion",
+        "whitening",
+        "reading",
+        "search",
+        "test",
+    ]
+    assert [r["stage"].replace(" ", "-") for r in result["results"]] == stages
+    assert all(value > 0 for r in result["results"] for value in r["seconds"].values())
+    assert json.loads((tmp_path / "seconds.json").read_text())["results"] == result["results"]
+    with (tmp_path / "seconds.csv").open() as stream:
+        assert next(csv.reader(stream)) == ["stage", "batch of 1", "batch of 2"]
+    assert "| diffusion inversion | " in capsys.readouterr().out

@@ -10,7 +10,7 @@ from scipy.stats import kstest
 
 import wmark
 from wmark import Detector, ImageError, Key, KeyringError, LatentDiffusion, Pattern, WmarkError
-from wmark.benchmarks.attacks import ATTACKS, attack
+from wmark.benchmarks.damage import DAMAGES, damaged
 from wmark.detectors.alignment import IDENTITY
 from wmark.detectors.statistic import hypercone_log10_p
 from wmark.detectors.whitening import whiten
@@ -31,9 +31,9 @@ def test_the_key_of_a_marked_image_is_found_and_named(model, ring, marked):
     assert verdict.alignment == IDENTITY
 
 
-@pytest.mark.parametrize("name", ATTACKS)
+@pytest.mark.parametrize("name", DAMAGES)
 def test_ordinary_damage_is_survived(model, ring, marked, name):
-    (verdict,) = Detector(model, [ring.key("one"), ring.key("two")]).verify([attack(name, marked, seed=1)])
+    (verdict,) = Detector(model, [ring.key("one"), ring.key("two")]).verify([damaged(name, marked, seed=1)])
     assert verdict.found, verdict
     assert verdict.key_id == "one"
 

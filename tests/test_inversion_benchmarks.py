@@ -8,7 +8,9 @@ from wmark.benchmarks import autoencoders, clips, cocoercivity, decoder_inversio
 from wmark.benchmarks.inversion_summary import compare, frontier, stops
 from wmark.benchmarks.inversion_variants import Variant, scheduled
 from wmark.benchmarks.memory import counted_memory
+from wmark.inversion.recovery import Recovery
 from wmark.models.latent_diffusion import LatentDiffusion
+from wmark.models.sampling import Sampling
 
 
 def small_autoencoder(dtype):
@@ -33,11 +35,11 @@ VARIANTS = (
 
 @pytest.fixture(scope="module")
 def small(small_pipeline):
-    return LatentDiffusion(small_pipeline("epsilon"), "small", "0123456789abcdef")
+    return LatentDiffusion.from_pipeline(small_pipeline("epsilon"), "small")
 
 
 def test_decoder_inversion_is_measured_once_and_goes_on(small, tmp_path, capsys):
-    options = {"seed": 0, "out": tmp_path, "variants": VARIANTS, "sampling_steps": 2}
+    options = {"seed": 0, "out": tmp_path, "variants": VARIANTS, "sampling": Sampling(2)}
     first = decoder_inversion.run({"fp32": small}, images=2, **options)
     lines = (tmp_path / "decoder-inversion.jsonl").read_text()
     again = decoder_inversion.run({"fp32": small}, images=2, **options)
@@ -54,7 +56,7 @@ def test_decoder_inversion_is_measured_once_and_goes_on(small, tmp_path, capsys)
 
 
 def test_ablation_takes_the_images_of_the_other_benchmark(small, tmp_path, capsys):
-    options = {"seed": 0, "out": tmp_path, "sampling_steps": 2}
+    options = {"seed": 0, "out": tmp_path, "sampling": Sampling(2)}
     every = decoder_inversion.run({"fp32": small}, images=3, variants=VARIANTS, **options)["results"]
     rows = [json.loads(line) for line in (tmp_path / "decoder-inversion.jsonl").read_text().splitlines()[1:]]
     errors = [row["nmse_db"][0] for row in rows]
@@ -103,13 +105,6 @@ def test_frontier_keeps_what_nothing_cheaper_beats():
     assert frontier([(3, -1.0), (1, -2.0), (2, -4.0), (4, -5.0), (9, -3.0)]) == ([1, 2, 4, 9], [-2.0, -4.0, -5.0, -5.0])
 
 
-def test_generated_latents_are_kept_and_added_to(small, tmp_path):
-    two = decoder_inversion.generated_latents(small, 2, 0, 2, 7.5, tmp_path)
-    three = decoder_inversion.generated_latents(small, 3, 0, 2, 7.5, tmp_path)
-    assert torch.equal(three[:2], two)
-    assert torch.equal(decoder_inversion.generated_latents(small, 2, 0, 2, 7.5, tmp_path), two)
-
-
 def test_cocoercivity_of_a_linear_map():
     """With E(D(z)) = g z, T(z) - T(z*) = g (z - z*): beta is 1 / g."""
     latent = torch.randn(1, 1, 4, 4, generator=torch.Generator().manual_seed(0)) / 10
@@ -121,7 +116,7 @@ def test_cocoercivity_of_a_linear_map():
 
 
 def test_cocoercivity_benchmark(small, tmp_path, capsys):
-    result = cocoercivity.run(small, images=3, iterations=2, rho=0.5, seed=0, out=tmp_path)
+    result = cocoercivity.run(small, images=3, iterations=2, rho=0.5, seed=0, out=tmp_path, sampling=Sampling(2))
     assert result["results"]["encoder"]["images"] == 3
     assert (tmp_path / "cocoercivity.png").stat().st_size > 1000
     assert "rank correlation" in capsys.readouterr().out
@@ -136,7 +131,7 @@ def test_frames_of_a_clip_are_standard_normal_and_turn_slowly(small):
 def test_clips_benchmark(small, tmp_path, capsys, monkeypatch):
     monkeypatch.setattr(clips, "TURNS", (0.01, 0.2))
     monkeypatch.setattr(clips, "ITERATIONS", (1,))
-    options = {"clips": 1, "frames": 2, "seed": 0, "out": tmp_path, "sampling_steps": 2}
+    options = {"clips": 1, "frames": 2, "seed": 0, "out": tmp_path, "sampling": Sampling(2)}
     first = clips.run(small, **options)
     assert [(r["turn"], r["carried"]) for r in first["results"]] == [
         (0.01, False),
@@ -150,12 +145,14 @@ def test_clips_benchmark(small, tmp_path, capsys, monkeypatch):
 
 
 def test_latent_benchmark(model, tmp_path, capsys, monkeypatch):
-    monkeypatch.setattr(latent, "INVERSIONS", {"encoder": ("encoder", {}, False), "left": ("encoder", {}, True)})
+    monkeypatch.setattr(
+        latent, "INVERSIONS", {"encoder": Recovery("encoder", left_inverse=False), "left": Recovery("left")}
+    )
     monkeypatch.setattr(latent, "STEPS", (2, 3))
-    monkeypatch.setattr(latent, "DAMAGES", ("none", "jpeg-25"))
-    result = latent.run(model, images=1, seed=0, out=tmp_path, sampling_steps=10)
+    monkeypatch.setattr(latent, "TRIED", ("none", "jpeg-25"))
+    result = latent.run(model, images=1, seed=0, out=tmp_path, sampling=Sampling(10))
     lines = (tmp_path / "latent.jsonl").read_text()
-    assert latent.run(model, images=1, seed=0, out=tmp_path, sampling_steps=10)["results"] == result["results"]
+    assert latent.run(model, images=1, seed=0, out=tmp_path, sampling=Sampling(10))["results"] == result["results"]
     assert (tmp_path / "latent.jsonl").read_text() == lines
     by_name = {(r["damage"], r["latent"]): r["median_log10_p"]["3"] for r in result["results"]}
     assert by_name["none", "true latent"] < by_name["none", "encoder"] < -6

@@ -8,7 +8,7 @@ import torch
 from PIL import Image
 from torch import Tensor
 
-from ..benchmarks.report import provenance, table, write_json
+from ..benchmarks.output import provenance, table, write_json
 from ..files import write_atomically
 from ..images import encode_image, to_image
 from ..models.left_inverse import FILE_NAME, about

@@ -15,7 +15,7 @@ import torch
 from PIL import Image
 
 import wmark
-from wmark.benchmarks.attacks import attack
+from wmark.benchmarks.damage import damaged
 from wmark.images import to_image
 from wmark.inversion.recovery import recoveries
 
@@ -52,7 +52,7 @@ def images() -> None:
         (marked,) = wmark.embed(model, keys.key(key), [prompt], seed=seed, size=size, sampling=wmark.Sampling(steps=20))
         made[f"{name}-none"] = marked.image
     for base, damage in DAMAGED:
-        made[f"{base}-{damage.removesuffix('%')}"] = attack(damage, made[f"{base}-none"], seed=1)
+        made[f"{base}-{damage.removesuffix('%')}"] = damaged(damage, made[f"{base}-none"], seed=1)
     made["a-small"] = made["a-none"].resize((300, 300), Image.Resampling.LANCZOS)
     made["b-cut"] = made["b-none"].crop((40, 80, 512, 512))
     for i, (height, width) in enumerate([(512, 512), (512, 512), (384, 512)]):
@@ -60,7 +60,7 @@ def images() -> None:
         latent = model.sample(noise, [list(MARKED.values())[i][3]], wmark.Sampling(20))
         with torch.no_grad():
             made[f"unmarked-{i + 1}"] = to_image(model.decode(latent)[0])
-    made["unmarked-4"] = attack("crop-80%", made["unmarked-1"], seed=1)
+    made["unmarked-4"] = damaged("crop-80%", made["unmarked-1"], seed=1)
     y, x = np.mgrid[0:360, 0:720] / 360
     waves = np.stack([np.sin(9 * x + 5 * y), np.cos(7 * x * y), x - y], axis=-1)
     made["drawn"] = Image.fromarray((127.5 + 100 * waves.clip(-1, 1)).astype(np.uint8))

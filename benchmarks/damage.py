@@ -10,63 +10,63 @@ from PIL import Image, ImageEnhance, ImageFilter
 
 from ..errors import WmarkError
 
-__all__ = ["ATTACKS", "attack", "find_attack"]
+__all__ = ["DAMAGES", "damaged", "find_damage"]
 
-Attack = Callable[[Image.Image, np.random.Generator], Image.Image]
+Damage = Callable[[Image.Image, np.random.Generator], Image.Image]
 
 
-def jpeg(quality: int) -> Attack:
-    def damage(image: Image.Image, rng: np.random.Generator) -> Image.Image:
+def jpeg(quality: int) -> Damage:
+    def apply(image: Image.Image, rng: np.random.Generator) -> Image.Image:
         buffer = io.BytesIO()
         image.save(buffer, "JPEG", quality=quality)
         return Image.open(buffer).convert("RGB")
 
-    return damage
+    return apply
 
 
-def blur(radius: float) -> Attack:
+def blur(radius: float) -> Damage:
     return lambda image, rng: image.filter(ImageFilter.GaussianBlur(radius))
 
 
-def gaussian_noise(std: float) -> Attack:
+def gaussian_noise(std: float) -> Damage:
     """Noise of a standard deviation in units of the full range."""
 
-    def damage(image: Image.Image, rng: np.random.Generator) -> Image.Image:
+    def apply(image: Image.Image, rng: np.random.Generator) -> Image.Image:
         pixels = np.asarray(image) / 255 + rng.normal(0, std, (image.height, image.width, 3))
         return Image.fromarray((pixels.clip(0, 1) * 255).round().astype(np.uint8))
 
-    return damage
+    return apply
 
 
-def brightness(factor: float) -> Attack:
+def brightness(factor: float) -> Damage:
     return lambda image, rng: ImageEnhance.Brightness(image).enhance(factor)
 
 
-def rotation(angle: float | None) -> Attack:
+def rotation(angle: float | None) -> Damage:
     """Rotation about the centre on the same canvas, corners black; None draws the angle."""
 
-    def damage(image: Image.Image, rng: np.random.Generator) -> Image.Image:
+    def apply(image: Image.Image, rng: np.random.Generator) -> Image.Image:
         return image.rotate(rng.uniform(0, 360) if angle is None else angle, Image.Resampling.BICUBIC)
 
-    return damage
+    return apply
 
 
-def crop_rescale(share: float) -> Attack:
+def crop_rescale(share: float) -> Damage:
     """A crop to this share of each side, placed at random, scaled back to the old size."""
 
-    def damage(image: Image.Image, rng: np.random.Generator) -> Image.Image:
+    def apply(image: Image.Image, rng: np.random.Generator) -> Image.Image:
         width, height = round(image.width * share), round(image.height * share)
         x, y = rng.integers(0, image.width - width + 1), rng.integers(0, image.height - height + 1)
         return image.crop((x, y, x + width, y + height)).resize(image.size, Image.Resampling.LANCZOS)
 
-    return damage
+    return apply
 
 
 def mirror(image: Image.Image, rng: np.random.Generator) -> Image.Image:
     return image.transpose(Image.Transpose.FLIP_LEFT_RIGHT)
 
 
-ATTACKS: dict[str, Attack] = {
+DAMAGES: dict[str, Damage] = {
     "none": lambda image, rng: image,
     "jpeg-25": jpeg(25),
     "blur-4": blur(4),
@@ -79,17 +79,17 @@ ATTACKS: dict[str, Attack] = {
 }
 
 
-def attack(name: str, image: Image.Image, seed: int) -> Image.Image:
+def damaged(name: str, image: Image.Image, seed: int) -> Image.Image:
     """The damaged image; the same seed gives the same damage.
 
     Raises:
-        WmarkError: If there is no attack of this name.
+        WmarkError: If there is no damage of this name.
     """
-    return find_attack(name)(image, np.random.default_rng(seed))
+    return find_damage(name)(image, np.random.default_rng(seed))
 
 
-def find_attack(name: str) -> Attack:
-    """The attack of a name, or a :class:`WmarkError` that lists them all."""
-    if name not in ATTACKS:
-        raise WmarkError(f"unknown attack {name!r}: choose one of {', '.join(ATTACKS)}")
-    return ATTACKS[name]
+def find_damage(name: str) -> Damage:
+    """The damage of a name, or a :class:`WmarkError` that lists them all."""
+    if name not in DAMAGES:
+        raise WmarkError(f"unknown damage {name!r}: choose one of {', '.join(DAMAGES)}")
+    return DAMAGES[name]

@@ -7,7 +7,7 @@ import io
 import json
 import platform
 import sys
-from collections.abc import Hashable, Sequence
+from collections.abc import Callable, Hashable, Mapping, Sequence
 from datetime import datetime, timezone
 from importlib.metadata import version
 from pathlib import Path
@@ -18,7 +18,10 @@ from ..errors import WmarkError
 from ..files import write_atomically
 from ..version import __version__
 
-__all__ = ["Rows", "provenance", "table", "write_csv", "write_json"]
+__all__ = ["Columns", "Rows", "provenance", "table", "tabulate", "write_json", "write_results"]
+
+Columns = Mapping[str, str | Callable[[dict], object]]
+"""What a table shows of a row, by the names of its columns: a format of the row's values, or a function of the row."""
 
 
 class Rows:
@@ -91,21 +94,32 @@ def provenance(model=None, program: str = "wmark", **settings) -> dict:
     }
 
 
-def table(header: Sequence[str], rows: Sequence[Sequence]) -> str:
+def table(header: Sequence[str], cells: Sequence[Sequence]) -> str:
     """A Markdown table with aligned columns."""
-    cells = [[str(cell) for cell in row] for row in [header, *rows]]
-    widths = [max(len(row[i]) for row in cells) for i in range(len(header))]
+    lines = [[str(cell) for cell in row] for row in [header, *cells]]
+    widths = [max(len(row[i]) for row in lines) for i in range(len(header))]
     lines = [
-        "| " + " | ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)) + " |" for row in cells
+        "| " + " | ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)) + " |" for row in lines
     ]
     return "\n".join([lines[0], "| " + " | ".join("-" * width for width in widths) + " |", *lines[1:]])
 
 
-def write_csv(path: Path, header: Sequence[str], rows: Sequence[Sequence]) -> None:
+def tabulate(columns: Columns, rows: Sequence[dict]) -> str:
+    """The Markdown table of rows."""
+    return table(list(columns), cells(columns, rows))
+
+
+def write_results(stem: Path, columns: Columns, rows: Sequence[dict], result: dict) -> None:
+    """Write the table of rows to `stem.csv`, and what there is to know to `stem.json`."""
     text = io.StringIO()
-    csv.writer(text, lineterminator="\n").writerows([header, *rows])
-    write_atomically(path, text.getvalue().encode())
+    csv.writer(text, lineterminator="\n").writerows([list(columns), *cells(columns, rows)])
+    write_atomically(Path(f"{stem}.csv"), text.getvalue().encode())
+    write_json(Path(f"{stem}.json"), result)
 
 
 def write_json(path: Path, content: dict) -> None:
     write_atomically(path, (json.dumps(content, indent=2) + "\n").encode())
+
+
+def cells(columns: Columns, rows: Sequence[dict]) -> list[list]:
+    return [[show.format(**row) if isinstance(show, str) else show(row) for show in columns.values()] for row in rows]
