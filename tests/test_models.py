@@ -2,7 +2,6 @@ import pytest
 import torch
 from diffusers import AutoencoderKL
 from diffusers.models.attention_processor import Attention
-from PIL import Image
 
 from wmark import LatentDiffusion, ModelError, Sampling, load_model
 from wmark.benchmarks.memory import counted_memory
@@ -64,18 +63,6 @@ def test_the_embedded_model_is_small_and_fingerprinted(model):
     assert size < 30e6
     assert (model.name, len(model.fingerprint)) == ("tiny", 16)
     assert model.native_size == (512, 512)
-
-
-def test_the_embedded_model_is_loaded_as_the_readme_says(tmp_path, monkeypatch):
-    """All parts in one precision, and an image out of them."""
-    readme = EMBEDDED["tiny"].parent.parent / "README.md"
-    (snippet,) = [part for part in readme.read_text().split("```python\n") if "pipeline = StableDiffusion" in part]
-    monkeypatch.chdir(tmp_path)
-    (tmp_path / "models").symlink_to(EMBEDDED["tiny"].parent, target_is_directory=True)
-    found = {}
-    exec(snippet.partition("```")[0].replace("num_inference_steps=20", "num_inference_steps=2"), found)
-    assert {part.dtype for part in found["pipeline"].components.values() if hasattr(part, "dtype")} == {torch.float32}
-    assert Image.open("sea.png").size == (512, 512)
 
 
 def test_fingerprints_tell_weights_apart(folder, model):
