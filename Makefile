@@ -8,7 +8,7 @@ demo: .venv/.installed
 	@$(BIN)/python -m wmark.benchmarks.demo --out demo
 
 test: .venv/.installed
-	@$(BIN)/python -m pytest
+	@OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n auto --maxprocesses 4 --dist loadfile
 
 lint: .venv/.installed
 	@$(BIN)/ruff check .

@@ -20,8 +20,12 @@ def golden(user_folders):
 
 
 def test_verdicts_are_those_of_before(golden):
+    """To 1e-6 in log10 p on a machine like the one that they were made on.
+
+    On others the last digits differ, by the processor's instructions and by how work is split among threads; what is
+    recovered from a flat image is nothing but last digits.
+    """
     kept = json.loads((GOLDEN / "verdicts.json").read_text())
-    # The last digits depend on the processor's instructions and on how the work is split among threads.
     exactly = kept["machine"] == golden.machine()
     found = golden.verdicts()
     assert {reading: set(by_image) for reading, by_image in found.items()} == {
@@ -31,7 +35,7 @@ def test_verdicts_are_those_of_before(golden):
         for image, (was_found, key, log10_p, cosine, look) in by_image.items():
             now = found[reading][image]
             where = f"{image}, {reading}: {now}"
-            assert now[2] == pytest.approx(log10_p, rel=0, abs=1e-6 if exactly else 0.05), where
-            assert now[3] == pytest.approx(cosine, rel=0, abs=1e-6 if exactly else 1e-3), where
-            assert (now[0], now[4]) == (was_found, look), where
-            assert now[1] == key or not was_found, where
+            assert now[0] == was_found, where
+            if was_found or exactly:
+                assert now[2:4] == pytest.approx([log10_p, cosine], rel=0, abs=1e-6 if exactly else 0.05), where
+                assert (now[1], now[4]) == (key, look), where
