@@ -15,6 +15,7 @@ lint: .venv/.installed
 	@$(BIN)/ruff format --check .
 
 bench: .venv/.installed
+	@$(BIN)/wmark bench seconds --out benchmarks/results
 	@$(BIN)/wmark bench confusion --out benchmarks/results
 	@$(BIN)/wmark bench detection --out benchmarks/results
 	@$(BIN)/wmark bench decoder-inversion --out benchmarks/results

@@ -19,9 +19,9 @@ from PIL import Image
 from torch import Tensor
 from tqdm import tqdm
 
-from ..detectors.alignment import AlignmentSearch, padded_spectrum
 from ..detectors.detector import Detector
-from ..detectors.reading import Keys
+from ..detectors.geometry import Canvas
+from ..detectors.reading import Keys, search
 from ..detectors.reading import read as read_keys
 from ..detectors.statistic import cosine, hypercone_log10_p
 from ..detectors.whitening import whiten
@@ -166,16 +166,14 @@ def stage_seconds(model: LatentDiffusion, key: Key, image: Image.Image) -> dict[
     x = to_unit(pixels)
     keys = Keys(key.pattern, (key,))
     noise = whiten(recover(model, FAST, pixels).noise)
-    search = AlignmentSearch(canvas := tuple(noise.shape[-2:]))
+    canvas = tuple(noise.shape[-2:])
     parts = {
         "encoder": lambda: model.encode(x),
         "decoder inversion (exact)": lambda: invert_decoder(model, EXACT, x),
         "fast recovery": lambda: recover(model, FAST, pixels),
         "exact recovery": lambda: recover(model, EXACT, pixels),
         "identity test": lambda: read_keys(noise, keys, canvas),
-        "alignment search, one key": lambda: search.best(
-            [padded_spectrum(noise[0], keys.pattern)], keys.planted, keys.pattern
-        ),
+        "alignment search, one key": lambda: search(noise, keys, [Canvas(canvas)]),
     }
     return median_seconds(parts, model.device, REPEATS)
 

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import click
 
-from ..models.registry import load_model
+from ..models import registry
 from .options import Device, Number, Seed, fpr_option, model_options, with_options
 
 __all__ = ["bench"]
@@ -48,7 +48,7 @@ def bench_confusion(images, damage, iterations, inversion_steps, out, seed, mode
     from ..benchmarks.confusion import run
 
     run(
-        load_model(model, dtype=dtype, device=device),
+        registry.load_model(model, dtype=dtype, device=device),
         images=images,
         damage=damage,
         iterations=iterations,
@@ -76,7 +76,7 @@ def bench_detection(images, exact_images, fpr, out, seed, model, dtype, device) 
     from ..benchmarks.detection import run
 
     run(
-        load_model(model, dtype=dtype, device=device),
+        registry.load_model(model, dtype=dtype, device=device),
         images=images,
         exact_images=exact_images,
         fpr=fpr,
@@ -117,8 +117,8 @@ def bench_ablation(images, among, out, seed, model, device) -> None:
 
 def in_precisions_of(variants, model, device) -> dict:
     """The model in each precision that a variant asks for."""
-
-    return {dtype: load_model(model, dtype=dtype, device=device) for dtype in dict.fromkeys(v.dtype for v in variants)}
+    precisions = dict.fromkeys(variant.dtype for variant in variants)
+    return {dtype: registry.load_model(model, dtype=dtype, device=device) for dtype in precisions}
 
 
 @bench.command("cocoercivity")
@@ -130,7 +130,7 @@ def bench_cocoercivity(images, iterations, rho, out, seed, model, dtype, device)
     """Whether the assumption holds under which the iterations converge, and how it goes with their error."""
     from ..benchmarks.cocoercivity import run
 
-    loaded = load_model(model, dtype=dtype, device=device)
+    loaded = registry.load_model(model, dtype=dtype, device=device)
     run(loaded, images=images, iterations=iterations, rho=rho, seed=seed, out=out)
 
 
@@ -141,7 +141,7 @@ def bench_latent(images, out, seed, model, dtype, device) -> None:
     """What a better latent buys: noise error and p-value by decoder inversion, damage and inversion steps."""
     from ..benchmarks.latent import run
 
-    run(load_model(model, dtype=dtype, device=device), images=images, seed=seed, out=out)
+    run(registry.load_model(model, dtype=dtype, device=device), images=images, seed=seed, out=out)
 
 
 @bench.command("clips")
@@ -152,7 +152,7 @@ def bench_clips(clips, frames, out, seed, model, dtype, device) -> None:
     """What the frame before is worth to the decoder inversion of the next."""
     from ..benchmarks.clips import run
 
-    run(load_model(model, dtype=dtype, device=device), clips=clips, frames=frames, seed=seed, out=out)
+    run(registry.load_model(model, dtype=dtype, device=device), clips=clips, frames=frames, seed=seed, out=out)
 
 
 @bench.command("autoencoders")
@@ -187,4 +187,4 @@ def bench_seconds(repeats, out, seed, model, dtype, device) -> None:
     """Where the time of `verify` goes: seconds an image and stage, one image alone and eight together."""
     from ..benchmarks.seconds import run
 
-    run(load_model(model, dtype=dtype, device=device), repeats=repeats, seed=seed, out=out)
+    run(registry.load_model(model, dtype=dtype, device=device), repeats=repeats, seed=seed, out=out)

@@ -64,9 +64,8 @@ def test_a_column_is_a_format_or_a_function(tmp_path, capsys):
     columns = {"name": "{name}", "error, dB": "{error:.1f} ± {spread:g}", "sign": lambda r: r["error"] > 0}
     rows = [{"name": "a", "error": 1.26, "spread": 0.5}, {"name": "longer", "error": -3, "spread": 2}]
     output.write_results(tmp_path / "noise-0.1", columns, rows, {"results": rows})
-    assert (
-        tmp_path / "noise-0.1.csv"
-    ).read_text() == 'name,"error, dB",sign\na,1.3 ± 0.5,True\nlonger,-3.0 ± 2,False\n'
+    written = (tmp_path / "noise-0.1.csv").read_text()
+    assert written == 'name,"error, dB",sign\na,1.3 ± 0.5,True\nlonger,-3.0 ± 2,False\n'
     assert json.loads((tmp_path / "noise-0.1.json").read_text()) == {"results": rows}
     assert output.tabulate(columns, rows).splitlines() == [
         "| name   | error, dB | sign  |",
@@ -182,7 +181,7 @@ def test_confusion_runs_end_to_end_and_resumes(small, tmp_path, capsys):
     assert memory["gradient-based"] > 2 * memory["gradient-free"]
     stem = tmp_path / "confusion-jpeg-25"
     assert json.loads(Path(f"{stem}.json").read_text())["settings"]["images"] == 2
-    assert len(list(csv.reader(Path(f"{stem}.csv").open()))) == 9
+    assert len(Path(f"{stem}.csv").read_text().splitlines()) == 9
     assert Image.open(f"{stem}.png").width > 500
 
     lines = Path(f"{stem}.jsonl").read_text()
@@ -216,18 +215,10 @@ def test_detection_runs_end_to_end_and_resumes(small, tmp_path, monkeypatch, cap
 def test_seconds_by_stage_and_batch(small, tmp_path, monkeypatch, capsys):
     monkeypatch.setattr(seconds, "BATCHES", (1, 2))
     result = seconds.run(small, repeats=1, seed=0, out=tmp_path, sampling=Sampling(2))
-    stages = [
-        "opening",
-        "resizing",
-        "encoder",
-        "decoder-inversion",
-        "diffusion-inversion",
-        "whitening",
-        "reading",
-        "search",
-        "test",
+    assert [r["stage"] for r in result["results"]] == [
+        *("opening", "resizing", "encoder", "decoder inversion", "diffusion inversion"),
+        *("whitening", "reading", "search", "test"),
     ]
-    assert [r["stage"].replace(" ", "-") for r in result["results"]] == stages
     assert all(value > 0 for r in result["results"] for value in r["seconds"].values())
     assert json.loads((tmp_path / "seconds.json").read_text())["results"] == result["results"]
     with (tmp_path / "seconds.csv").open() as stream:
