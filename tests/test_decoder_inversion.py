@@ -221,7 +221,14 @@ def test_a_clip_carries_its_correction_over_and_starts_anew_at_a_cut():
     coder.latent = latents
     frames, ready = coder.decode(latents), []
     alone = anderson(coder, frames, iterations=1, tolerance=0.0)
-    found = invert_clip(coder, frames, iterations=1, first_iterations=6, tolerance=0.0, callback=ready.append)
+    found = invert_clip(
+        Coders(coder.encode, coder.decode),
+        frames,
+        iterations=1,
+        first_iterations=6,
+        tolerance=0.0,
+        callback=ready.append,
+    )
     error = lambda found: (found.latent - latents).flatten(1).norm(dim=1) / latents.flatten(1).norm(dim=1)  # noqa: E731
     assert (error(found)[[1, 2, 4]] < 0.3 * error(alone)[[1, 2, 4]]).all()
     assert ready == [1, 2, 3, 4, 5]
