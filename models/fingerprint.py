@@ -45,7 +45,10 @@ def folder_fingerprint(folder: Path) -> str:
 
 
 def weights_fingerprint(*modules: nn.Module) -> str:
-    """The same of weights in memory, from the first few thousand values of every tensor: another LoRA, another name."""
+    """A name of weights in memory, from the first few thousand values of every tensor: another LoRA, another name.
+
+    It is not the one that :func:`folder_fingerprint` gives to the files of the same weights.
+    """
     digest = hashlib.sha256()
     for module in modules:
         for name, value in module.state_dict().items():

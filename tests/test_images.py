@@ -6,6 +6,7 @@ import subprocess
 import sys
 import zlib
 from pathlib import Path
+from unittest.mock import patch
 
 import numpy as np
 import pytest
@@ -233,6 +234,15 @@ def test_too_large_image_is_refused_before_decoding(tmp_path: Path, size: tuple[
     path = tmp_path / "large.png"
     path.write_bytes(png(PIXELS, size=size))
     assert "100 megapixels" in refusal(path)
+
+
+@pytest.mark.parametrize("suffix", [".webp", ".jp2"])
+def test_decoders_that_hold_a_picture_several_times_get_smaller_ones(tmp_path: Path, suffix: str):
+    path = tmp_path / f"large{suffix}"
+    with patch.dict("wmark.images.reading.LARGEST_AREAS", {"WEBP": 80_000, "JPEG2000": 75_000}):
+        Image.new("RGB", (400, 250)).save(path)
+        assert "megapixels" in refusal(path)
+    assert open_image(path).size == (400, 250)
 
 
 def test_large_image_raises_no_warning(tmp_path: Path, monkeypatch, recwarn: pytest.WarningsRecorder):
