@@ -47,7 +47,7 @@ class Candidate(NamedTuple):
     log10_p: float
     key: Key
     standing: Standing
-    alignments: int
+    alignments_tested: int
 
 
 @dataclass(frozen=True)
@@ -205,9 +205,9 @@ class Detector:
             alignment=standing.alignment,
             canvas=standing.canvas,
             look=look.name,
-            keys=len(self.keys),
-            alignments=candidate.alignments,
-            looks=len(self.plan.looks),
+            keys_tested=len(self.keys),
+            alignments_tested=candidate.alignments_tested,
+            looks_allowed=len(self.plan.looks),
             fpr=self.fpr,
             seconds=0.0,
             basis=replace(self.basis, keyring=key.keyring),

@@ -45,9 +45,9 @@ class Plan:
     looks: tuple[Look, ...]
     fpr: float
 
-    def trials(self, keys: int, alignments: int) -> float:
+    def trials(self, keys_tested: int, alignments_tested: int) -> float:
         """What the union bound pays for one p-value."""
-        return float(keys) * alignments * len(self.looks)
+        return float(keys_tested) * alignments_tested * len(self.looks)
 
     def found(self, log10_p: float) -> bool:
         """Whether a corrected p-value is decisive."""

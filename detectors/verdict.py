@@ -15,6 +15,8 @@ if TYPE_CHECKING:
 
 __all__ = ["Basis", "Evidence", "Verdict"]
 
+SCHEMA = "wmark-verdict/2"
+
 
 @dataclass(frozen=True)
 class Basis:
@@ -69,7 +71,7 @@ class Verdict:
         alignment: Where the key was found, or stands closest.
         canvas: Height and width in latent pixels of the noise that the key is taken to have been planted in.
         look: Recovery and reading that gave the p-value.
-        keys, alignments, looks: How many the union bound paid for.
+        keys_tested, alignments_tested, looks_allowed: How many the union bound paid for.
         fpr: False-positive rate asked for.
         seconds: Time spent on this image; in a batch, its share.
         basis: What the verdict rests on.
@@ -85,16 +87,14 @@ class Verdict:
     alignment: Alignment
     canvas: tuple[int, int]
     look: str
-    keys: int
-    alignments: int
-    looks: int
+    keys_tested: int
+    alignments_tested: int
+    looks_allowed: int
     fpr: float
     seconds: float
     basis: Basis
     fallbacks: tuple[str, ...] = ()
     evidence: Evidence | None = field(default=None, repr=False, compare=False)
-
-    SCHEMA = "wmark-verdict/2"
 
     @property
     def p_value(self) -> float:
@@ -119,7 +119,7 @@ class Verdict:
         told = self.found or scores
         placed = {**self.alignment.to_json(), "canvas": list(self.canvas)}
         return {
-            "schema": self.SCHEMA,
+            "schema": SCHEMA,
             "found": self.found,
             "key_id": self.key_id if self.found else None,
             "key_revoked": self.key_revoked if self.found else None,
@@ -128,7 +128,11 @@ class Verdict:
             "alignment": placed if told else None,
             **({"closest_key_id": self.key_id} if scores else {}),
             "look": self.look if told else None,
-            "tested": {"keys": self.keys, "alignments": self.alignments, "looks": self.looks},
+            "tested": {
+                "keys": self.keys_tested,
+                "alignments": self.alignments_tested,
+                "looks": self.looks_allowed,
+            },
             "fpr": self.fpr,
             "seconds": round(self.seconds, 3),
             "basis": {**asdict(self.basis), "effort": list(self.basis.effort)},

@@ -60,14 +60,14 @@ def test_every_look_key_and_alignment_is_paid_for(model, ring, marked):
     (verdict,) = Detector(model, keys, [CHEAP], align="off").verify([marked])
     single = float(hypercone_log10_p(verdict.cosine, Pattern.of().dimension))
     assert verdict.log10_p == pytest.approx(single + math.log10(3))
-    assert (verdict.keys, verdict.alignments, verdict.looks) == (3, 1, 1)
+    assert (verdict.keys_tested, verdict.alignments_tested, verdict.looks_allowed) == (3, 1, 1)
 
     (searched,) = Detector(model, keys[:1], [CHEAP], align="auto", fpr=1e-300).verify([marked])
-    assert searched.looks == 2
+    assert searched.looks_allowed == 2
     detector = Detector(model, keys[:1], [CHEAP], align="full")
     (full,) = detector.verify([marked])
-    assert full.alignments > 10**7
-    expected = float(hypercone_log10_p(full.cosine, Pattern.of().dimension)) + math.log10(full.alignments)
+    assert full.alignments_tested > 10**7
+    expected = float(hypercone_log10_p(full.cosine, Pattern.of().dimension)) + math.log10(full.alignments_tested)
     assert full.log10_p == pytest.approx(expected)
 
 
@@ -81,7 +81,7 @@ def test_auto_stops_as_soon_as_it_is_decisive(model, ring, marked, unmarked, mon
     verdicts = Detector(model, [ring.key("one")], cheap, align="off").verify([marked, unmarked])
     assert used == [("first", 2), ("second", 1)]
     assert [v.found for v in verdicts] == [True, False]
-    assert all(v.looks == 2 for v in verdicts)
+    assert all(v.looks_allowed == 2 for v in verdicts)
 
 
 def test_efforts_are_made_of_the_measured_recoveries():
