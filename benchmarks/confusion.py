@@ -187,7 +187,7 @@ def evaluate(rows: Rows, kind: str, inversion: str) -> dict:
     truth = np.array([label for label, _ in members])
     fold = np.array([row["index"] % 2 for _, row in members])
     log10_p = np.array([row[kind]["log10_p"] for _, row in members])
-    p_of_image = np.array([corrected(p.min(), log10_p.shape[1]) for p in log10_p])
+    p_of_image = corrected(log10_p.min(1), log10_p.shape[1])
     marked = truth > 0
     if kind == "ring":
         distances = np.array([row[kind]["distance"] for _, row in members])

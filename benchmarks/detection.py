@@ -21,8 +21,7 @@ from tqdm import tqdm
 
 from ..detectors.detector import Detector
 from ..detectors.geometry import Canvas
-from ..detectors.reading import Keys, search
-from ..detectors.reading import read as read_keys
+from ..detectors.reading import KeyGroup, read_as_planted, search
 from ..detectors.statistic import cosine, hypercone_log10_p
 from ..detectors.whitening import whiten
 from ..figures import figure, save
@@ -164,7 +163,7 @@ def stage_seconds(model: LatentDiffusion, key: Key, image: Image.Image) -> dict[
     """Median seconds of each part of the chain on one image, one key."""
     pixels = to_pixels(image)[None].to(model.device)
     x = to_unit(pixels)
-    keys = Keys(key.pattern, (key,))
+    group = KeyGroup([key])
     noise = whiten(recover(model, FAST, pixels).noise)
     canvas = tuple(noise.shape[-2:])
     parts = {
@@ -172,8 +171,8 @@ def stage_seconds(model: LatentDiffusion, key: Key, image: Image.Image) -> dict[
         "decoder inversion (exact)": lambda: invert_decoder(model, EXACT, x),
         "fast recovery": lambda: recover(model, FAST, pixels),
         "exact recovery": lambda: recover(model, EXACT, pixels),
-        "identity test": lambda: read_keys(noise, keys, canvas),
-        "alignment search, one key": lambda: search(noise, keys, [Canvas(canvas)]),
+        "identity test": lambda: read_as_planted(noise, group, canvas),
+        "alignment search, one key": lambda: search(noise, group, [Canvas(canvas)]),
     }
     return median_seconds(parts, model.device, REPEATS)
 

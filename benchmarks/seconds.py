@@ -16,7 +16,7 @@ import torch
 from PIL import Image
 
 from ..detectors.detector import Detector
-from ..detectors.reading import prepare, read, search
+from ..detectors.reading import prepare, read_as_planted, search
 from ..detectors.statistic import hypercone_log10_p
 from ..images import open_image, to_unit
 from ..inversion.chain import invert_decoder, invert_diffusion
@@ -95,15 +95,15 @@ def write(images: Sequence[Image.Image], folder: Path) -> list[Path]:
 def stages(model: LatentDiffusion, key: Key, files: Sequence[Path]) -> dict[str, Callable[[], object]]:
     """What each stage does with the images of some files, handed what the stage before made of them."""
     detector = Detector(model, key)
-    (keys,) = detector.groups
+    (group,) = detector.groups
     opened = [open_image(file) for file in files]
     resized = torch.stack([detector.pixels(image) for image in opened])
     images = to_unit(resized.to(model.device))
     latents = invert_decoder(model, EXACT, images).latent
     noise = invert_diffusion(model, EXACT, latents).noise
     white = prepare(noise, key.pattern)
-    canvases = detector.canvases(noise, keys)
-    standings = read(white, keys, canvases[0].size)
+    canvases = detector.canvases(tuple(noise.shape[-2:]), key.pattern)
+    standings = read_as_planted(white, group, canvases[0].size)
     cosines = np.array([[standing.cosine for standing in row] for row in standings])
     return {
         "opening": lambda: [open_image(file) for file in files],
@@ -112,7 +112,7 @@ def stages(model: LatentDiffusion, key: Key, files: Sequence[Path]) -> dict[str,
         "decoder inversion": partial(invert_decoder, model, EXACT, images),
         "diffusion inversion": partial(invert_diffusion, model, EXACT, latents),
         "whitening": partial(prepare, noise, key.pattern),
-        "reading": partial(read, white, keys, canvases[0].size),
-        "search": partial(search, white, keys, canvases),
+        "reading": partial(read_as_planted, white, group, canvases[0].size),
+        "search": partial(search, white, group, canvases),
         "test": partial(hypercone_log10_p, cosines, key.pattern.dimension),
     }

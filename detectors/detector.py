@@ -27,10 +27,11 @@ from ..inversion.recovery import Recovery, recoveries
 from ..models.clock import clock
 from ..version import __version__
 from ..watermark.keys import Key
-from .geometry import Size, canvases, fit, working_size
+from ..watermark.patterns import Pattern
+from .geometry import Canvas, Size, canvases, fit, working_size
 from .plan import Look, Plan, plan
-from .reading import Keys, Standing, evidence, group, prepare, read, search
-from .statistic import hypercone_log10_p
+from .reading import KeyGroup, Standing, evidence, group_by_pattern, prepare, read_as_planted, search
+from .statistic import corrected, hypercone_log10_p
 from .verdict import Basis, Verdict
 
 if TYPE_CHECKING:
@@ -88,9 +89,9 @@ class Detector:
         self.plan  # noqa: B018  Refuses what is not possible.
 
     @cached_property
-    def groups(self) -> list[Keys]:
+    def groups(self) -> list[KeyGroup]:
         """The keys by their patterns."""
-        return group(self.keys)
+        return group_by_pattern(self.keys)
 
     @cached_property
     def plan(self) -> Plan:
@@ -124,7 +125,7 @@ class Detector:
             ImageError: If an image cannot be read or used.
             ModelError: If the model recovers something that is not finite.
         """
-        images = [images] if isinstance(images, Image.Image | str | Path) else images
+        images = [images] if isinstance(images, Picture) else images
         batches = (images[start : start + batch_size] for start in range(0, len(images), batch_size))
         return [verdict for batch in batches for verdict in self.judge([self.pixels(open_image(i)) for i in batch])]
 
@@ -169,30 +170,31 @@ class Detector:
 
     def _look(self, noise: Tensor, reading: str) -> list[Candidate]:
         """The closest of all keys in one reading of noise (B, C, h, w), image by image."""
-        tested = [list(row) for row in zip(*(self._test(noise, keys, reading) for keys in self.groups), strict=True)]
+        tested = zip(*(self._test(noise, group, reading) for group in self.groups), strict=True)
         return [min(row, key=lambda c: (c.log10_p, -c.standing.cosine)) for row in tested]
 
-    def _test(self, noise: Tensor, keys: Keys, reading: str) -> Iterator[Candidate]:
+    def _test(self, noise: Tensor, group: KeyGroup, reading: str) -> Iterator[Candidate]:
         """The closest key of one pattern, image by image."""
-        read_from, places = prepare(noise, keys.pattern), self.canvases(noise, keys)
-        if reading == "search" and keys.pattern.searchable:
-            standings, alignments = search(read_from, keys, places)
+        pattern = group.pattern
+        read_from, places = prepare(noise, pattern), self.canvases(tuple(noise.shape[-2:]), pattern)
+        if reading == "search" and pattern.searchable:
+            standings, alignments = search(read_from, group, places)
         else:
-            standings, alignments = read(read_from, keys, places[0].size), 1
+            standings, alignments = read_as_planted(read_from, group, places[0].size), 1
         cosines = np.array([[standing.cosine for standing in row] for row in standings])
-        trials = np.log10(self.plan.trials(len(self.keys), alignments))
-        log10_p = np.minimum(0.0, hypercone_log10_p(cosines, keys.pattern.dimension) + trials)
+        trials = self.plan.trials(len(self.keys), alignments)
+        log10_p = corrected(hypercone_log10_p(cosines, pattern.dimension), trials)
         # The first of equal p-values, which are many at 1, is the one that stands closest.
         closest = np.lexsort((-cosines, log10_p), axis=1)[:, 0]
         for row, i in enumerate(closest):
-            yield Candidate(float(log10_p[row, i]), keys.keys[i], standings[row][i], alignments)
+            yield Candidate(float(log10_p[row, i]), group.keys[i], standings[row][i], alignments)
 
-    def canvases(self, noise: Tensor, keys: Keys):
-        """The canvases that keys of a pattern may have been planted in, for noise (B, C, h, w), the likeliest first."""
+    def canvases(self, noise: Size, pattern: Pattern) -> list[Canvas]:
+        """The canvases that keys of a pattern may have been planted in, for noise of a size, the likeliest first."""
         f, stated = self.model.downsampling, self.size
         native = tuple(side // f for side in self.model.native_size)
         stated = tuple(side // f for side in stated) if stated else None
-        return canvases(tuple(noise.shape[-2:]), native, stated, 2 * keys.pattern.radius + 1)
+        return canvases(noise, native, stated, 2 * pattern.radius + 1)
 
     def _verdict(self, candidate: Candidate, look: Look, noise: Tensor, fallbacks: tuple[str, ...]) -> Verdict:
         key, standing = candidate.key, candidate.standing

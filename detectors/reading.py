@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
-from functools import cached_property, lru_cache
+from functools import lru_cache
 from typing import NamedTuple
 
 import numpy as np
@@ -20,7 +19,7 @@ from .statistic import cosine
 from .verdict import Evidence
 from .whitening import whiten
 
-__all__ = ["Keys", "Standing", "evidence", "group", "prepare", "read", "search"]
+__all__ = ["KeyGroup", "Standing", "evidence", "group_by_pattern", "prepare", "read_as_planted", "search"]
 
 
 class Standing(NamedTuple):
@@ -31,31 +30,48 @@ class Standing(NamedTuple):
     canvas: Size
 
 
-@dataclass(frozen=True)
-class Keys:
-    """Keys of one and the same pattern, with what does not depend on the image computed once."""
+class KeyGroup:
+    """Keys of one and the same pattern, with what does not depend on the image computed once.
 
-    pattern: Pattern
-    keys: tuple[Key, ...]
+    What is computed is as secret as the keys: neither `repr` nor `vars` shows it.
 
-    @cached_property
+    Arguments:
+        keys: The keys, one at least.
+    """
+
+    __slots__ = ("_directions", "_planted", "keys", "pattern")
+
+    def __init__(self, keys: Iterable[Key]) -> None:
+        self.keys = tuple(keys)
+        self.pattern = self.keys[0].pattern
+        self._directions: np.ndarray | None = None
+        self._planted: Tensor | None = None
+
+    def __repr__(self) -> str:
+        return f"KeyGroup({list(self.keys)})"
+
+    @property
     def directions(self) -> np.ndarray:
         """Their directions, with shape (K, d), float64."""
-        return np.stack([key.direction for key in self.keys])
+        if self._directions is None:
+            self._directions = np.stack([key.direction for key in self.keys])
+        return self._directions
 
-    @cached_property
+    @property
     def planted(self) -> Tensor:
         """Their masked coordinates, complex, with shape (K, channels, n)."""
-        lifted = [self.pattern.lift(key.direction) for key in self.keys]
-        return torch.view_as_complex(torch.stack(lifted).contiguous()).to(torch.complex64)
+        if self._planted is None:
+            lifted = torch.stack([self.pattern.lift(key.direction) for key in self.keys])
+            self._planted = torch.view_as_complex(lifted.contiguous()).to(torch.complex64)
+        return self._planted
 
 
-def group(keys: Iterable[Key]) -> list[Keys]:
+def group_by_pattern(keys: Iterable[Key]) -> list[KeyGroup]:
     """Keys by their patterns, in the order in which these come."""
     groups: dict[Pattern, list[Key]] = {}
     for key in keys:
         groups.setdefault(key.pattern, []).append(key)
-    return [Keys(pattern, tuple(members)) for pattern, members in groups.items()]
+    return [KeyGroup(members) for members in groups.values()]
 
 
 def prepare(noise: Tensor, pattern: Pattern) -> Tensor:
@@ -63,35 +79,35 @@ def prepare(noise: Tensor, pattern: Pattern) -> Tensor:
     return pattern.prepare(noise, whiten)
 
 
-def read(noise: Tensor, keys: Keys, canvas: Size) -> list[list[Standing]]:
+def read_as_planted(noise: Tensor, group: KeyGroup, canvas: Size) -> list[list[Standing]]:
     """Each key where it was planted, image by image.
 
     Arguments:
         noise: Prepared noise with shape (B, C, h, w).
-        keys: The keys.
+        group: The keys.
         canvas: Height and width in latent pixels of the noise that they were planted in.
     """
     if canvas == tuple(noise.shape[-2:]):
-        masked = mask_coordinates(noise, keys.pattern)
+        masked = mask_coordinates(noise, group.pattern)
     else:
-        masked = torch.stack([aligned(one, keys.pattern, canvas) for one in noise])
-    coordinates = keys.pattern.project(masked.double().cpu()).numpy()
-    cosines = cosine(coordinates, keys.directions)
+        masked = torch.stack([aligned(one, group.pattern, canvas) for one in noise])
+    coordinates = group.pattern.project(masked.double().cpu()).numpy()
+    cosines = cosine(coordinates, group.directions)
     return [[Standing(float(value), IDENTITY, canvas) for value in row] for row in cosines]
 
 
-def search(noise: Tensor, keys: Keys, canvases: Sequence[Canvas]) -> tuple[list[list[Standing]], int]:
+def search(noise: Tensor, group: KeyGroup, canvases: Sequence[Canvas]) -> tuple[list[list[Standing]], int]:
     """The best alignment of each key over all canvases, image by image, and how many alignments were tried.
 
     Arguments:
         noise: Prepared noise with shape (B, C, h, w).
-        keys: The keys, of a searchable pattern.
+        group: The keys, of a searchable pattern.
         canvases: Those that they may have been planted in.
     """
     searches = [alignment_search(canvas) for canvas in canvases]
-    spectra = [padded_spectrum(one, keys.pattern) for one in noise]
+    spectra = [padded_spectrum(one, group.pattern) for one in noise]
     found = [
-        [[Standing(*best, grid.canvas) for best in row] for row in grid.best(spectra, keys.planted, keys.pattern)]
+        [[Standing(*best, grid.canvas) for best in row] for row in grid.best(spectra, group.planted, group.pattern)]
         for grid in searches
     ]
     best = [
@@ -113,9 +129,9 @@ def evidence(noise: Tensor, key: Key, standing: Standing) -> Evidence:
     pattern = key.pattern
     read_from = prepare(noise[None], pattern)[0]
     coordinates = aligned(read_from, pattern, standing.canvas, standing.alignment)
-    (planted,) = Keys(pattern, (key,)).planted
+    (planted,) = KeyGroup([key]).planted
     surface = alignment_search(Canvas(standing.canvas)).surface(read_from, planted, pattern, standing.alignment)
-    return Evidence(read_from.cpu(), coordinates.double().cpu().numpy(), surface.cpu().numpy())
+    return Evidence(coordinates.double().cpu().numpy(), surface.cpu().numpy())
 
 
 @lru_cache(maxsize=32)

@@ -58,6 +58,6 @@ def hypercone_log10_p(cosine: np.ndarray | float, dimension: int) -> np.ndarray:
     return np.where((t > 0) & (tail < 1e-250), np.where(x > 0, deep, -np.inf), direct)
 
 
-def corrected(log10_p: float, trials: float) -> float:
-    """log10 of a p-value after a union bound over `trials` looks; never above 0."""
-    return min(0.0, float(log10_p) + math.log10(trials))
+def corrected(log10_p: np.ndarray | float, trials: float) -> np.ndarray:
+    """log10 of p-values, any shape, after a union bound over `trials` tests; never above 0."""
+    return np.minimum(0.0, log10_p + np.log10(trials))

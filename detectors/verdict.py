@@ -4,14 +4,10 @@ from __future__ import annotations
 
 import math
 from dataclasses import asdict, dataclass, field
-from typing import TYPE_CHECKING
 
 import numpy as np
 
 from .alignment import IDENTITY, Alignment
-
-if TYPE_CHECKING:
-    from torch import Tensor
 
 __all__ = ["Basis", "Evidence", "Verdict"]
 
@@ -47,12 +43,11 @@ class Evidence:
     """What was seen, for plots. It shows part of the key.
 
     Attributes:
-        noise: The noise as the key was read from it, with shape (C, h, w).
-        coordinates: Masked coordinates of it, the alignment undone, with shape (channels, n, 2).
+        coordinates: Masked coordinates of the noise that the key was read from, the alignment undone, with shape
+            (channels, n, 2).
         surface: Cosine with the key at every shift of the canvas, everything else undone, with shape `canvas`.
     """
 
-    noise: Tensor
     coordinates: np.ndarray
     surface: np.ndarray
 

@@ -4,7 +4,7 @@ import torch
 
 from wmark import Key, Pattern, initial_noise
 from wmark.detectors.alignment import IDENTITY, Alignment, AlignmentSearch, padded_spectrum
-from wmark.detectors.reading import Keys
+from wmark.detectors.reading import KeyGroup
 from wmark.detectors.statistic import corrected, hypercone_log10_p
 from wmark.detectors.whitening import whiten
 
@@ -13,9 +13,7 @@ OTHER = Key.derive(b"a" * 32, "other", Pattern.of())
 
 
 def best(search, noise, *keys):
-    (found,) = search.best(
-        [padded_spectrum(noise, keys[0].pattern)], Keys(keys[0].pattern, keys).planted, keys[0].pattern
-    )
+    (found,) = search.best([padded_spectrum(noise, keys[0].pattern)], KeyGroup(keys).planted, keys[0].pattern)
     return found
 
 
@@ -59,7 +57,7 @@ def test_coordinates_and_surface_agree_with_the_search(noise):
     ((value, alignment),) = best(SMALL, moved, KEY)
     c = SMALL.coordinates(moved, KEY.pattern, alignment).flatten().double().numpy()
     assert c @ KEY.direction / np.linalg.norm(c) == pytest.approx(value, abs=1e-5)
-    surface = SMALL.surface(moved, Keys(KEY.pattern, (KEY,)).planted[0], KEY.pattern, alignment)
+    surface = SMALL.surface(moved, KeyGroup([KEY]).planted[0], KEY.pattern, alignment)
     assert surface.max().item() == pytest.approx(value, abs=1e-5)
     assert divmod(int(surface.argmax()), 64) == (round(alignment.shift[0] * 64), round(alignment.shift[1] * 64))
 

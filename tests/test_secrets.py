@@ -74,6 +74,16 @@ def test_looking_at_keys_shows_no_secret(ring):
         json.dumps(vars(key))
 
 
+def test_a_detector_keeps_what_it_computes_of_its_keys_to_itself(model, ring):
+    detector = wmark.Detector(model, ring.active(), "fast", align="off")
+    (group,) = detector.groups
+    assert len(group.directions) == len(group.planted) == 3  # Both are kept once computed, and must not show then.
+    for value in (detector, group, vars(detector), getattr(group, "__dict__", {})):
+        assert hidden_in(ring, repr(value)), type(value)
+    with pytest.raises(TypeError, match=r"Keyring\.load"):
+        pickle.dumps(group)
+
+
 def test_keys_are_copied_and_not_pickled(ring):
     key = ring.key("one")
     assert copy.deepcopy(key) == copy.copy(key) == dataclasses.replace(key) == key
