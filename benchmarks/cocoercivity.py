@@ -11,6 +11,7 @@ right. The forward step method with step rho needs beta > rho / 2.
 from __future__ import annotations
 
 from collections.abc import Mapping
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -68,7 +69,9 @@ def run(
     about = provenance(model, **settings, **generated)
     rows = Rows(out / "cocoercivity.jsonl", {**settings, "model": about["model"]}, ("image", "encoder"))
     latents = unseen_latents(Corpus(model, sampling, out), images, seed)
-    encoders = {"encoder": model.encode} | ({"left inverse": model.left_inverse} if model.codec.tuned else {})
+    encoders: dict[str, Coder] = {"encoder": model.encode}
+    if model.codec.left_inverse:
+        encoders["left inverse"] = partial(model.encode, tuned=True)
     measure(model, rows, latents, encoders, iterations, rho)
 
     summary = {name: summarise(rows.select(encoder=name), rho) for name in encoders}

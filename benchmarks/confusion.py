@@ -59,11 +59,9 @@ COLUMNS: Columns = {
 def inversions(iterations: int) -> dict[str, Recovery]:
     """The decoder inversions compared: the paper's three, and what `wmark verify --effort exact` does."""
     return {
-        "encoder only": Recovery("encoder only", left_inverse=False),
-        "gradient-based": Recovery(
-            "gradient-based", "gradient", iterations, {"learning_rate": 0.03}, left_inverse=False
-        ),
-        "gradient-free": Recovery("gradient-free", "forward", iterations, {"rho": 0.5}, left_inverse=False),
+        "encoder only": Recovery("encoder only", tuned=False),
+        "gradient-based": Recovery("gradient-based", "gradient", iterations, {"learning_rate": 0.03}, tuned=False),
+        "gradient-free": Recovery("gradient-free", "forward", iterations, {"rho": 0.5}, tuned=False),
         "exact": EXACT,
     }
 

@@ -80,7 +80,7 @@ def run(
 
 def usable(variants: Sequence[Variant], models: dict[str, LatentDiffusion]) -> list[Variant]:
     """Those whose precision is loaded and, where they need the tuned left inverse, whose model has one."""
-    return [v for v in variants if v.dtype in models and (models[v.dtype].codec.tuned or not v.tuned)]
+    return [v for v in variants if v.dtype in models and (models[v.dtype].codec.left_inverse or not v.tuned)]
 
 
 def measure(
@@ -158,7 +158,7 @@ def solve(model: LatentDiffusion, variant: Variant, image: Tensor, *, iterations
         iterations = None
     else:
         options["tolerance"] = 0.0
-    invert_decoder(model, Recovery("", variant.method, iterations, options, left_inverse=variant.tuned), image)
+    invert_decoder(model, Recovery("", variant.method, iterations, options, tuned=variant.tuned), image)
 
 
 def measure_memory(model: LatentDiffusion, variant: Variant) -> int:

@@ -17,10 +17,10 @@ class Variant:
     Attributes:
         name: What tables call it.
         family: `paper`, `gradient` or `ours`.
-        method: A name in :data:`METHODS`.
+        method: A name in :data:`~..inversion.recovery.DECODER_INVERSIONS`.
         options: Its options.
         iterations: Largest number of iterations.
-        tuned: Whether the tuned left inverse stands where the encoder stands, but for the start of iterations.
+        tuned: Whether the model's left inverse stands where the encoder stands, but for the start of iterations.
         dtype: Precision of the model.
     """
 

@@ -42,15 +42,15 @@ STEPS = (5, 10, 20, 50)
 INVERSIONS: dict[str, Recovery] = {
     recovery.name: recovery
     for recovery in (
-        Recovery("encoder", left_inverse=False),
+        Recovery("encoder", tuned=False),
         Recovery("left inverse"),
-        Recovery("forward x 10", "forward", 10, {"rho": 0.5}, left_inverse=False),
-        Recovery("Anderson x 3", "anderson", 3, left_inverse=False),
-        Recovery("Anderson x 10", "anderson", 10, left_inverse=False),
-        Recovery("Anderson x 20", "anderson", 20, left_inverse=False),
+        Recovery("forward x 10", "forward", 10, {"rho": 0.5}, tuned=False),
+        Recovery("Anderson x 3", "anderson", 3, tuned=False),
+        Recovery("Anderson x 10", "anderson", 10, tuned=False),
+        Recovery("Anderson x 20", "anderson", 20, tuned=False),
         Recovery("left inverse, Anderson x 3", "anderson", 3),
         Recovery("left inverse, Anderson x 10", "anderson", 10),
-        Recovery("gradient x 10", "gradient", 10, {"learning_rate": 0.03}, left_inverse=False),
+        Recovery("gradient x 10", "gradient", 10, {"learning_rate": 0.03}, tuned=False),
     )
 }
 TRUE = "true latent"
@@ -91,7 +91,7 @@ def run(
     settings["inversions"] = {name: asdict(recovery) for name, recovery in INVERSIONS.items()}
     about = provenance(model, **settings, images=images, size=list(model.native_size))
     rows = Rows(out / "latent.jsonl", {**settings, "model": about["model"]}, ("image", "damage", "inversion", "steps"))
-    inversions = {name: chosen for name, chosen in INVERSIONS.items() if model.codec.tuned or not chosen.left_inverse}
+    inversions = {name: chosen for name, chosen in INVERSIONS.items() if model.codec.left_inverse or not chosen.tuned}
     measure(Corpus(model, sampling, out, batch_size=4), rows, inversions, images, seed)
 
     summary = [summarise(rows, images, damage, name) for damage in TRIED for name in (TRUE, *inversions)]

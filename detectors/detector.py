@@ -106,7 +106,7 @@ class Detector:
         return Basis(
             model=model.name,
             model_fingerprint=model.fingerprint,
-            left_inverse=model.left_inverse_fingerprint,
+            left_inverse_fingerprint=model.left_inverse_fingerprint,
             dtype=str(model.dtype).removeprefix("torch."),
             keyring=None,
             version=__version__,

@@ -19,8 +19,8 @@ class Basis:
     """What a verdict rests on; nothing of it is secret.
 
     Attributes:
-        model, model_fingerprint: Name of the model that the image was inverted with, and of its weights.
-        left_inverse: Fingerprint of its tuned left inverse; None if there is none.
+        model, model_fingerprint: Name of the model that the image was inverted with, and fingerprint of its weights.
+        left_inverse_fingerprint: That of its tuned left inverse; None if there is none.
         dtype: Precision of the model.
         keyring: Fingerprint of the keyring that the key is of; None for a key of none.
         version: Version of wmark.
@@ -30,7 +30,7 @@ class Basis:
 
     model: str
     model_fingerprint: str
-    left_inverse: str | None
+    left_inverse_fingerprint: str | None
     dtype: str
     keyring: str | None
     version: str

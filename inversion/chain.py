@@ -74,7 +74,7 @@ def invert_decoder(model: LatentDiffusion, recovery: Recovery, images: Tensor, n
     options = dict(recovery.options)
     if recovery.iterations is not None:
         options["iterations"] = recovery.iterations
-    return invert(model.coders(recovery.left_inverse, note), images.to(model.device), **options)
+    return invert(model.coders(recovery.tuned, note), images.to(model.device), **options)
 
 
 @torch.no_grad()

@@ -43,8 +43,8 @@ class Recovery:
         options: Further options of the decoder inversion.
         diffusion: A name in :data:`DIFFUSION_INVERSIONS`.
         steps: Steps of the diffusion inversion.
-        left_inverse: Whether the model's tuned left inverse, if it has one, stands where the encoder stands. Anderson's
-            method still starts from the encoder.
+        tuned: Whether the model's left inverse, if one was tuned, stands where the encoder stands. Anderson's method
+            still starts from the encoder.
 
     Raises:
         WmarkError: If a name is not known, or a number is below 1.
@@ -56,7 +56,7 @@ class Recovery:
     options: Mapping[str, Any] = field(default_factory=dict, hash=False)
     diffusion: str = "ddim"
     steps: int = 5
-    left_inverse: bool = True
+    tuned: bool = True
 
     def __post_init__(self) -> None:
         for kind, chosen, known in (
@@ -81,14 +81,14 @@ def recoveries(
     iterations: int | None = None,
     diffusion: str | None = None,
     steps: int | None = None,
-    left_inverse: bool = True,
+    tuned: bool = True,
 ) -> tuple[Recovery, ...]:
     """What an effort tries in turn, with parts replaced, None keeping the effort's own.
 
     Arguments:
         effort: `fast` (one call of the left inverse or the encoder), `exact` (iterated decoder inversion), or `auto`:
             fast first, exact only if that was not decisive.
-        decoder, iterations, diffusion, steps, left_inverse: As in :class:`Recovery`; the encoder alone has no
+        decoder, iterations, diffusion, steps, tuned: As in :class:`Recovery`; the encoder alone has no
             iterations.
 
     Raises:
@@ -106,7 +106,7 @@ def recoveries(
             iterations=None if method == "encoder" else iterations or own,
             diffusion=diffusion or recovery.diffusion,
             steps=steps or recovery.steps,
-            left_inverse=left_inverse,
+            tuned=tuned,
         )
         if all(replace(custom, name=other.name) != other for other in chosen):
             chosen.append(custom)

@@ -77,18 +77,14 @@ class Denoiser(Protocol):
 
 
 class Codec(Protocol):
-    """Encoder and decoder, in chunks that fit into memory; `tuned` is a left inverse of the decoder, or None."""
+    """Encoder and decoder, in chunks that fit into memory; `left_inverse` is a tuned one of the decoder, or None."""
 
     channels: int
     downsampling: int
-    tuned: Any
+    left_inverse: Any
 
-    def encode(self, image: Tensor, note: Note = ignore) -> Tensor:
-        """`E`: images (B, 3, H, W) in [-1, 1] to latents (B, C, h, w)."""
-        ...
-
-    def left_inverse(self, image: Tensor, note: Note = ignore) -> Tensor:
-        """`E'`, tuned so that `E'(D(z)) ~ z`; `E` where there is none."""
+    def encode(self, image: Tensor, note: Note = ignore, *, tuned: bool = False) -> Tensor:
+        """`E`: images (B, 3, H, W) in [-1, 1] to latents (B, C, h, w); the left inverse if `tuned` and there is one."""
         ...
 
     def decode(self, latent: Tensor, note: Note = ignore) -> Tensor:

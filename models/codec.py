@@ -59,33 +59,28 @@ class AutoencoderCodec:
         # The same weights, coded in tiles: how is asked for at each call, and set on nothing that others use.
         self.in_tiles = copy.copy(vae)
         self.in_tiles.enable_tiling()
-        self.tuned = None
+        self.left_inverse = left_inverse
         if left_inverse is not None:
-            self.tuned = left_inverse.requires_grad_(False).eval().to(device, memory_format=torch.channels_last)
-            self._prepare(self.tuned)
+            left_inverse.requires_grad_(False).eval().to(device, memory_format=torch.channels_last)
+            self._prepare(left_inverse)
 
     @property
     def dtype(self) -> torch.dtype:
         return self.vae.dtype
 
-    def encode(self, image: Tensor, note: Note = ignore) -> Tensor:
-        """Posterior mean of the encoder, scaled: (B, 3, H, W) in [-1, 1] to (B, C, h, w)."""
+    def encode(self, image: Tensor, note: Note = ignore, *, tuned: bool = False) -> Tensor:
+        """Posterior mean of the encoder, scaled: (B, 3, H, W) in [-1, 1] to (B, C, h, w).
 
-        def encode(vae: nn.Module, x: Tensor) -> Tensor:
-            return (vae.encode(x).latent_dist.mean - self.shift) * self.scale
-
-        return self._in_chunks(encode, image.to(self.device, self.dtype), note)
-
-    def left_inverse(self, image: Tensor, note: Note = ignore) -> Tensor:
-        """`E'`, tuned so that `E'(D(z)) ~ z`, or the encoder where there is none or where images are tiled.
-
-        Shapes are those of :meth:`encode`.
+        Arguments:
+            image: The images.
+            note: Called with what was done otherwise than asked.
+            tuned: Whether the left inverse stands in the encoder's place, if there is one, but where images are tiled.
         """
-        if self.tuned is None or self.tiled:
-            return self.encode(image, note)
 
         def encode(vae: nn.Module, x: Tensor) -> Tensor:
-            return self.tuned(x) if vae is self.vae else (vae.encode(x).latent_dist.mean - self.shift) * self.scale
+            if tuned and self.left_inverse is not None and vae is self.vae:
+                return self.left_inverse(x)
+            return (vae.encode(x).latent_dist.mean - self.shift) * self.scale
 
         return self._in_chunks(encode, image.to(self.device, self.dtype), note)
 

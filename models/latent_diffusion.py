@@ -97,7 +97,7 @@ class LatentDiffusion:
     @cached_property
     def left_inverse_fingerprint(self) -> str | None:
         """Hash of the weights of the tuned left inverse; None if there is none."""
-        return self.codec.tuned.fingerprint if self.codec.tuned else None
+        return self.codec.left_inverse.fingerprint if self.codec.left_inverse else None
 
     def latent_shape(self, height: int, width: int) -> tuple[int, int, int]:
         """Shape (C, h, w) of the latent of an image of this size in pixels."""
@@ -106,29 +106,26 @@ class LatentDiffusion:
             raise ModelError(f"image size {width}x{height} is not a multiple of {f} pixels on each side")
         return self.channels, height // f, width // f
 
-    def encode(self, image: Tensor) -> Tensor:
-        """Images (B, 3, H, W) in [-1, 1] to clean latents (B, C, h, w)."""
-        return self.codec.encode(image)
-
-    def left_inverse(self, image: Tensor) -> Tensor:
-        """Like :meth:`encode`, by the tuned left inverse of the decoder, if there is one."""
-        return self.codec.left_inverse(image)
+    def encode(self, image: Tensor, *, tuned: bool = False) -> Tensor:
+        """Images (B, 3, H, W) in [-1, 1] to clean latents (B, C, h, w); if `tuned`, by the left inverse, if any."""
+        return self.codec.encode(image, tuned=tuned)
 
     def decode(self, latent: Tensor) -> Tensor:
         """Clean latents (B, C, h, w) to images (B, 3, H, W), about [-1, 1] and not clipped. Differentiable."""
         return self.codec.decode(latent)
 
-    def coders(self, left_inverse: bool = True, note: Note = ignore) -> Coders:
+    def coders(self, tuned: bool = True, note: Note = ignore) -> Coders:
         """What decoder inversion works with.
 
         Arguments:
-            left_inverse: Whether the tuned left inverse, if there is one, stands where the encoder stands, but for the
-                start of iterations.
+            tuned: Whether the left inverse, if there is one, stands where the encoder stands, but for the start of
+                iterations.
             note: Called with what was done otherwise than asked.
         """
-        codec = self.codec
-        encode, decode = partial(codec.encode, note=note), partial(codec.decode, note=note)
-        return Coders(partial(codec.left_inverse, note=note) if left_inverse else encode, decode, start=encode)
+        encode, decode = partial(self.codec.encode, note=note), partial(self.codec.decode, note=note)
+        if tuned and self.codec.left_inverse:
+            return Coders(partial(encode, tuned=True), decode, start=encode)
+        return Coders(encode, decode)
 
     def condition(self, prompts: Sequence[str]) -> Any:
         """What the denoiser wants of prompts."""

@@ -2,8 +2,8 @@
 
 An autoencoder is trained for `D(E(x)) ~ x` on photographs. Detection needs the other order, `E(D(z)) ~ z`, on the
 model's own latents, where nobody ever asked the encoder for it. `wmark tune` fits a copy of the encoder to that, once
-for each model (:mod:`.tuning`). It is a file of its own, beside the model or in the user's data folder, and names the
-weights it belongs to. The encoder itself stays what it is.
+for each model (`training.left_inverse`). It is a file of its own, beside the model or in the user's data folder, and
+names the weights it belongs to. The encoder itself stays what it is.
 """
 
 from __future__ import annotations
@@ -34,14 +34,16 @@ class LeftInverse(nn.Module):
         super().__init__()
         self.encoder = copy.deepcopy(vae.encoder)
         self.quant_conv = copy.deepcopy(vae.quant_conv)
-        self.channels, self.scaling_factor = vae.config.latent_channels, vae.config.scaling_factor
+        config = vae.config
+        self.channels, self.scale = config.latent_channels, config.scaling_factor
+        self.shift = getattr(config, "shift_factor", None) or 0.0
 
     def forward(self, image: Tensor) -> Tensor:
         """Images (B, 3, H, W) in [-1, 1] to clean latents (B, C, h, w)."""
         moments = self.encoder(image)
         if self.quant_conv is not None:
             moments = self.quant_conv(moments)
-        return moments[:, : self.channels] * self.scaling_factor
+        return (moments[:, : self.channels] - self.shift) * self.scale
 
     @property
     def fingerprint(self) -> str:

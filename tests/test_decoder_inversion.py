@@ -181,7 +181,7 @@ def test_half_precision_stays_close_to_single(model, marked, method):
     half = wmark.load_model("tiny", dtype="bf16", device="cpu")
     image = to_tensor(marked)[None, :, 128:384, 128:384]
     with torch.no_grad():
-        single, low = (METHODS[method](m.coders(left_inverse=False), image, iterations=4).latent for m in (model, half))
+        single, low = (METHODS[method](m.coders(tuned=False), image, iterations=4).latent for m in (model, half))
     assert low.dtype == torch.float32
     assert (low - single).norm() / single.norm() < 0.1
 

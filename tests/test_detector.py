@@ -99,13 +99,18 @@ def test_efforts_are_made_of_the_measured_recoveries():
 def test_iterations_of_the_left_inverse_start_from_the_encoder(model, marked, monkeypatch, method, calls):
     codec, called = model.codec, []
     encode = codec.encode
-    monkeypatch.setattr(codec, "encode", lambda x, note: called.append("plain") or encode(x, note))
-    monkeypatch.setattr(codec, "left_inverse", lambda x, note: called.append("tuned") or encode(x, note))
+    monkeypatch.setattr(codec, "left_inverse", codec.left_inverse or object())
+
+    def encode_and_tell(x, note, tuned=False):
+        called.append("tuned" if tuned else "plain")
+        return encode(x, note)
+
+    monkeypatch.setattr(codec, "encode", encode_and_tell)
     iterations = 1 if method == "anderson" else None
     invert_decoder(model, Recovery("any", method, iterations), to_tensor(marked)[None])
     assert called[:3] == calls
     called.clear()
-    invert_decoder(model, Recovery("any", method, iterations, left_inverse=False), to_tensor(marked)[None])
+    invert_decoder(model, Recovery("any", method, iterations, tuned=False), to_tensor(marked)[None])
     assert set(called) == {"plain"}
 
 
@@ -201,7 +206,7 @@ def test_a_verdict_says_what_it_rests_on_and_below_the_threshold_no_score(model,
     assert told["basis"] == {
         "model": "tiny",
         "model_fingerprint": model.fingerprint,
-        "left_inverse": model.left_inverse_fingerprint,
+        "left_inverse_fingerprint": model.left_inverse_fingerprint,
         "dtype": "float32",
         "keyring": "0123456789abcdef",
         "version": wmark.__version__,
@@ -220,9 +225,9 @@ def test_a_verdict_says_what_it_rests_on_and_below_the_threshold_no_score(model,
 def test_what_was_done_otherwise_is_in_the_verdict(model, ring, marked, monkeypatch):
     coders = LatentDiffusion.coders
 
-    def short_of_memory(self, left_inverse, note):
+    def short_of_memory(self, tuned, note):
         note("in tiles through the autoencoder: memory was short")
-        return coders(self, left_inverse, note)
+        return coders(self, tuned, note)
 
     monkeypatch.setattr(LatentDiffusion, "coders", short_of_memory)
     (verdict,) = Detector(model, ring.key("one"), [CHEAP], align="off").verify(marked)

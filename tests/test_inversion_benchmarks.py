@@ -145,9 +145,7 @@ def test_clips_benchmark(small, tmp_path, capsys, monkeypatch):
 
 
 def test_latent_benchmark(model, tmp_path, capsys, monkeypatch):
-    monkeypatch.setattr(
-        latent, "INVERSIONS", {"encoder": Recovery("encoder", left_inverse=False), "left": Recovery("left")}
-    )
+    monkeypatch.setattr(latent, "INVERSIONS", {"encoder": Recovery("encoder", tuned=False), "left": Recovery("left")})
     monkeypatch.setattr(latent, "STEPS", (2, 3))
     monkeypatch.setattr(latent, "TRIED", ("none", "jpeg-25"))
     result = latent.run(model, images=1, seed=0, out=tmp_path, sampling=Sampling(10))

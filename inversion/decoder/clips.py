@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import fields, replace
+from dataclasses import fields
 
 import torch
 import torch.nn.functional as F
@@ -54,7 +54,8 @@ def invert_clip(
             carried = bool(distances[1] < distances[0])
             start = candidates[carried]
         count = iterations if carried else first_iterations
-        one = anderson(replace(coders, start=lambda _, z=start: z), frame, iterations=count, **options)
+        begun = Coders(coders.encode, coders.decode, start=lambda _, z=start: z)
+        one = anderson(begun, frame, iterations=count, **options)
         one.calls.add_(2 * (correction is not None))
         correction = one.latent - encoded
         found.append(one)

@@ -77,7 +77,7 @@ def verdicts() -> dict[str, dict[str, list]]:
     few = [file for file in files if file.stem in ("a-crop-80", "c-none", "d-mirror", "unmarked-2")]
     alternatives = {
         "adam": recoveries("exact", "adam", 3, "dpmsolver++", 4),
-        "anderson": recoveries("exact", "anderson", 2, "ddim", 6, left_inverse=False),
+        "anderson": recoveries("exact", "anderson", 2, "ddim", 6, tuned=False),
     }
     readings = {
         "auto": (files, {}),
