@@ -58,7 +58,7 @@ def autoencoder(config, overrides, data, run, device, minutes, start, refine) ->
 
     configuration, device = load_configuration(config, overrides), choose_device(device)
     if refine:
-        from ..training.sampling import sampled_latents
+        from ..training.samples import sampled_latents
 
         samples = sampled_latents(configuration, run, device)
         report("refine", stage.refine(configuration, samples, data, run, device, minutes))

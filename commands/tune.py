@@ -49,22 +49,22 @@ def tune(model, minutes, latents, prompts, batch_size, output, plot, seed, dtype
     from ..models.prompts import draw_prompts
     from ..models.registry import load_model
     from ..progress import progress
-    from ..training import tuning
-    from ..training.damages import DAMAGES
+    from ..training import left_inverse as stage
+    from ..training.augmentation import DAMAGES
 
     loaded = load_model(model, dtype=dtype, device=device, tuned=False)
     batch = batch_size or (1 if loaded.device.type == "cpu" else 8)
-    settings = tuning.Settings(latents=latents, batch=batch, seed=seed)
+    settings = stage.Settings(latents=latents, batch=batch, seed=seed)
     wanted = [given[i % len(given)] for i in range(latents)] if given else draw_prompts(latents, seed)
-    folder = tuning.working_folder(loaded.fingerprint, wanted, seed)
+    folder = stage.working_folder(loaded.fingerprint, wanted, seed)
 
     with progress(latents, "latent") as bar:
-        sampled = tuning.sample_latents(
+        sampled = stage.sample_latents(
             loaded, wanted, folder, steps=settings.sampling_steps, seed=seed, callback=advance(bar, latents)
         )
-    fitted = latents - tuning.HELD_OUT
+    fitted = latents - stage.HELD_OUT
     say(f"tuning on {fitted} latents of {loaded.name} for {minutes:g} minutes; checkpoints in {folder}")
-    say(f"minutes  steps  NMSE in dB on {tuning.HELD_OUT} held-out latents, after: {', '.join(DAMAGES)}")
+    say(f"minutes  steps  NMSE in dB on {stage.HELD_OUT} held-out latents, after: {', '.join(DAMAGES)}")
     with progress(1000, "step") as bar:
         move, show = advance(bar, 1000), show_points(bar, DAMAGES)
 
@@ -72,15 +72,15 @@ def tune(model, minutes, latents, prompts, batch_size, output, plot, seed, dtype
             show(curve)
             move(int(1000 * share))
 
-        result = tuning.tune(loaded, sampled, minutes=minutes, folder=folder, settings=settings, callback=on_step)
+        result = stage.tune(loaded, sampled, minutes=minutes, folder=folder, settings=settings, callback=on_step)
         show(result.curve)
     if plot:
-        tuning.draw_curve(result, plot, loaded.name)
+        stage.draw_curve(result, plot, loaded.name)
     first, last = result.curve[0]["none"], result.curve[-1]["none"]
     if last >= first:
         say(f"not saved: {last:.2f} dB is no better than the encoder's {first:.2f} dB; try more minutes")
         return
-    target = output or tuning.default_output(model, loaded.fingerprint)
+    target = output or stage.default_output(model, loaded.fingerprint)
     result.inverse.save(target, loaded.fingerprint, {"minutes": minutes, **vars(settings), "curve": result.curve})
     say(f"saved {target}: {last:.2f} dB where the encoder has {first:.2f} dB")
 

@@ -121,7 +121,7 @@ def verify(
         loaded = load_model(model, dtype=dtype, device=device)
         return Detector(loaded, tested, tried, align=align, fpr=fpr, size=size, keep_evidence=bool(plot))
 
-    from ..detectors.files import verify_files
+    from ..detectors.batches import verify_files
     from ..progress import progress
 
     code, keys_by_id = OK, {key.id: key for key in tested}

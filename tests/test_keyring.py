@@ -295,7 +295,7 @@ def test_failing_write_leaves_the_old_file(ring: Keyring, stored: Path, monkeypa
     ring.add("third")
     for call in ("fsync", "replace"):
         with monkeypatch.context() as patch:
-            patch.setattr(files.os, call, full_disk)
+            patch.setattr(os, call, full_disk)
             with pytest.raises(KeyringError, match="cannot be written: no space left"):
                 ring.save(stored)
         assert stored.read_bytes() == before
@@ -358,7 +358,7 @@ def test_default_path(monkeypatch: pytest.MonkeyPatch, tmp_path: Path):
 @pytest.mark.parametrize("links", [True, False])
 def test_write_without_overwriting(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, links: bool):
     if not links:
-        monkeypatch.setattr(files.os, "link", no_links)
+        monkeypatch.setattr(os, "link", no_links)
     path = tmp_path / "folder" / "file"
     files.write_atomically(path, b"old", overwrite=False)
     with pytest.raises(FileExistsError):

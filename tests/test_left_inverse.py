@@ -6,7 +6,7 @@ from wmark import ModelError, load_model
 from wmark.cli import main
 from wmark.models import left_inverse
 from wmark.models.left_inverse import LeftInverse
-from wmark.training import tuning
+from wmark.training import left_inverse as stage
 
 
 @pytest.fixture(autouse=True)
@@ -50,35 +50,35 @@ def test_it_starts_as_the_encoder(small):
 
 def test_tuning_brings_the_latent_closer_and_leaves_the_encoder_alone(small, tmp_path, monkeypatch):
     before = {name: value.clone() for name, value in small.codec.vae.state_dict().items()}
-    monkeypatch.setattr(tuning, "time", Clock())
-    settings = tuning.Settings(learning_rate=3e-3, damaged=0.2, batch=4)
-    tuned = tuning.tune(small, latents_of(small), minutes=1, folder=tmp_path, settings=settings)
+    monkeypatch.setattr(stage, "time", Clock())
+    settings = stage.Settings(learning_rate=3e-3, damaged=0.2, batch=4)
+    tuned = stage.tune(small, latents_of(small), minutes=1, folder=tmp_path, settings=settings)
     assert [point["minutes"] for point in tuned.curve] == [0, 1]
     assert tuned.curve[-1]["none"] < tuned.curve[0]["none"] - 0.3
     assert all(torch.equal(value, before[name]) for name, value in small.codec.vae.state_dict().items())
 
 
 def test_an_interrupted_tuning_goes_on_where_it_stopped(small, tmp_path, monkeypatch):
-    monkeypatch.setattr(tuning, "EVALUATE_EVERY", 0.0)  # A checkpoint after each step.
-    latents, settings = latents_of(small), tuning.Settings()
+    monkeypatch.setattr(stage, "EVALUATE_EVERY", 0.0)  # A checkpoint after each step.
+    latents, settings = latents_of(small), stage.Settings()
 
     def interrupt(share, curve):
         if curve[-1]["steps"] == 3:
             raise KeyboardInterrupt
 
     with pytest.raises(KeyboardInterrupt):
-        tuning.tune(small, latents, minutes=1, folder=tmp_path, settings=settings, callback=interrupt)
+        stage.tune(small, latents, minutes=1, folder=tmp_path, settings=settings, callback=interrupt)
     kept = torch.load(tmp_path / "checkpoint.pt")
-    tuned = tuning.tune(small, latents, minutes=(kept["spent"] + 0.1) / 60, folder=tmp_path, settings=settings)
+    tuned = stage.tune(small, latents, minutes=(kept["spent"] + 0.1) / 60, folder=tmp_path, settings=settings)
     assert [point["steps"] for point in tuned.curve[:5]] == [0, 1, 2, 3, 4]
     assert tuned.curve[:4] == kept["curve"]
 
 
 def test_sampled_latents_are_kept(small, tmp_path, monkeypatch):
-    first = tuning.sample_latents(small, ["a", "b", "c"], tmp_path, steps=2, seed=0, batch=2)
+    first = stage.sample_latents(small, ["a", "b", "c"], tmp_path, steps=2, seed=0, batch=2)
     assert first.shape == (3, 4, 24, 24)
     monkeypatch.setattr(type(small), "sample", None)
-    assert torch.equal(first, tuning.sample_latents(small, ["a", "b", "c"], tmp_path, steps=2, seed=0, batch=2))
+    assert torch.equal(first, stage.sample_latents(small, ["a", "b", "c"], tmp_path, steps=2, seed=0, batch=2))
 
 
 def test_saved_beside_the_model_it_is_used_from_then_on(small, folder):
@@ -108,7 +108,7 @@ def test_one_of_other_weights_or_damaged_is_refused(small, folder):
 
 
 def test_the_command_tunes_saves_and_goes_on(folder, tmp_path, monkeypatch):
-    monkeypatch.setattr(tuning, "EVALUATE_EVERY", 1.0)
+    monkeypatch.setattr(stage, "EVALUATE_EVERY", 1.0)
     (tmp_path / "prompts.txt").write_text("a red leaf\n\na blue sea\n")
     arguments = ["tune", str(folder), "--minutes", "0.05", "--latents", "18", "--device", "cpu",
                  "--prompts", str(tmp_path / "prompts.txt"), "--plot", str(tmp_path / "curve.png")]  # fmt: skip

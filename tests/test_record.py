@@ -106,9 +106,9 @@ def no_more(*arguments, **options):
 def test_failing_writes_leave_the_old_pair_or_an_unfinished_one(image, other, tmp_path, monkeypatch, call):
     path = image.save(tmp_path / "a.png")
     with monkeypatch.context() as patch, pytest.raises(wmark.ImageError, match="no space left"):
-        patch.setattr(files.os, call, no_more)
+        patch.setattr(os, call, no_more)
         if call == "link":
-            patch.setattr(files.os, "replace", no_more)
+            patch.setattr(os, "replace", no_more)
         other.save(path, overwrite=True)
     assert finished(path) or not path.exists()
     assert not [file for file in tmp_path.iterdir() if file.suffix not in (".png", ".json")]

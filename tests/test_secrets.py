@@ -17,7 +17,6 @@ import numpy as np
 import pytest
 
 import wmark
-from wmark import files
 from wmark.watermark.secret import Secret
 
 KILLS = Path(__file__).parent / "kills.py"
@@ -115,7 +114,7 @@ def test_errors_show_no_secret_among_their_variables(ring, stored, model, monkey
     def full_edit():
         with monkeypatch.context() as patch, wmark.Keyring.edit(stored) as edited:
             edited.add("four")
-            patch.setattr(files.os, "fsync", full_disk)
+            patch.setattr(os, "fsync", full_disk)
 
     raised = []
     for call in (

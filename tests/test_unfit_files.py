@@ -84,7 +84,7 @@ from pathlib import Path
 from types import SimpleNamespace
 from wmark.commands.sources import Source
 from wmark.detectors.detector import Detector
-from wmark.detectors.files import verify_files
+from wmark.detectors.batches import verify_files
 
 def memory(line):
     return next(int(l.split()[1]) for l in Path("/proc/self/status").read_text().splitlines() if l.startswith(line))

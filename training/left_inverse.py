@@ -30,7 +30,7 @@ from ..models.latent_diffusion import LatentDiffusion
 from ..models.left_inverse import FILE_NAME, LeftInverse, user_path
 from ..models.registry import EMBEDDED
 from ..models.sampling import Sampling
-from .damages import DAMAGES, damage, rounded
+from .augmentation import DAMAGES, damage, rounded
 
 __all__ = [
     "HELD_OUT",
