@@ -23,7 +23,8 @@ if TYPE_CHECKING:
     from .detectors.verdict import Verdict
     from .models.latent_diffusion import LatentDiffusion
     from .models.registry import load_model
-    from .models.sampling import Sampling, check_sampler
+    from .models.sampler_check import check_sampler
+    from .models.sampling import Sampling
     from .watermark.embed import embed
     from .watermark.keyring import Keyring
     from .watermark.keys import Key
@@ -43,7 +44,7 @@ _HOMES = {
     "LatentDiffusion": ".models.latent_diffusion",
     "Pattern": ".watermark.patterns",
     "Sampling": ".models.sampling",
-    "check_sampler": ".models.sampling",
+    "check_sampler": ".models.sampler_check",
 }
 
 __all__ = [
@@ -68,7 +69,7 @@ __all__ = [
 ]
 
 
-def __getattr__(name: str):
+def __getattr__(name: str) -> object:
     """Import the heavy rooms (torch, diffusers) only when they are entered."""
     if name not in _HOMES:
         raise AttributeError(f"module 'wmark' has no attribute {name!r}")

@@ -16,16 +16,14 @@ from ..inversion.recovery import recoveries
 from ..models import architectures
 from ..models.clock import clock
 from ..models.latent_diffusion import LatentDiffusion
-from ..models.registry import EMBEDDED
+from ..models.registry import DTYPES, EMBEDDED, find_device
 from ..models.sampling import Sampling
 from ..watermark.embed import embed
 from ..watermark.keys import Key
 from ..watermark.patterns import Pattern
 from .output import Columns, provenance, tabulate, write_results
 
-__all__ = ["run", "stable_diffusion_2"]
-
-PRECISIONS = {"fp32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}
+__all__ = ["random_model", "run"]
 
 COLUMNS: Columns = {
     name: f"{{{name}}}"
@@ -42,9 +40,7 @@ COLUMNS: Columns = {
 }
 
 
-def stable_diffusion_2(
-    prediction_type: str, dtype: torch.dtype = torch.float32, device: str = "cpu"
-) -> LatentDiffusion:
+def random_model(prediction_type: str, dtype: torch.dtype, device: torch.device) -> LatentDiffusion:
     """Stable Diffusion 2.1 with random weights.
 
     Arguments:
@@ -58,20 +54,20 @@ def stable_diffusion_2(
 
 def run(*, out: Path, seed: int, dtype: str = "fp32", device: str | None = None) -> dict:
     """Embed and verify one image with each prediction type; writes `adapter.{csv,json}`."""
-    device = device or ("cuda" if torch.cuda.is_available() else "cpu")
-    results = [measure(prediction, seed, PRECISIONS[dtype], device) for prediction in ("epsilon", "v_prediction")]
-    about = provenance(None, seed=seed, dtype=dtype, device=device, sampling_steps=2, inversion_steps=2)
+    where, precision = find_device(device), getattr(torch, DTYPES[dtype])
+    results = [measure(prediction, seed, precision, where) for prediction in ("epsilon", "v_prediction")]
+    about = provenance(None, seed=seed, dtype=dtype, device=str(where), sampling_steps=2, inversion_steps=2)
     result = {**about, "results": results}
     write_results(out / "adapter", COLUMNS, results, result)
     print(tabulate(COLUMNS, results))
     return result
 
 
-def measure(prediction_type: str, seed: int, dtype: torch.dtype, device: str) -> dict:
+def measure(prediction_type: str, seed: int, dtype: torch.dtype, device: torch.device) -> dict:
     """Build, embed and verify, with the seconds of each."""
     key = Key.derive(b"wmark bench adapter".ljust(32, b"\0"), "adapter", Pattern.of())
     begin = clock(device)
-    model = stable_diffusion_2(prediction_type, dtype, device)
+    model = random_model(prediction_type, dtype, device)
     built = clock(device)
     (marked,) = embed(model, key, ["a blue sea wallpaper"], seed=seed, sampling=Sampling(steps=2, guidance_scale=1.0))
     embedded = clock(device)

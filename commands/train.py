@@ -3,22 +3,27 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import click
 
-from ..errors import ModelError
 from .options import Number, device_option, with_options
 from .terminal import say
 
+if TYPE_CHECKING:
+    import torch
+
 folder = click.Path(path_type=Path, file_okay=False)
 
-run_options = [
+data_option = click.option(
+    "--data", type=folder, default="training-run/data", show_default=True, help="The prepared dataset."
+)
+configuration_options = [
     click.option("--config", default="tiny", show_default=True, help="A shipped configuration, or a TOML file."),
     click.option("--set", "overrides", multiple=True, metavar="TABLE.NAME=VALUE", help="Change a setting."),
-    click.option("--data", type=folder, default="training-run/data", show_default=True, help="The prepared dataset."),
     click.option("--run", type=folder, default="training-run/run", show_default=True, help="Checkpoints and logs."),
-    device_option,
 ]
+run_options = [*configuration_options, data_option, device_option]
 stage_options = [
     *run_options,
     click.option("--minutes", type=Number(0), help="Stop after so long; the same command goes on from there."),
@@ -80,9 +85,9 @@ def diffusion(config, overrides, data, run, device, minutes, start, small) -> No
 
 
 @train.command()
-@with_options(run_options)
+@with_options(configuration_options)
 @click.argument("folder", type=folder)
-def export(folder, config, overrides, data, run, device) -> None:
+def export(folder, config, overrides, run) -> None:
     """Write the model to FOLDER in diffusers' format."""
     from ..training.configuration import load_configuration
     from ..training.export import export as write
@@ -92,7 +97,7 @@ def export(folder, config, overrides, data, run, device) -> None:
 
 
 @train.command()
-@click.option("--data", type=folder, default="training-run/data", show_default=True, help="The prepared dataset.")
+@data_option
 @click.argument("file", type=click.Path(path_type=Path, dir_okay=False))
 def notice(file, data) -> None:
     """Write who made the pictures, and under which terms, to FILE."""
@@ -101,7 +106,7 @@ def notice(file, data) -> None:
     from ..training.dataset import read_manifest
 
     write_atomically(file, text_of(read_manifest(data)).encode())
-    click.echo(f"{file}")
+    say(f"{file}")
 
 
 @train.command()
@@ -119,14 +124,13 @@ def card(folder, count, config, overrides, data, run, device) -> None:
     say(f"{folder / 'README.md'}")
 
 
-def choose_device(name: str | None):
+def choose_device(name: str | None) -> torch.device:
+    """The device of a name, set to train fast."""
     import torch
 
-    try:
-        device = torch.device(name or ("cuda" if torch.cuda.is_available() else "cpu"))
-        torch.empty(0, device=device)
-    except (RuntimeError, AssertionError) as error:
-        raise ModelError(f"the device {name!r} is not available here: try --device cpu") from error
+    from ..models.registry import find_device
+
+    device = find_device(name)
     if device.type == "cuda":
         torch.backends.cuda.matmul.allow_tf32 = torch.backends.cudnn.allow_tf32 = True
         torch.backends.cudnn.benchmark = True
@@ -134,4 +138,5 @@ def choose_device(name: str | None):
 
 
 def report(stage: str, finished: bool) -> None:
+    """Say whether a stage is finished."""
     say(f"{stage} is finished" if finished else f"{stage} stopped in time: run the same command to go on")

@@ -17,6 +17,8 @@ import math
 import numpy as np
 from scipy.special import betainc, betaln, hyp2f1
 
+from ..errors import ArgumentError
+
 __all__ = ["corrected", "cosine", "hypercone_log10_p"]
 
 
@@ -44,9 +46,12 @@ def hypercone_log10_p(cosine: np.ndarray | float, dimension: int) -> np.ndarray:
 
     Returns:
         log10 p with the same shape, float64; -inf only where the cosine is 1.
+
+    Raises:
+        ArgumentError: If the dimension is smaller.
     """
     if dimension < 2:
-        raise ValueError(f"the hypercone test needs a dimension of at least 2, got {dimension}")
+        raise ArgumentError(f"the hypercone test is not possible in {dimension} dimensions: it needs 2 at least")
     t = np.clip(np.asarray(cosine, dtype=np.float64), -1.0, 1.0)
     a, x = (dimension - 1) / 2, (1 - np.abs(t)) * (1 + np.abs(t))
     with np.errstate(divide="ignore", invalid="ignore", over="ignore"):

@@ -10,16 +10,25 @@ Latents have any rank: (B, C, h, w) for images.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Protocol
 
 if TYPE_CHECKING:
     from torch import Tensor
 
-__all__ = ["Codec", "Coder", "Coders", "Denoiser", "Note", "Schedule", "ignore"]
+    from .sampling import Sampling
+
+__all__ = ["Codec", "Coder", "Coders", "Condition", "Denoiser", "Generate", "Note", "Schedule", "ignore"]
 
 Coder = Callable[["Tensor"], "Tensor"]
+Condition = Callable[[list[str]], Any]
+"""The condition encoder: from B prompts to what the denoiser wants of them."""
+
+Generate = Callable[["Tensor", list[str], "Sampling", Callable[[int], None] | None], "Tensor"]
+"""The sampler: from initial noise (B, C, ...), B prompts, settings and a callback, which is told the number of finished
+steps, to clean latents."""
+
 Note = Callable[[str], None]
 """Called with what was done otherwise than asked, such as working in tiles where memory is short."""
 
@@ -90,7 +99,3 @@ class Codec(Protocol):
     def decode(self, latent: Tensor, note: Note = ignore) -> Tensor:
         """`D`: latents to images, about [-1, 1] and not clipped. Differentiable."""
         ...
-
-
-Condition = Callable[[Sequence[str]], Any]
-Generate = Callable[..., "Tensor"]

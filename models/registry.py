@@ -5,11 +5,18 @@ from __future__ import annotations
 import json
 from importlib import import_module
 from pathlib import Path
+from types import ModuleType
+from typing import TYPE_CHECKING
 
 from ..errors import ModelError
 from .quiet import quiet
 
-__all__ = ["DTYPES", "EMBEDDED", "FAMILIES", "family", "load_model", "local_folder"]
+if TYPE_CHECKING:
+    import torch
+
+    from .latent_diffusion import LatentDiffusion
+
+__all__ = ["DTYPES", "EMBEDDED", "family", "find_device", "load_model"]
 
 EMBEDDED = {"tiny": Path(__file__).parent / "tiny"}
 FAMILIES = {"StableDiffusionPipeline": "stable_diffusion"}
@@ -18,7 +25,9 @@ FAMILIES = {"StableDiffusionPipeline": "stable_diffusion"}
 DTYPES = {"fp32": "float32", "bf16": "bfloat16", "fp16": "float16"}
 
 
-def load_model(name: str | Path = "tiny", *, dtype: str = "fp32", device: str | None = None, tuned: bool = True):
+def load_model(
+    name: str | Path = "tiny", *, dtype: str = "fp32", device: str | None = None, tuned: bool = True
+) -> LatentDiffusion:
     """Load a latent diffusion model, with its tuned left inverse where `wmark tune` has made one.
 
     Arguments:
@@ -27,9 +36,6 @@ def load_model(name: str | Path = "tiny", *, dtype: str = "fp32", device: str | 
         device: Torch device; None takes a GPU if there is one.
         tuned: Whether to load the left inverse.
 
-    Returns:
-        A :class:`~wmark.models.latent_diffusion.LatentDiffusion`.
-
     Raises:
         ModelError: If the model cannot be found, reached or used.
     """
@@ -37,12 +43,7 @@ def load_model(name: str | Path = "tiny", *, dtype: str = "fp32", device: str | 
 
     if dtype not in DTYPES:
         raise ModelError(f"unknown precision {dtype!r}: choose one of {', '.join(DTYPES)}")
-    device = device or ("cuda" if torch.cuda.is_available() else "cpu")
-    try:
-        torch.zeros(1, device=device).item()  # On `meta` there are no values.
-    except (RuntimeError, AssertionError) as error:
-        raise ModelError(f"the device {device!r} is not available here: try --device cpu") from error
-
+    device = find_device(device)
     with quiet():
         folder = local_folder(str(name))
         from .fingerprint import folder_fingerprint
@@ -62,7 +63,23 @@ def load_model(name: str | Path = "tiny", *, dtype: str = "fp32", device: str | 
         return kind.model(pipeline, str(name), fingerprint=weights, left_inverse=left_inverse, ours=True)
 
 
-def family(pipeline_class: str):
+def find_device(name: str | None = None) -> torch.device:
+    """The torch device of a name; None takes a GPU if there is one.
+
+    Raises:
+        ModelError: If it is not available, or does not compute.
+    """
+    import torch
+
+    name = name or ("cuda" if torch.cuda.is_available() else "cpu")
+    try:
+        torch.zeros(1, device=name).item()  # On `meta` there are no values.
+    except (RuntimeError, AssertionError) as error:
+        raise ModelError(f"the device {name!r} is not available here: try --device cpu") from error
+    return torch.device(name)
+
+
+def family(pipeline_class: str) -> ModuleType:
     """The module of :mod:`.families` for a class of pipelines.
 
     Raises:

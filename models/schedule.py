@@ -9,7 +9,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from ..errors import ModelError
+from ..errors import ArgumentError, ModelError
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -56,8 +56,8 @@ class DiscreteSchedule:
         return self.alpha[i], self.sigma[i]
 
     def times(self, steps: int) -> list[float]:
-        last = round(START_OF_SAMPLING * (self.timesteps - 1))
-        return [round(last * i / _positive(steps)) / (self.timesteps - 1) for i in range(steps + 1)]
+        steps, last = _positive(steps), round(START_OF_SAMPLING * (self.timesteps - 1))
+        return [round(last * i / steps) / (self.timesteps - 1) for i in range(steps + 1)]
 
 
 @dataclass(frozen=True)
@@ -74,11 +74,12 @@ class RectifiedSchedule:
         return 1 - t, t
 
     def times(self, steps: int) -> list[float]:
-        even = [i / _positive(steps) for i in range(steps + 1)]
+        steps = _positive(steps)
+        even = [i / steps for i in range(steps + 1)]
         return [self.shift * t / (1 + (self.shift - 1) * t) for t in even]
 
 
 def _positive(steps: int) -> int:
     if steps < 1:
-        raise ValueError(f"an inversion needs at least 1 step, got {steps}")
+        raise ArgumentError(f"an inversion of {steps} steps is not possible: take 1 at least")
     return steps
