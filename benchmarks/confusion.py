@@ -24,6 +24,7 @@ from ..detectors.reading import prepare
 from ..detectors.statistic import corrected, cosine, hypercone_log10_p
 from ..images import to_tensor
 from ..inversion.chain import invert_decoder, invert_diffusion
+from ..inversion.nmse import nmse_db
 from ..inversion.recovery import EXACT, Recovery
 from ..models.clock import clock
 from ..models.latent_diffusion import LatentDiffusion
@@ -158,11 +159,10 @@ def invert(model: LatentDiffusion, image: Tensor, recovery: Recovery) -> dict:
 
 def read_rings(found: dict, rings: dict[str, list[Key]], latent: Tensor) -> dict:
     """What is written down of an inverted image: cost, error, and how far every key of every pattern is."""
-    error = (found["latent"] - latent).square().sum() / latent.square().sum()
     row = {
         "seconds": round(found["seconds"], 4),
         "decoder_seconds": round(found["decoder_seconds"], 4),
-        "nmse_db": round(10 * math.log10(error), 3),
+        "nmse_db": round(nmse_db(found["latent"][None], latent[None]).item(), 3),
     }
     for kind, keys in rings.items():
         pattern = keys[0].pattern

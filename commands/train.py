@@ -18,12 +18,14 @@ folder = click.Path(path_type=Path, file_okay=False)
 data_option = click.option(
     "--data", type=folder, default="training-run/data", show_default=True, help="The prepared dataset."
 )
-configuration_options = [
+run_options = [
     click.option("--config", default="tiny", show_default=True, help="A shipped configuration, or a TOML file."),
     click.option("--set", "overrides", multiple=True, metavar="TABLE.NAME=VALUE", help="Change a setting."),
     click.option("--run", type=folder, default="training-run/run", show_default=True, help="Checkpoints and logs."),
+    data_option,
+    device_option,
 ]
-run_options = [*configuration_options, data_option, device_option]
+"""Of every stage, whether it needs them or not: one line of options serves them all."""
 stage_options = [
     *run_options,
     click.option("--minutes", type=Number(0), help="Stop after so long; the same command goes on from there."),
@@ -85,9 +87,9 @@ def diffusion(config, overrides, data, run, device, minutes, start, small) -> No
 
 
 @train.command()
-@with_options(configuration_options)
+@with_options(run_options)
 @click.argument("folder", type=folder)
-def export(folder, config, overrides, run) -> None:
+def export(folder, config, overrides, data, run, device) -> None:
     """Write the model to FOLDER in diffusers' format."""
     from ..training.configuration import load_configuration
     from ..training.export import export as write

@@ -10,7 +10,7 @@ Whatever Pillow reads becomes one upright 8-bit RGB image, or an :class:`~wmark.
 
 from __future__ import annotations
 
-from .pixels import to_image, to_pixels, to_tensor, to_unit
+from .pixels import rounded, to_image, to_pixels, to_tensor, to_unit
 from .reading import open_image, read_image
 from .writing import check_suffix, encode_image
 
@@ -19,6 +19,7 @@ __all__ = [
     "encode_image",
     "open_image",
     "read_image",
+    "rounded",
     "to_image",
     "to_pixels",
     "to_tensor",

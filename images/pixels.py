@@ -22,7 +22,7 @@ from ..errors import ImageError
 if TYPE_CHECKING:
     import torch
 
-__all__ = ["checksum", "to_image", "to_pixels", "to_rgb", "to_tensor", "to_unit"]
+__all__ = ["checksum", "rounded", "to_image", "to_pixels", "to_rgb", "to_tensor", "to_unit"]
 
 STRIP = 1 << 22  # pixels
 
@@ -125,6 +125,11 @@ def to_pixels(image: Image.Image) -> torch.Tensor:
 def to_unit(pixels: torch.Tensor) -> torch.Tensor:
     """8-bit pixels of any shape as float32 values in [-1, 1], on the same device."""
     return pixels.float() / 127.5 - 1
+
+
+def rounded(image: torch.Tensor) -> torch.Tensor:
+    """An image in [-1, 1], of any shape, as a file of 8 bits holds it: clipped, and rounded to its levels."""
+    return ((image.clamp(-1, 1) + 1) * 127.5).round() / 127.5 - 1
 
 
 def to_tensor(image: Image.Image) -> torch.Tensor:

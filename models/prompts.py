@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import random
 
-__all__ = ["draw_prompts"]
+__all__ = ["COLOURS", "SUBJECTS", "draw_prompts"]
 
 COLOURS = ["black", "gray", "white", "red", "pink", "brown", "orange", "yellow", "green", "teal", "blue", "purple"]
 SUBJECTS = [

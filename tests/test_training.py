@@ -23,10 +23,11 @@ from wmark.training.attribution import notice
 from wmark.training.autoencoder import contraction, structure_loss
 from wmark.training.configuration import FOLDER, load_configuration, read_toml
 from wmark.training.dataset import Pictures
-from wmark.training.diffusion import build_tokenizer, build_unet, draw_timesteps, min_snr_weight
+from wmark.training.diffusion import draw_timesteps, min_snr_weight
 from wmark.training.licences import UNKNOWN, licence_of
 from wmark.training.loop import read_checkpoint
 from wmark.training.measures import clipped, named_colours, plain_iteration
+from wmark.training.parts import build_tokenizer, build_unet
 from wmark.training.sources import find_pictures
 
 COPYRIGHT = """\

@@ -11,7 +11,7 @@ from torch import Tensor
 
 from ..images import to_image, to_tensor
 
-__all__ = ["DAMAGES", "damage", "rounded"]
+__all__ = ["DAMAGES", "damage"]
 
 
 def damage(image: Tensor, draw: Callable[[], float], generator: torch.Generator) -> Tensor:
@@ -36,11 +36,6 @@ def jpeg(image: Tensor, quality: int) -> Tensor:
 def noisy(image: Tensor, std: float, generator: torch.Generator) -> Tensor:
     """White noise of a standard deviation given in units of the full range, 1."""
     return image + 2 * std * torch.randn(image.shape, generator=generator)
-
-
-def rounded(image: Tensor) -> Tensor:
-    """Clipped to [-1, 1] and rounded to 8 bits."""
-    return ((image.clamp(-1, 1) + 1) * 127.5).round() / 127.5 - 1
 
 
 DAMAGES: dict[str, Callable[[Tensor, torch.Generator], Tensor]] = {

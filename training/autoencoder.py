@@ -30,28 +30,17 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from ..models.architectures import autoencoder
 from .dataset import Pictures
 from .loop import Stage, load_averages
+from .parts import build_autoencoder
 
-__all__ = ["build_autoencoder", "refine", "structure_loss", "train_autoencoder"]
+__all__ = ["refine", "structure_loss", "train_autoencoder"]
 
 SPIKE = 6.0
 """Root mean squares of its map above which an activation is penalised."""
 
 BRIGHTEST = 0.98
 """Size of D(g) from which on it counts as beyond black and white; on [-1, 1], two and a half 8-bit levels inside."""
-
-
-def build_autoencoder(configuration: dict) -> nn.Module:
-    settings = configuration["autoencoder"]
-    return autoencoder(
-        settings["channels"],
-        layers=settings["layers"],
-        groups=settings["groups"],
-        attention=False,
-        size=configuration["model"]["size"],
-    )
 
 
 def discriminator(width: int = 32) -> nn.Module:

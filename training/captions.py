@@ -13,6 +13,9 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from ..models.prompts import COLOURS
+from ..models.prompts import SUBJECTS as PROMPTED
+
 __all__ = [
     "ANY_COLOUR",
     "BRIGHTNESS",
@@ -25,12 +28,7 @@ __all__ = [
     "words",
 ]
 
-COLOURS = ["black", "gray", "white", "red", "pink", "brown", "orange", "yellow", "green", "teal", "blue", "purple"]
-SUBJECTS = [
-    "abstract", "waves", "sky", "clouds", "sunset", "mountain", "water", "sea", "flower", "leaf", "garden", "grass",
-    "meadow", "wood", "pattern", "painting", "lights", "ribbon", "fog", "night", "forest", "tree", "planet", "desert",
-    "canyon", "snow", "city", "building", "tunnel", "bird",
-]  # fmt: skip
+SUBJECTS = [*PROMPTED, "planet", "desert", "canyon", "snow", "city", "building", "tunnel", "bird"]
 BRIGHTNESS = ["dark", "bright"]
 TEXTURES = ["smooth", "soft", "detailed", "rough"]
 

@@ -22,7 +22,7 @@ from torch import Tensor
 
 from ..errors import ModelError, WmarkError
 from ..files import write_atomically
-from ..images import to_tensor
+from ..images import to_pixels, to_unit
 from ..progress import progress
 from .captions import ANY_COLOUR
 from .sources import THREADS, Picture, decode
@@ -137,8 +137,7 @@ class Pictures:
     @staticmethod
     def _read(folder: Path, entry: dict) -> Tensor:
         with zipfile.ZipFile(folder / entry["shard"]) as archive:
-            image = Image.open(io.BytesIO(archive.read(f"{entry['hash']}.webp"))).convert("RGB")
-        return ((to_tensor(image) + 1) * 127.5).round().to(torch.uint8).reshape(3, image.height, image.width)
+            return to_pixels(Image.open(io.BytesIO(archive.read(f"{entry['hash']}.webp"))))
 
     def crops(
         self, count: int, size: int, generator: torch.Generator, largest: float = math.inf
@@ -181,7 +180,7 @@ class Pictures:
 
 
 def _scale(crop: Tensor, size: int) -> Tensor:
-    crop = crop.float() / 127.5 - 1
+    crop = to_unit(crop)
     if crop.shape[-1] == size:
         return crop
     return F.interpolate(crop[None], size=(size, size), mode="bicubic", antialias=True)[0].clamp(-1, 1)

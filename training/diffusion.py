@@ -24,107 +24,21 @@ Where time is short, composition and what words mean are learnt on small picture
 
 from __future__ import annotations
 
-import io
-import itertools
 import json
 import shutil
-from collections import Counter
 from pathlib import Path
 
 import torch
 import torch.nn.functional as F
-from torch import Tensor, nn
+from torch import Tensor
 
 from ..errors import ModelError
-from ..files import sha256, write_atomically
 from ..models import architectures
-from ..progress import progress
-from .autoencoder import build_autoencoder
-from .captions import captions, words
-from .dataset import Pictures
+from .bank import encoded_crops
 from .loop import Stage, load_averages, read_checkpoint
+from .parts import build_scheduler, build_text_encoder, build_unet, tokenise, tokenizer_of
 
-__all__ = [
-    "build_scheduler",
-    "build_text_encoder",
-    "build_tokenizer",
-    "build_unet",
-    "tokenizer_of",
-    "train_diffusion",
-]
-
-
-CHUNK = 16
-"""Crops that are drawn together for the bank."""
-
-
-def build_unet(configuration: dict) -> nn.Module:
-    """The U-Net; attention stands at a quarter of the latent's side and below."""
-    settings = configuration["diffusion"]
-    levels = len(settings["channels"])
-    return architectures.unet(
-        configuration["model"]["size"] // 8,
-        settings["channels"],
-        [level >= levels // 2 for level in range(levels)],
-        heads=settings["heads"],
-        context=settings["text_width"],
-        layers=settings["layers"],
-        groups=settings["groups"],
-    )
-
-
-def build_tokenizer(configuration: dict):
-    """CLIP-style byte pairs, learnt on the captions' words: each of them is one token."""
-    letters = architectures.byte_letters()
-    tokens = ["<|startoftext|>", "<|endoftext|>", *letters, *(f"{letter}</w>" for letter in letters)]
-    merges = byte_pairs(words())
-    vocabulary = {token: i for i, token in enumerate(dict.fromkeys([*tokens, *("".join(pair) for pair in merges)]))}
-    return architectures.new_tokenizer(vocabulary, merges, configuration["diffusion"]["text_length"])
-
-
-def tokenizer_of(configuration: dict, run: Path):
-    """The tokenizer of a run: that of the model it started from, if it did."""
-    kept = run / "tokenizer"
-    return architectures.tokenizer(kept) if kept.is_dir() else build_tokenizer(configuration)
-
-
-def byte_pairs(corpus: list[str]) -> list[tuple[str, str]]:
-    """Merges that make one token of each word, the most frequent pair first (Sennrich et al., ACL 2016)."""
-    merges = []
-    spelt = [[*word[:-1], f"{word[-1]}</w>"] for word in corpus]
-    while pairs := Counter(pair for word in spelt for pair in itertools.pairwise(word)):
-        best = max(pairs, key=lambda pair: (pairs[pair], pair))
-        merges.append(best)
-        for word in spelt:
-            i = 0
-            while i < len(word) - 1:
-                if (word[i], word[i + 1]) == best:
-                    word[i : i + 2] = ["".join(best)]
-                i += 1
-    return merges
-
-
-def build_text_encoder(configuration: dict, tokenizer) -> nn.Module:
-    settings = configuration["diffusion"]
-    return architectures.text_encoder(
-        len(tokenizer),
-        width=settings["text_width"],
-        layers=settings["text_layers"],
-        heads=4,
-        length=settings["text_length"],
-        marks=(tokenizer.bos_token_id, tokenizer.eos_token_id, tokenizer.pad_token_id),
-    )
-
-
-def build_scheduler(configuration: dict):
-    """Stable Diffusion's noise levels; for v-prediction, rescaled to end at zero signal."""
-    prediction_type = configuration["diffusion"]["prediction_type"]
-    return architectures.scheduler(prediction_type, pure_noise=prediction_type == "v_prediction")
-
-
-def tokenise(tokenizer, prompts: list[str]) -> Tensor:
-    """Token ids with shape (B, tokens)."""
-    return tokenizer(prompts, padding="max_length", truncation=True, return_tensors="pt").input_ids
+__all__ = ["draw_timesteps", "min_snr_weight", "train_diffusion"]
 
 
 def train_diffusion(
@@ -175,7 +89,7 @@ def train_diffusion(
         device=device,
         start=start,
     )
-    bank = _bank(configuration, settings, tokenizer, data, run, device, scaling_factor)
+    bank = encoded_crops(configuration, settings, tokenizer, data, run, device, scaling_factor)
     latents = bank["latents"].to(device) * bank["scaling_factor"]
     tokens = torch.cat([bank["tokens"], tokenise(tokenizer, [""])]).to(device)
     alphas = build_scheduler(configuration).alphas_cumprod.to(device)
@@ -239,45 +153,3 @@ def _take_over(start: Path, run: Path) -> float:
     except (OSError, ValueError, KeyError) as error:
         raise ModelError(f"{start} is not an exported model to start from") from error
     return factor
-
-
-def _bank(
-    configuration: dict,
-    settings: dict,
-    tokenizer,
-    data: Path,
-    run: Path,
-    device: torch.device,
-    scaling_factor: float | None = None,
-) -> dict:
-    """Encoded crops and their captions' tokens, kept beside the checkpoints: `latents`, `tokens`, `scaling_factor`."""
-    path = run / f"bank-{settings['size']}.pt"
-    vae = build_autoencoder(configuration)
-    load_averages(run / "autoencoder.pt", {"vae": vae})
-    made_of = sha256(run / "autoencoder.pt"), sha256(data / "manifest.json"), settings["bank"], settings["largest_crop"]
-    source = " ".join(map(str, made_of))
-    if path.exists():
-        bank = torch.load(path, weights_only=True)
-        if bank["source"] == source:
-            return bank
-    vae.to(device, memory_format=torch.channels_last).requires_grad_(False).eval()
-    chunk = 1 if device.type == "cpu" else CHUNK
-    pictures = Pictures(data, device=device)
-    generator = torch.Generator().manual_seed(configuration["model"]["seed"])
-    latents, tokens = [], []
-    with progress(settings["bank"], "crop") as bar:
-        while sum(map(len, latents)) < settings["bank"]:
-            count = min(CHUNK, settings["bank"] - sum(map(len, latents)))
-            x, subjects = pictures.crops(count, settings["size"], generator, settings["largest_crop"])
-            with torch.autocast(device.type, torch.bfloat16, enabled=configuration["model"]["precision"] == "bf16"):
-                # Large pictures one by one: on a CPU, a batch of them falls out of the caches and takes twice as long.
-                latents.extend(vae.encode(one).latent_dist.mean.half().cpu() for one in x.split(chunk))
-            tokens.append(tokenise(tokenizer, captions(x, subjects, seed=len(tokens))))
-            bar.update(count)
-    z = torch.cat(latents)
-    scaling_factor = scaling_factor or float(1 / z.float().std())
-    bank = {"latents": z, "tokens": torch.cat(tokens), "scaling_factor": scaling_factor, "source": source}
-    content = io.BytesIO()
-    torch.save(bank, content)
-    write_atomically(path, content.getvalue())
-    return bank

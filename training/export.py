@@ -8,16 +8,15 @@ from pathlib import Path
 import torch
 
 from ..files import write_atomically
-from ..models.architectures import pipeline
+from ..models.architectures import StableDiffusionPipeline, pipeline
 from ..models.quiet import quiet
-from .autoencoder import build_autoencoder
-from .diffusion import build_scheduler, build_text_encoder, build_unet, tokenizer_of
 from .loop import load_averages, read_checkpoint
+from .parts import build_autoencoder, build_scheduler, build_text_encoder, build_unet, tokenizer_of
 
 __all__ = ["assemble", "export"]
 
 
-def assemble(configuration: dict, run: Path):
+def assemble(configuration: dict, run: Path) -> StableDiffusionPipeline:
     """The `StableDiffusionPipeline` of a run's averaged weights; the refined autoencoder, where there is one.
 
     Raises:

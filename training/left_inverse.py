@@ -25,12 +25,13 @@ from torch import Tensor
 from ..errors import ModelError
 from ..figures import figure, save
 from ..files import sha256, write_atomically
+from ..images import rounded
 from ..inversion.nmse import nmse_db
 from ..models.latent_diffusion import LatentDiffusion
 from ..models.left_inverse import FILE_NAME, LeftInverse, user_path
 from ..models.registry import EMBEDDED
 from ..models.sampling import Sampling
-from .augmentation import DAMAGES, damage, rounded
+from .augmentation import DAMAGES, damage
 
 __all__ = [
     "HELD_OUT",

@@ -6,7 +6,10 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from ..images import rounded
 from ..inversion.diffusion import ddim
+from ..inversion.nmse import nmse_db
+from ..models.base import Coder
 from ..models.latent_diffusion import LatentDiffusion
 from ..models.prompts import draw_prompts
 from ..models.sampling import Sampling
@@ -14,7 +17,7 @@ from ..progress import progress
 from .captions import COLOURS, colour_shares
 from .dataset import Pictures
 
-__all__ = ["GUIDANCE", "decibels", "measure", "plain_iteration"]
+__all__ = ["PROMPTS", "ROUND_TRIPS", "SHOWN", "measure", "plain_iteration"]
 
 GUIDANCE = (1.0, 3.0, 5.0, 7.5)
 SHOWN = 7.5
@@ -59,7 +62,7 @@ def measure(model: LatentDiffusion, training: Pictures, held_out: Pictures, coun
             for begin in range(0, count, BATCH):
                 part = slice(begin, begin + BATCH)
                 z = model.sample(noise[part], prompts[part], Sampling(50, scale))
-                image = ((model.decode(z).float().clamp(-1, 1) + 1) * 127.5).round() / 127.5 - 1
+                image = rounded(model.decode(z).float())
                 for method, settings in PLAIN.items():
                     errors[method].append(plain_iteration(model.encode, model.decode, image, z, *settings))
                 latents.append(z.cpu())
@@ -90,7 +93,7 @@ def reconstruction(model: LatentDiffusion, pictures: Tensor) -> dict:
         z = model.encode(x)
         y = model.decode(z).float().clamp(-1, 1)
         psnr.append(10 * torch.log10(4 / (y - x.to(y.device)).square().mean((1, 2, 3)).clamp_min(1e-12)).cpu())
-        cycle.append(decibels(model.encode(y), z).cpu())
+        cycle.append(nmse_db(model.encode(y), z).cpu())
     return {
         "pictures": len(pictures),
         "psnr_db": round(float(torch.cat(psnr).mean()), 2),
@@ -111,14 +114,8 @@ def named_colours(images: Tensor, prompts: list[str]) -> float:
     return round(float((shares * named).sum(1).mean()), 3)
 
 
-def decibels(z: Tensor, truth: Tensor) -> Tensor:
-    """NMSE of each of a batch, `10 log10(||z - truth||^2 / ||truth||^2)`, with shape (B,)."""
-    z, truth = z.float().flatten(1), truth.float().flatten(1).to(z.device)
-    return 10 * torch.log10((z - truth).square().sum(1).clamp_min(1e-20) / truth.square().sum(1).clamp_min(1e-20))
-
-
 def plain_iteration(
-    encode, decode, image: Tensor, truth: Tensor, iterations: int, inertia: float, rho: float
+    encode: Coder, decode: Coder, image: Tensor, truth: Tensor, iterations: int, inertia: float, rho: float
 ) -> Tensor:
     """NMSE in dB along `y = z_k + inertia (z_k - z_{k-1})`, `z_{k+1} = y - rho T(y)`, with shape (iterations + 1, B).
 
@@ -132,11 +129,11 @@ def plain_iteration(
         inertia, rho: As above, with `T(y) = E(D(y)) - E(x)`.
     """
     start = encode(image).float()
-    z, before, errors = start, start, [decibels(start, truth)]
+    z, before, errors = start, start, [nmse_db(start, truth)]
     for _ in range(iterations):
         y = z + inertia * (z - before)
         z, before = y - rho * (encode(decode(y).clamp(-1, 1)).float() - start), z
-        errors.append(decibels(z, truth))
+        errors.append(nmse_db(z, truth))
     return torch.stack(errors).nan_to_num(torch.inf).cpu()
 
 
@@ -180,7 +177,7 @@ def _round_trip(
 
         z = latents[part].to(model.device)
         found = ddim(predict, model.denoiser.schedule, z, steps=ROUND_TRIP, evaluate_at="start").noise.cpu()
-        errors.append(decibels(found, noise[part]))
+        errors.append(nmse_db(found, noise[part]))
     return round(float(torch.cat(errors).mean()), 2)
 
 

@@ -1,0 +1,66 @@
+"""The bank: encoded crops and their captions, computed once and kept beside the checkpoints."""
+
+from __future__ import annotations
+
+import io
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import torch
+
+from ..files import sha256, write_atomically
+from ..progress import progress
+from .captions import captions
+from .dataset import Pictures
+from .loop import load_averages
+from .parts import build_autoencoder, tokenise
+
+if TYPE_CHECKING:
+    from ..models.architectures import CLIPTokenizer
+
+__all__ = ["encoded_crops"]
+
+CHUNK = 16
+"""Crops that are drawn together."""
+
+
+def encoded_crops(
+    configuration: dict,
+    settings: dict,
+    tokenizer: CLIPTokenizer,
+    data: Path,
+    run: Path,
+    device: torch.device,
+    scaling_factor: float | None = None,
+) -> dict:
+    """Encoded crops and their captions' tokens, kept beside the checkpoints: `latents`, `tokens`, `scaling_factor`."""
+    path = run / f"bank-{settings['size']}.pt"
+    vae = build_autoencoder(configuration)
+    load_averages(run / "autoencoder.pt", {"vae": vae})
+    made_of = sha256(run / "autoencoder.pt"), sha256(data / "manifest.json"), settings["bank"], settings["largest_crop"]
+    source = " ".join(map(str, made_of))
+    if path.exists():
+        bank = torch.load(path, weights_only=True)
+        if bank["source"] == source:
+            return bank
+    vae.to(device, memory_format=torch.channels_last).requires_grad_(False).eval()
+    chunk = 1 if device.type == "cpu" else CHUNK
+    pictures = Pictures(data, device=device)
+    generator = torch.Generator().manual_seed(configuration["model"]["seed"])
+    latents, tokens = [], []
+    with progress(settings["bank"], "crop") as bar:
+        while sum(map(len, latents)) < settings["bank"]:
+            count = min(CHUNK, settings["bank"] - sum(map(len, latents)))
+            x, subjects = pictures.crops(count, settings["size"], generator, settings["largest_crop"])
+            with torch.autocast(device.type, torch.bfloat16, enabled=configuration["model"]["precision"] == "bf16"):
+                # Large pictures one by one: on a CPU, a batch of them falls out of the caches and takes twice as long.
+                latents.extend(vae.encode(one).latent_dist.mean.half().cpu() for one in x.split(chunk))
+            tokens.append(tokenise(tokenizer, captions(x, subjects, seed=len(tokens))))
+            bar.update(count)
+    z = torch.cat(latents)
+    scaling_factor = scaling_factor or float(1 / z.float().std())
+    bank = {"latents": z, "tokens": torch.cat(tokens), "scaling_factor": scaling_factor, "source": source}
+    content = io.BytesIO()
+    torch.save(bank, content)
+    write_atomically(path, content.getvalue())
+    return bank
