@@ -4,14 +4,19 @@ from __future__ import annotations
 
 import io
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from .errors import WmarkError
 from .files import write_atomically
 
+if TYPE_CHECKING:
+    import numpy as np
+    from matplotlib.figure import Figure
+
 __all__ = ["figure", "save"]
 
 
-def figure(rows: int, columns: int, *, width: float, height: float):
+def figure(rows: int, columns: int, *, width: float, height: float) -> tuple[Figure, np.ndarray]:
     """A figure and its array of axes, of width x height inches.
 
     Raises:
@@ -27,8 +32,13 @@ def figure(rows: int, columns: int, *, width: float, height: float):
     return drawing, drawing.subplots(rows, columns, squeeze=False)
 
 
-def save(drawing, path: Path, *, private: bool = False) -> None:
-    """Write a figure atomically, in the format of the suffix; a private one is readable by its owner only."""
+def save(drawing: Figure, path: Path, *, private: bool = False) -> None:
+    """Write a figure atomically, in the format of the suffix; a private one is readable by its owner only.
+
+    Raises:
+        WmarkError: If matplotlib does not write this format.
+        OSError: If the file cannot be written.
+    """
     buffer = io.BytesIO()
     try:
         drawing.savefig(buffer, format=path.suffix.lstrip(".") or "png", dpi=140)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import sys
-from contextlib import contextmanager
+from collections.abc import Iterator
 
 from .files import shown
 
@@ -20,6 +20,7 @@ class Progress:
         self.bar = tqdm(total=total, unit=unit, leave=False, disable=not sys.stderr.isatty())
 
     def update(self, n: int) -> None:
+        """Move on by n units."""
         self.bar.update(n)
 
     def write(self, text: str) -> None:
@@ -33,8 +34,9 @@ class Progress:
             self.bar.write(shown(text), file=sys.stderr)
 
 
-@contextmanager
-def progress(total: int, unit: str):
+@contextlib.contextmanager
+def progress(total: int, unit: str) -> Iterator[Progress]:
+    """A bar of so many units, closed at the end."""
     bar = Progress(total, unit)
     try:
         yield bar

@@ -10,7 +10,7 @@ import click
 
 from ..errors import ImageError
 from ..models.sampling import LONGEST, SCHEDULERS, Sampling
-from .keys import first_active, open_keyring
+from .keys import active_keys, open_keyring
 from .options import Number, OutputFile, Seed, Size, choice, keyring_option, model_options, with_options
 from .terminal import complain, say
 
@@ -63,7 +63,7 @@ def embed(
     check_suffix(output.suffix)
     sampling = Sampling(steps, guidance, scheduler)
     ring, _ = open_keyring(keyring)
-    key = ring.key(key_id) if key_id else first_active(ring)
+    key = ring.key(key_id) if key_id else active_keys(ring)[0]
     wanted = [prompt for prompt in prompts for _ in range(count)]
     jobs = list(zip(numbered(output, len(wanted)), wanted, seeds_of(seed, len(wanted)), strict=True))
     if skip_existing:

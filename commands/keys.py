@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from ..watermark.keyring import KeyEntry, Keyring
     from ..watermark.keys import Key
 
-__all__ = ["first_active", "keys", "open_keyring"]
+__all__ = ["active_keys", "keys", "open_keyring"]
 
 
 @click.group()
@@ -94,12 +94,18 @@ def open_keyring(path: Path | None) -> tuple[Keyring, Path]:
     return Keyring.load(path), path
 
 
-def first_active(ring: Keyring) -> Key:
+def active_keys(ring: Keyring) -> list[Key]:
+    """The keys that are in use, one at least.
+
+    Raises:
+        KeyringError: If there is none.
+    """
     active = ring.active()
     if not active:
         raise KeyringError("the keyring has no active key: create one with `wmark keys create`")
-    return active[0]
+    return active
 
 
 def public(entry: KeyEntry) -> dict:
+    """What `list` and `show` tell of a key."""
     return {**entry.to_json(), "status": entry.status, "dimension": entry.pattern.dimension}

@@ -122,6 +122,7 @@ class OutputFile(click.ParamType):
 
 
 def choice(names: Iterable[str]) -> click.Choice:
+    """One of the names that the library knows."""
     return click.Choice(list(names))
 
 
@@ -145,6 +146,8 @@ model_options = [
 
 
 def with_options(options: Sequence[Callable]) -> Callable:
+    """A decorator that adds options in the order in which help shows them."""
+
     def decorate(function):
         for option in reversed(options):
             function = option(function)

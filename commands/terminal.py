@@ -5,11 +5,16 @@ from __future__ import annotations
 import contextlib
 import json
 import re
+from typing import TYPE_CHECKING
 
 import click
 
 from ..detectors.notation import format_p, order_of_magnitude
 from ..files import shown
+
+if TYPE_CHECKING:
+    from ..detectors.verdict import Verdict
+    from ..watermark.patterns import Pattern
 
 __all__ = ["complain", "describe", "dumps", "line", "say"]
 
@@ -31,7 +36,8 @@ def dumps(value: object, indent: int | None = None) -> str:
     return json.dumps(without_surrogates(value), indent=indent)
 
 
-def without_surrogates(value):
+def without_surrogates(value: object) -> object:
+    """A value of JSON with every lone surrogate in it, names of fields too, written as an escape."""
     if isinstance(value, str):
         return re.sub("[\ud800-\udfff]", lambda match: shown(match[0]), value)
     if isinstance(value, dict):
@@ -41,12 +47,13 @@ def without_surrogates(value):
     return value
 
 
-def describe(pattern) -> str:
+def describe(pattern: Pattern) -> str:
+    """A pattern in half a line."""
     channels = ",".join(map(str, pattern.channels))
     return f"{pattern.kind}, radius {pattern.radius}, channels {channels}, strength {pattern.strength:g}"
 
 
-def line(name: str, verdict, *, scores: bool = False) -> str:
+def line(name: str, verdict: Verdict, *, scores: bool = False) -> str:
     """A verdict in a line. Below the threshold nothing finer than the order of magnitude, unless scores are asked for.
 
     Whoever may ask often, and sees every digit, learns from them how to remove a mark.
@@ -67,9 +74,10 @@ def line(name: str, verdict, *, scores: bool = False) -> str:
     return "  ".join(word for word in words if word)
 
 
-def describe_alignment(verdict) -> str:
-    a = verdict.alignment
+def describe_alignment(verdict: Verdict) -> str:
+    """How a marked image was turned since; nothing if it was not."""
     if not (verdict.found and verdict.aligned):
         return ""
+    a = verdict.alignment
     mirrored = "mirrored, " if a.mirror else ""
     return f"({mirrored}turned {a.angle:.1f} degrees, scaled {a.scale:.2f})"

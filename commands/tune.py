@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import click
 
-from ..errors import ModelError, WmarkError
+from ..errors import WmarkError
 from ..files import read_file, reason, shown
 from .options import Number, OutputFile, Seed, choice, device_option
 from .terminal import say
@@ -86,7 +86,11 @@ def tune(model, minutes, latents, prompts, batch_size, output, plot, seed, dtype
 
 
 def read_prompts(path: Path) -> list[str]:
-    """The lines of a text file that are not empty."""
+    """The lines of a text file that are not empty.
+
+    Raises:
+        WmarkError: If it cannot be read, is no text, or has none.
+    """
     try:
         lines = read_file(path, LONGEST_PROMPTS).decode("utf-8").splitlines()
     except UnicodeDecodeError:
@@ -95,7 +99,7 @@ def read_prompts(path: Path) -> list[str]:
         raise WmarkError(f"the prompts in '{shown(path)}' cannot be read: {reason(error)}") from error
     prompts = [line.strip() for line in lines if line.strip()]
     if not prompts:
-        raise ModelError(f"'{shown(path)}' holds no prompts: write one a line")
+        raise WmarkError(f"'{shown(path)}' holds no prompts: write one a line")
     return prompts
 
 
@@ -112,7 +116,7 @@ def advance(bar: Progress, total: int) -> Callable[[int], None]:
     return move
 
 
-def show_points(bar: Progress, damages) -> Callable[[list[dict]], None]:
+def show_points(bar: Progress, damages: Iterable[str]) -> Callable[[list[dict]], None]:
     """A callback that prints the points of a curve as they come."""
     printed = 0
 

@@ -12,20 +12,14 @@ from ..errors import ImageError
 from ..files import shown
 from ..inversion.recovery import DECODER_INVERSIONS, DIFFUSION_INVERSIONS, EFFORTS, recoveries
 from .exits import NOT_FOUND, OK, UNEXPECTED, UNUSABLE, summary, trace
-from .keys import first_active, open_keyring
-from .options import (
-    OutputFile,
-    Size,
-    choice,
-    fpr_option,
-    keyring_option,
-    model_options,
-    with_options,
-)
+from .keys import active_keys, open_keyring
+from .options import OutputFile, Size, choice, fpr_option, keyring_option, model_options, with_options
 from .sources import STANDARD_INPUT, find_sources
 from .terminal import dumps, line
 
 if TYPE_CHECKING:
+    from ..detectors.detector import Detector
+    from ..models.latent_diffusion import LatentDiffusion
     from ..progress import Progress
     from .sources import Source
 
@@ -61,7 +55,7 @@ __all__ = ["verify"]
 )
 @click.option("--diffusion-inversion", type=choice(DIFFUSION_INVERSIONS), help="In place of the effort's own.")
 @click.option("--inversion-steps", type=click.IntRange(1, 1000), help="Steps of the diffusion inversion.")
-@click.option("--size", type=Size(), help="Size the images were generated at; the model's own if not given.")
+@click.option("--size", type=Size(), help="Size the images were generated at; the likely ones are tried if not given.")
 @click.option("--batch-size", type=click.IntRange(1), default=8, show_default=True)
 @click.option("--json", "as_json", is_flag=True, help="Print JSON Lines.")
 @click.option(
@@ -107,14 +101,11 @@ def verify(
     if plot and sources[0].name == STANDARD_INPUT:
         raise click.UsageError("--plot draws the image of a file: save what comes from standard input first")
     ring, _ = open_keyring(keyring)
-    tested = [ring.key(key_id, allow_revoked=True)] if key_id else ring.active()
-    if not tested:
-        first_active(ring)
-
+    tested = [ring.key(key_id, allow_revoked=True)] if key_id else active_keys(ring)
     tried = recoveries(effort, decoder_inversion, iterations, diffusion_inversion, inversion_steps, left_inverse)
 
     @cache
-    def detector():
+    def detector() -> Detector:
         from ..detectors.detector import Detector
         from ..models.registry import load_model
 
@@ -145,6 +136,7 @@ def verify(
 
 
 def report_failure(source: Source, error: Exception, bar: Progress, as_json: bool) -> None:
+    """Print what is wrong with an image: one sentence, as JSON too if that is what is printed."""
     foreseen = isinstance(error, ImageError)
     sentence = str(error) if foreseen else f"image '{shown(source.name)}': {summary(error)}"
     if as_json:
@@ -154,7 +146,7 @@ def report_failure(source: Source, error: Exception, bar: Progress, as_json: boo
     bar.complain(f"error: {sentence}")
 
 
-def point_out_other_model(source: Source, model, bar: Progress) -> None:
+def point_out_other_model(source: Source, model: LatentDiffusion, bar: Progress) -> None:
     """A mark is found with the model that made the image; say so where the image's record names another."""
     from ..watermark.record import recorded_model
 

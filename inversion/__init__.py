@@ -1,0 +1,1 @@
+"""Image -> clean latent -> initial noise: decoder inversion, then diffusion inversion."""

@@ -1,0 +1,1 @@
+"""The same function at less cost: changes to diffusers' modules, in place."""
