@@ -1,4 +1,4 @@
-"""The recipe of the embedded model: free pictures in, a diffusers folder with its model card out.
+"""Recipes. Of the embedded model: free pictures in, a diffusers folder with its model card out.
 
     data          Debian packages -> prepared pictures, split by file, with their licences
     autoencoder   prepared pictures -> E and D, with E o D close to the identity
@@ -7,8 +7,9 @@
     card          the exported model, measured
     notice        who made the pictures, for NOTICE
 
-Run it as `wmark train`. Nothing imports this package, and it may import everything: the card
-measures a model with the detectors' own solvers.
+Run it as `wmark train`. And of the left inverse of any model's decoder (:mod:`.left_inverse`), which is `wmark tune`.
+Nothing but the commands imports this package, and it may import all that is below: the card measures a model with the
+solvers that detection uses.
 
 Another model of the same kind, for what needs one that is not the embedded one, is the embedded one with its
 autoencoder trained on for half an hour, with another seed and so on other crops; without `--start models/tiny` in the
