@@ -97,7 +97,9 @@ def measure(
 
 
 @torch.no_grad()
-def cocoercivity(encode, decode, image: Tensor, latent: Tensor, *, iterations: int, rho: float) -> dict[str, list]:
+def cocoercivity(
+    encode: Coder, decode: Coder, image: Tensor, latent: Tensor, *, iterations: int, rho: float
+) -> dict[str, list]:
     """beta and NMSE in dB along the path of the forward step method.
 
     Arguments:

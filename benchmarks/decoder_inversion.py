@@ -19,6 +19,8 @@ from torch import Tensor
 from tqdm import tqdm
 
 from ..inversion.chain import invert_decoder
+from ..inversion.decoder import DecoderInversion
+from ..inversion.decoder.iteration import Callback
 from ..inversion.nmse import nmse_db
 from ..inversion.recovery import Recovery
 from ..models.clock import clock
@@ -136,7 +138,7 @@ def invert(model: LatentDiffusion, variant: Variant, image: Tensor, latent: Tens
     """NMSE in dB and residual of the best iterate, and seconds, by number of iterations."""
     nmse, residuals, seconds = [], [], []
 
-    def note(found) -> None:
+    def note(found: DecoderInversion) -> None:
         seconds.append(clock(model.device) - begin)
         nmse.append(nmse_db(found.latent.cpu(), latent).item())
         residuals.append(found.residual.item())
@@ -152,7 +154,10 @@ def invert(model: LatentDiffusion, variant: Variant, image: Tensor, latent: Tens
 
 
 @torch.no_grad()
-def solve(model: LatentDiffusion, variant: Variant, image: Tensor, *, iterations: int, callback=None) -> None:
+def solve(
+    model: LatentDiffusion, variant: Variant, image: Tensor, *, iterations: int, callback: Callback | None = None
+) -> None:
+    """Run a variant on images (B, 3, H, W), as far as it goes."""
     options = {"callback": callback, **variant.options}
     if variant.method == "encoder":
         iterations = None

@@ -11,12 +11,16 @@ from collections.abc import Callable, Hashable, Mapping, Sequence
 from datetime import datetime, timezone
 from importlib.metadata import version
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import torch
 
 from ..errors import WmarkError
 from ..files import write_atomically
 from ..version import __version__
+
+if TYPE_CHECKING:
+    from ..models.latent_diffusion import LatentDiffusion
 
 __all__ = ["Columns", "Rows", "provenance", "table", "tabulate", "write_json", "write_results"]
 
@@ -68,7 +72,7 @@ class Rows:
         ]
 
 
-def provenance(model=None, program: str = "wmark", **settings) -> dict:
+def provenance(model: LatentDiffusion | None = None, program: str = "wmark", **settings) -> dict:
     """What a result depends on: command, model, settings, versions, machine."""
     described = (
         {

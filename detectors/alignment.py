@@ -170,14 +170,22 @@ class AlignmentSearch:
         """Correlation with a key, conjugated, at every shift, with shape (placements, *canvas)."""
         height, width = self.canvas
         product = (samples * key).sum(1)
-        y, x = torch.from_numpy(pattern.lattice.T.copy())
+        rows, columns, axis, mirrored = _half_plane(pattern, height, product.device)
         # Columns beyond the radius are empty: no transform along y is needed there, and the one along x supplies them.
         spectrum = product.new_zeros(len(product), height, pattern.radius + 1)
-        spectrum[:, y % height, x] = product
-        axis = x == 0
-        spectrum[:, -y[axis] % height, 0] = product[:, axis.to(product.device)].conj()
-        columns = torch.fft.ifft(spectrum, dim=1, norm="forward")
-        return torch.fft.irfft(columns, n=width, dim=2, norm="forward") / 2
+        spectrum[:, rows, columns] = product
+        spectrum[:, mirrored, 0] = product[:, axis].conj()
+        along_y = torch.fft.ifft(spectrum, dim=1, norm="forward")
+        return torch.fft.irfft(along_y, n=width, dim=2, norm="forward") / 2
+
+
+@lru_cache(maxsize=32)
+def _half_plane(pattern: Pattern, height: int, device: torch.device) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+    """Where a pattern's frequencies stand in a real transform: rows and columns of all; of those with x = 0, which the
+    transform holds twice, their indices and the rows of their mirror images."""
+    y, x = torch.from_numpy(pattern.lattice.T.copy())
+    (axis,) = torch.nonzero(x == 0, as_tuple=True)
+    return tuple(index.to(device) for index in (y % height, x, axis, -y[axis] % height))
 
 
 class _Points(NamedTuple):

@@ -171,7 +171,9 @@ def scheduler(prediction_type: str, *, pure_noise: bool = False) -> DDIMSchedule
     )
 
 
-def pipeline(vae: nn.Module, unet: nn.Module, text_encoder: nn.Module, tokenizer, scheduler) -> StableDiffusionPipeline:
+def pipeline(
+    vae: nn.Module, unet: nn.Module, text_encoder: nn.Module, tokenizer: CLIPTokenizer, scheduler: DDIMScheduler
+) -> StableDiffusionPipeline:
     """The pipeline of its parts."""
     return StableDiffusionPipeline(
         vae=vae,

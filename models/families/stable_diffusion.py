@@ -22,7 +22,7 @@ from ..schedule import DiscreteSchedule
 
 with quiet():
     from diffusers import AutoencoderKL, StableDiffusionPipeline, UNet2DConditionModel
-    from transformers import CLIPTextModel
+    from transformers import CLIPTextModel, CLIPTokenizer
 
 __all__ = ["UNetDenoiser", "load", "model"]
 
@@ -168,7 +168,7 @@ def generate(
     ).images.float()
 
 
-def cut(tokenizer, prompt: str) -> str:
+def cut(tokenizer: CLIPTokenizer, prompt: str) -> str:
     """What of a prompt lies beyond the tokenizer's length; empty if nothing does."""
     with quiet():
         tokens = tokenizer(prompt, add_special_tokens=False).input_ids
