@@ -23,7 +23,7 @@ from ..watermark.keys import Key
 from ..watermark.patterns import Pattern
 from .output import Columns, provenance, tabulate, write_results
 
-__all__ = ["random_model", "run"]
+__all__ = ["run"]
 
 COLUMNS: Columns = {
     name: f"{{{name}}}"

@@ -65,9 +65,9 @@ def autoencoder(config, overrides, data, run, device, minutes, start, refine) ->
 
     configuration, device = load_configuration(config, overrides), choose_device(device)
     if refine:
-        from ..training.samples import sampled_latents
+        from ..training.samples import refinement_latents
 
-        samples = sampled_latents(configuration, run, device)
+        samples = refinement_latents(configuration, run, device)
         report("refine", stage.refine(configuration, samples, data, run, device, minutes))
     else:
         report("autoencoder", stage.train_autoencoder(configuration, data, run, device, minutes, start))

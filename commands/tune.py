@@ -51,6 +51,7 @@ def tune(model, minutes, latents, prompts, batch_size, output, plot, seed, dtype
     from ..progress import progress
     from ..training import left_inverse as stage
     from ..training.augmentation import DAMAGES
+    from ..training.samples import sample_latents
 
     loaded = load_model(model, dtype=dtype, device=device, tuned=False)
     batch = batch_size or (1 if loaded.device.type == "cpu" else 8)
@@ -59,7 +60,7 @@ def tune(model, minutes, latents, prompts, batch_size, output, plot, seed, dtype
     folder = stage.working_folder(loaded.fingerprint, wanted, seed)
 
     with progress(latents, "latent") as bar:
-        sampled = stage.sample_latents(
+        sampled = sample_latents(
             loaded, wanted, folder, steps=settings.sampling_steps, seed=seed, callback=advance(bar, latents)
         )
     fitted = latents - stage.HELD_OUT

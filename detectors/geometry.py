@@ -12,7 +12,7 @@ from PIL import Image
 
 from ..errors import ImageError
 
-__all__ = ["COMMON_ASPECTS", "Canvas", "Size", "canvases", "fit", "working_size"]
+__all__ = ["Canvas", "Size", "canvases", "fit", "working_size"]
 
 Size = tuple[int, int]
 """Height and width."""

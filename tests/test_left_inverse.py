@@ -7,6 +7,7 @@ from wmark.cli import main
 from wmark.models import left_inverse
 from wmark.models.left_inverse import LeftInverse
 from wmark.training import left_inverse as stage
+from wmark.training.samples import sample_latents
 
 
 @pytest.fixture(autouse=True)
@@ -75,10 +76,10 @@ def test_an_interrupted_tuning_goes_on_where_it_stopped(small, tmp_path, monkeyp
 
 
 def test_sampled_latents_are_kept(small, tmp_path, monkeypatch):
-    first = stage.sample_latents(small, ["a", "b", "c"], tmp_path, steps=2, seed=0, batch=2)
+    first = sample_latents(small, ["a", "b", "c"], tmp_path, steps=2, seed=0, batch=2)
     assert first.shape == (3, 4, 24, 24)
     monkeypatch.setattr(type(small), "sample", None)
-    assert torch.equal(first, stage.sample_latents(small, ["a", "b", "c"], tmp_path, steps=2, seed=0, batch=2))
+    assert torch.equal(first, sample_latents(small, ["a", "b", "c"], tmp_path, steps=2, seed=0, batch=2))
 
 
 def test_saved_beside_the_model_it_is_used_from_then_on(small, folder):

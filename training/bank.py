@@ -2,17 +2,16 @@
 
 from __future__ import annotations
 
-import io
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import torch
 
-from ..files import sha256, write_atomically
+from ..files import sha256
 from ..progress import progress
 from .captions import captions
 from .dataset import Pictures
-from .loop import load_averages
+from .loop import load_averages, read_checkpoint, write_checkpoint
 from .parts import build_autoencoder, tokenise
 
 if TYPE_CHECKING:
@@ -40,7 +39,7 @@ def encoded_crops(
     made_of = sha256(run / "autoencoder.pt"), sha256(data / "manifest.json"), settings["bank"], settings["largest_crop"]
     source = " ".join(map(str, made_of))
     if path.exists():
-        bank = torch.load(path, weights_only=True)
+        bank = read_checkpoint(path)
         if bank["source"] == source:
             return bank
     vae.to(device, memory_format=torch.channels_last).requires_grad_(False).eval()
@@ -60,7 +59,5 @@ def encoded_crops(
     z = torch.cat(latents)
     scaling_factor = scaling_factor or float(1 / z.float().std())
     bank = {"latents": z, "tokens": torch.cat(tokens), "scaling_factor": scaling_factor, "source": source}
-    content = io.BytesIO()
-    torch.save(bank, content)
-    write_atomically(path, content.getvalue())
+    write_checkpoint(path, bank)
     return bank

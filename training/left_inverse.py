@@ -1,7 +1,7 @@
 """Tuning the left inverse of a decoder, `min ||E'(D(z)) - z||^2` over the weights of `E'`.
 
-1. Sample clean latents z from the diffusion model itself, at guidance from 1 to 8: that is where an encoder trained on
-   photographs is wrong, and where detection needs it.
+1. Sample clean latents z from the diffusion model itself, at guidance from 1 to 8 (:mod:`.samples`): that is where an
+   encoder trained on photographs is wrong, and where detection needs it.
 2. Decode them, mirrored, turned and with a little noise added, round to 8 bits, damage a part of them, and fit `E'` to
    the latents they came from. The decoder is never differentiated.
 
@@ -11,7 +11,6 @@ moving average of the weights. Everything is written down as it is made: an inte
 
 from __future__ import annotations
 
-import io
 import math
 import os
 import time
@@ -24,14 +23,14 @@ from torch import Tensor
 
 from ..errors import ModelError
 from ..figures import figure, save
-from ..files import sha256, write_atomically
+from ..files import sha256
 from ..images import rounded
 from ..inversion.nmse import nmse_db
 from ..models.latent_diffusion import LatentDiffusion
 from ..models.left_inverse import FILE_NAME, LeftInverse, user_path
 from ..models.registry import EMBEDDED
-from ..models.sampling import Sampling
 from .augmentation import DAMAGES, damage
+from .loop import read_checkpoint, write_checkpoint
 
 __all__ = [
     "HELD_OUT",
@@ -39,7 +38,6 @@ __all__ = [
     "Tuning",
     "default_output",
     "draw_curve",
-    "sample_latents",
     "tune",
     "working_folder",
 ]
@@ -86,45 +84,6 @@ class Tuning:
     curve: list[dict] = field(default_factory=list)
 
 
-def sample_latents(
-    model: LatentDiffusion,
-    prompts: Sequence[str],
-    folder: Path,
-    *,
-    steps: int,
-    seed: int,
-    callback: Callable[[int], None] | None = None,
-    batch: int = 8,
-) -> Tensor:
-    """Clean latents (B, C, h, w), one for each prompt, at guidance scales from 1 to 8; kept in a folder as they come.
-
-    Arguments:
-        model: The model to sample from, at its native size.
-        prompts: B prompts.
-        folder: Where batches are kept; those that are there already are read, not sampled.
-        steps: DDIM steps.
-        seed: Seed of noise and guidance.
-        callback: Called with the number of latents that are ready.
-        batch: Latents sampled together.
-    """
-    shape, latents = model.latent_shape(*model.native_size), []
-    for start in range(0, len(prompts), batch):
-        path = folder / f"latents-{start:05d}.pt"
-        if path.exists():
-            part = torch.load(path)
-        else:
-            some = prompts[start : start + batch]
-            generator = torch.Generator().manual_seed(seed * 100_000 + start)
-            noise = torch.randn(len(some), *shape, generator=generator)
-            guidance = 1 + 7 * torch.rand(1, generator=generator).item()
-            part = model.sample(noise, some, Sampling(steps, guidance)).cpu()
-            _save(path, part)
-        latents.append(part)
-        if callback:
-            callback(min(start + batch, len(prompts)))
-    return torch.cat(latents)
-
-
 def tune(
     model: LatentDiffusion,
     latents: Tensor,
@@ -138,7 +97,7 @@ def tune(
 
     Arguments:
         model: The model; its decoder is used as it is.
-        latents: Clean latents (B, C, h, w) from :func:`sample_latents`. 16 of them, evenly spread, are held out.
+        latents: Clean latents (B, C, h, w) from :func:`~.samples.sample_latents`. 16, evenly spread, are held out.
         minutes: Time to tune for, that of earlier runs counted in, evaluations not.
         folder: Where checkpoints are kept.
         settings: How.
@@ -151,70 +110,92 @@ def tune(
         raise ModelError("a left inverse cannot be tuned in fp16: load the model in fp32 or bf16")
     if len(latents) <= HELD_OUT:
         raise ModelError(f"{len(latents)} latents are too few to tune on: {HELD_OUT} are held out")
-    device = model.device
     apart = torch.zeros(len(latents), dtype=torch.bool)
     apart[torch.linspace(0, len(latents) - 1, HELD_OUT).long()] = True
     held_out, latents = latents[apart], latents[~apart]
     tests = _tests(model, held_out, settings.seed)
-    tuned, average = (
-        LeftInverse(model.codec.vae).float().to(device, memory_format=torch.channels_last) for _ in range(2)
-    )
-    parameters, averages = (list(m.requires_grad_(flag).parameters()) for m, flag in ((tuned, True), (average, False)))
-    optimizer = torch.optim.AdamW(parameters, lr=settings.learning_rate, betas=(0.9, 0.99), weight_decay=0.0)
-    generator = torch.Generator().manual_seed(settings.seed)
-    curve, spent, step, evaluated_at = [], 0.0, 0, -math.inf
-
-    checkpoint = folder / "checkpoint.pt"
-    if checkpoint.exists():
-        saved = torch.load(checkpoint, map_location=device)
-        tuned.load_state_dict(saved["tuned"])
-        average.load_state_dict(saved["average"])
-        optimizer.load_state_dict(saved["optimizer"])
-        generator.set_state(saved["generator"].cpu())
-        curve, spent, step, evaluated_at = (saved[name] for name in ("curve", "spent", "step", "evaluated_at"))
-
-    def evaluate() -> None:
-        nonlocal evaluated_at
-        with torch.no_grad():
-            errors = {
-                name: nmse_db(torch.cat([average(x.to(device)).cpu() for x in images.split(1)]), held_out).mean().item()
-                for name, images in tests.items()
-            }
-        curve.append({"minutes": spent / 60, "steps": step, **errors})
-        evaluated_at = spent
-        state = {"tuned": tuned.state_dict(), "average": average.state_dict(), "optimizer": optimizer.state_dict()}
-        state |= {"generator": generator.get_state(), "curve": curve, "spent": spent, "step": step}
-        _save(checkpoint, {**state, "evaluated_at": evaluated_at})
-
-    if not curve:
-        evaluate()
+    fit = _Fit(model, settings, folder / "checkpoint.pt")
+    if not fit.curve:
+        fit.evaluate(tests, held_out)
     begin = time.perf_counter()
-    while (share := spent / (60 * minutes)) < 1:
-        rate = min(1, (step + 1) / 50) * (0.505 + 0.495 * math.cos(math.pi * share))
-        for group in optimizer.param_groups:
-            group["lr"] = settings.learning_rate * rate
-        z, x = _draw(model, latents, settings, generator)
-        with torch.autocast(device.type, torch.bfloat16):
-            found = tuned(x)
-        loss = ((found.float() - z).flatten(1).norm(dim=1) / z.flatten(1).norm(dim=1)).mean()
-        optimizer.zero_grad(set_to_none=True)
-        loss.backward()
-        torch.nn.utils.clip_grad_norm_(parameters, 1.0)
-        optimizer.step()
-        step += 1
-        torch._foreach_lerp_(averages, parameters, 1 - min(0.995, step / (step + 10)))
+    while (share := fit.spent / (60 * minutes)) < 1:
+        fit.step(*_draw(model, latents, settings, fit.generator), share)
         now = time.perf_counter()
-        spent, begin = spent + now - begin, now
-        if spent - evaluated_at >= EVALUATE_EVERY or spent >= 60 * minutes:
-            evaluate()
+        fit.spent, begin = fit.spent + now - begin, now
+        if fit.spent - fit.evaluated_at >= EVALUATE_EVERY or fit.spent >= 60 * minutes:
+            fit.evaluate(tests, held_out)
             begin = time.perf_counter()
         if callback:
-            callback(spent / (60 * minutes), curve)
-    return Tuning(average, curve)
+            callback(fit.spent / (60 * minutes), fit.curve)
+    return Tuning(fit.average, fit.curve)
 
 
-def _draw(model: LatentDiffusion, latents: Tensor, settings: Settings, generator: torch.Generator):
-    """A batch of latents and of the images they decode to, as a detector would meet them."""
+class _Fit:
+    """A tuning under way, from its last checkpoint on.
+
+    Attributes:
+        tuned, average: The left inverse, and the moving average of its weights.
+        curve: As of :class:`Tuning`.
+        spent, evaluated_at: Seconds of tuning so far, and up to the last evaluation.
+        steps: Steps so far.
+        generator: What draws latents, noise and damage.
+    """
+
+    def __init__(self, model: LatentDiffusion, settings: Settings, checkpoint: Path) -> None:
+        self.checkpoint, self.device, self.peak = checkpoint, model.device, settings.learning_rate
+        self.tuned, self.average = (
+            LeftInverse(model.codec.vae).float().to(model.device, memory_format=torch.channels_last) for _ in range(2)
+        )
+        self.parameters = list(self.tuned.requires_grad_(True).parameters())
+        self.averages = list(self.average.requires_grad_(False).parameters())
+        self.optimizer = torch.optim.AdamW(self.parameters, lr=self.peak, betas=(0.9, 0.99), weight_decay=0.0)
+        self.generator = torch.Generator().manual_seed(settings.seed)
+        self.curve, self.spent, self.steps, self.evaluated_at = [], 0.0, 0, -math.inf
+        if checkpoint.exists():
+            self._load()
+
+    def step(self, z: Tensor, x: Tensor, share: float) -> None:
+        """One step towards `E'(x) = z`, after a share of the time: linear warm-up, cosine decay to a hundredth."""
+        rate = min(1, (self.steps + 1) / 50) * (0.505 + 0.495 * math.cos(math.pi * share))
+        for group in self.optimizer.param_groups:
+            group["lr"] = self.peak * rate
+        with torch.autocast(self.device.type, torch.bfloat16):
+            found = self.tuned(x)
+        loss = ((found.float() - z).flatten(1).norm(dim=1) / z.flatten(1).norm(dim=1)).mean()
+        self.optimizer.zero_grad(set_to_none=True)
+        loss.backward()
+        torch.nn.utils.clip_grad_norm_(self.parameters, 1.0)
+        self.optimizer.step()
+        self.steps += 1
+        torch._foreach_lerp_(self.averages, self.parameters, 1 - min(0.995, self.steps / (self.steps + 10)))
+
+    @torch.no_grad()
+    def evaluate(self, tests: dict[str, Tensor], held_out: Tensor) -> None:
+        """Add a point to the curve, by the images of held-out latents (B, C, h, w), and write a checkpoint."""
+        found = {
+            name: torch.cat([self.average(x.to(self.device)).cpu() for x in images.split(1)])
+            for name, images in tests.items()
+        }
+        errors = {name: nmse_db(z, held_out).mean().item() for name, z in found.items()}
+        self.curve.append({"minutes": self.spent / 60, "steps": self.steps, **errors})
+        self.evaluated_at = self.spent
+        parts = {name: getattr(self, name).state_dict() for name in ("tuned", "average", "optimizer")}
+        state = {"generator": self.generator.get_state(), "curve": self.curve, "spent": self.spent, "step": self.steps}
+        write_checkpoint(self.checkpoint, {**parts, **state, "evaluated_at": self.evaluated_at})
+
+    def _load(self) -> None:
+        saved = read_checkpoint(self.checkpoint, self.device)
+        for name in ("tuned", "average", "optimizer"):
+            getattr(self, name).load_state_dict(saved[name])
+        self.generator.set_state(saved["generator"].cpu())
+        self.curve, self.spent, self.steps = saved["curve"], saved["spent"], saved["step"]
+        self.evaluated_at = saved["evaluated_at"]
+
+
+def _draw(
+    model: LatentDiffusion, latents: Tensor, settings: Settings, generator: torch.Generator
+) -> tuple[Tensor, Tensor]:
+    """A batch of latents (B, C, h, w) and of the images (B, 3, H, W) they decode to, as a detector would meet them."""
     draw = lambda: torch.rand(1, generator=generator).item()  # noqa: E731
     chosen = []
     for index in torch.randint(len(latents), (settings.batch,), generator=generator):
@@ -272,9 +253,3 @@ def draw_curve(tuning: Tuning, path: Path, model: str) -> None:
     axis.legend(title="damage", fontsize=8, loc="center left", bbox_to_anchor=(1.02, 0.5))
     axis.grid(alpha=0.3)
     save(drawing, path)
-
-
-def _save(path: Path, content: object) -> None:
-    buffer = io.BytesIO()
-    torch.save(content, buffer)
-    write_atomically(path, buffer.getvalue())

@@ -14,7 +14,7 @@ from functools import cache
 from pathlib import Path, PurePosixPath
 from typing import NamedTuple
 
-__all__ = ["NAMELESS", "NAMES", "UNKNOWN", "licence_of"]
+__all__ = ["NAMELESS", "copyright_text", "kde_metadata", "licence_of"]
 
 UNKNOWN = "see copyright"
 NAMELESS = ["Various"]

@@ -13,6 +13,7 @@ import math
 import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
+from typing import Any
 
 import torch
 from safetensors.torch import load_file
@@ -24,7 +25,7 @@ from ..errors import ModelError
 from ..files import write_atomically
 from ..progress import progress
 
-__all__ = ["Stage", "load_averages", "read_checkpoint"]
+__all__ = ["Stage", "load_averages", "read_checkpoint", "write_checkpoint"]
 
 WARM_UP = 0.02
 LARGEST_GRADIENT = 1.0
@@ -170,9 +171,7 @@ class Stage:
             "optimizers": {name: optimizer.state_dict() for name, optimizer in self.optimizers.items()},
             "generators": [self.generator.get_state(), self.noise.get_state()],
         }
-        content = io.BytesIO()
-        torch.save(state, content)
-        write_atomically(self.checkpoint, content.getvalue())
+        write_checkpoint(self.checkpoint, state)
         write_atomically(self.log_file, "".join(json.dumps(row) + "\n" for row in self.log).encode())
 
     def _load(self) -> None:
@@ -188,8 +187,15 @@ class Stage:
             generator.set_state(value.cpu())
 
 
-def read_checkpoint(path: Path, device: torch.device | str = "cpu") -> dict:
-    """The content of a stage's checkpoint.
+def write_checkpoint(path: Path, content: object) -> None:
+    """Write tensors and plain values, whole or not at all, for :func:`read_checkpoint`."""
+    buffer = io.BytesIO()
+    torch.save(content, buffer)
+    write_atomically(path, buffer.getvalue())
+
+
+def read_checkpoint(path: Path, device: torch.device | str = "cpu") -> Any:
+    """What :func:`write_checkpoint` was given.
 
     Raises:
         ModelError: If it is missing or damaged.

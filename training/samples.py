@@ -1,29 +1,29 @@
-"""Latents sampled from the diffusion model, for the autoencoder's refinement."""
+"""Latents sampled from a diffusion model and kept: for an autoencoder's refinement, and for a left inverse's tuning."""
 
 from __future__ import annotations
 
-import io
 import random
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import torch
 from torch import Tensor
 
 from ..errors import ModelError
-from ..files import sha256, write_atomically
+from ..files import sha256
 from ..models.latent_diffusion import LatentDiffusion
 from ..models.sampling import Sampling
 from ..progress import progress
 from .captions import BRIGHTNESS, COLOURS, SUBJECTS, TEXTURES
 from .export import assemble
-from .loop import read_checkpoint
+from .loop import read_checkpoint, write_checkpoint
 
-__all__ = ["sampled_latents"]
+__all__ = ["refinement_latents", "sample_latents"]
 
 BATCH = 32
 
 
-def sampled_latents(configuration: dict, run: Path, device: torch.device) -> Tensor:
+def refinement_latents(configuration: dict, run: Path, device: torch.device) -> Tensor:
     """Latents (N, 4, h, w), not scaled, at guidance 1 to 7.5; sampled once and kept beside the checkpoints.
 
     Raises:
@@ -51,10 +51,48 @@ def sampled_latents(configuration: dict, run: Path, device: torch.device) -> Ten
                 latent = model.sample(noise, prompts, Sampling(settings["sampling_steps"], guidance))
             found.append(latent.cpu() / model.pipeline.vae.config.scaling_factor)
             bar.update(count)
-    latents, content = torch.cat(found), io.BytesIO()
-    torch.save({"latents": latents, "source": source}, content)
-    write_atomically(path, content.getvalue())
+    latents = torch.cat(found)
+    write_checkpoint(path, {"latents": latents, "source": source})
     return latents
+
+
+def sample_latents(
+    model: LatentDiffusion,
+    prompts: Sequence[str],
+    folder: Path,
+    *,
+    steps: int,
+    seed: int,
+    callback: Callable[[int], None] | None = None,
+    batch: int = 8,
+) -> Tensor:
+    """Clean latents (B, C, h, w), one for each prompt, at guidance scales from 1 to 8; kept in a folder as they come.
+
+    Arguments:
+        model: The model to sample from, at its native size.
+        prompts: B prompts.
+        folder: Where batches are kept; those that are there already are read, not sampled.
+        steps: DDIM steps.
+        seed: Seed of noise and guidance.
+        callback: Called with the number of latents that are ready.
+        batch: Latents sampled together.
+    """
+    shape, latents = model.latent_shape(*model.native_size), []
+    for start in range(0, len(prompts), batch):
+        path = folder / f"latents-{start:05d}.pt"
+        if path.exists():
+            part = read_checkpoint(path)
+        else:
+            some = prompts[start : start + batch]
+            generator = torch.Generator().manual_seed(seed * 100_000 + start)
+            noise = torch.randn(len(some), *shape, generator=generator)
+            guidance = 1 + 7 * torch.rand(1, generator=generator).item()
+            part = model.sample(noise, some, Sampling(steps, guidance)).cpu()
+            write_checkpoint(path, part)
+        latents.append(part)
+        if callback:
+            callback(min(start + batch, len(prompts)))
+    return torch.cat(latents)
 
 
 def _prompt(rng: random.Random) -> str:

@@ -26,7 +26,7 @@ from .licences import NAMELESS, copyright_text, kde_metadata, licence_of
 with contextlib.suppress(ImportError):
     import pillow_jxl  # noqa: F401  JPEG XL, where the plugin is installed
 
-__all__ = ["Picture", "fetch", "find_pictures", "perceptual_hash"]
+__all__ = ["Picture", "decode", "fetch", "find_pictures"]
 
 SUFFIXES = {".jpg", ".jpeg", ".png", ".webp", ".jxl", ".avif"}
 SHORTEST_SIDE = 512

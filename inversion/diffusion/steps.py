@@ -11,7 +11,7 @@ from torch import Tensor
 
 from ...models.base import Schedule
 
-__all__ = ["EVALUATE_AT", "Predictor", "Steps"]
+__all__ = ["Predictor", "Steps"]
 
 Predictor = Callable[[Tensor, float], tuple[Tensor, Tensor]]
 """Data and noise prediction `(x0, eps)` of latents `z_t` at a time t, prompt included."""

@@ -23,7 +23,7 @@ with quiet():
     from diffusers.models.resnet import ResnetBlock2D
     from diffusers.models.upsampling import Upsample2D
 
-__all__ = ["SHRINKAGE", "shrink_stream", "widen_stream"]
+__all__ = ["shrink_stream", "widen_stream"]
 
 SHRINKAGE = 256.0
 """A power of two, so that dividing by it rounds nothing but what falls below float16's normal range, 6e-5."""
