@@ -20,6 +20,7 @@ __all__ = [
     "OutputFile",
     "Seed",
     "Size",
+    "Text",
     "choice",
     "device_option",
     "fpr_option",
@@ -86,6 +87,17 @@ class Device(click.ParamType):
     def convert(self, value, param, ctx):
         if not re.fullmatch(r"(cpu|cuda|hpu|mps|npu|xpu)(:[0-9]{1,3})?", value):
             self.fail(f"{value!r} is not a device like cpu, cuda or cuda:1", param, ctx)
+        return value
+
+
+class Text(click.ParamType):
+    """Text as a model reads it and a record holds it: bytes that are not UTF-8 are none."""
+
+    name = "text"
+
+    def convert(self, value, param, ctx):
+        if any(unicodedata.category(character) == "Cs" for character in value):
+            self.fail(f"'{shown(value)}' is not UTF-8", param, ctx)
         return value
 
 

@@ -101,7 +101,7 @@ def verify(
     if plot and sources[0].name == STANDARD_INPUT:
         raise click.UsageError("--plot draws the image of a file: save what comes from standard input first")
     ring, _ = open_keyring(keyring)
-    tested = [ring.key(key_id, allow_revoked=True)] if key_id else active_keys(ring)
+    tested = [ring.key(key_id, allow_revoked=True)] if key_id is not None else active_keys(ring)
     tried = recoveries(effort, decoder_inversion, iterations, diffusion_inversion, inversion_steps, left_inverse)
 
     @cache

@@ -74,7 +74,7 @@ def find_device(name: str | None = None) -> torch.device:
     name = name or ("cuda" if torch.cuda.is_available() else "cpu")
     try:
         torch.zeros(1, device=name).item()  # On `meta` there are no values.
-    except (RuntimeError, AssertionError) as error:
+    except (RuntimeError, AssertionError, ImportError) as error:
         raise ModelError(f"the device {name!r} is not available here: try --device cpu") from error
     return torch.device(name)
 

@@ -88,7 +88,7 @@ def test_weights_that_are_not_finite_give_no_verdict(folder, part):
         wmark.Detector(model, key, "fast", align="off").verify(Image.new("RGB", (96, 96), "teal"))
 
 
-@pytest.mark.parametrize("device", ["meta", "warp", "cuda:99"])
+@pytest.mark.parametrize("device", ["meta", "warp", "cuda:99", "hpu"])
 def test_a_device_without_values_is_refused(device):
     with pytest.raises(ModelError, match="not available"):
         load_model("tiny", device=device)

@@ -150,6 +150,7 @@ def test_plot(run, sentence, marked, tmp_path):
         (["--size", "80000x80000"], "8192"),
         (["--size", "9" * 5000 + "x8"], "8192"),
         (["--effort", "x"], "'x'"),
+        (["--key", ""], "no key ''"),
         (["--device", "meta"], "'meta' is not a device"),
         (["--plot", "."], "'.' is a folder"),
         (["--plot", "a.png/plot.png"], "'a.png' is a file, not a folder"),
