@@ -145,7 +145,7 @@ def test_a_direction_that_is_interrupted_shows_nothing_it_is_made_of(ring, monke
 
     monkeypatch.setattr("scipy.special.ndtri", fail)
     with pytest.raises(KeyboardInterrupt) as caught:
-        wmark.Key.derive(ring._secret, "new", wmark.Pattern.of()).direction
+        print(wmark.Key.derive(ring._secret, "new", wmark.Pattern.of()).direction)
     shown = local_variables(caught.value)
     assert len(shown) < 5000, "the stream that the direction is made of"
 

@@ -148,6 +148,8 @@ def test_plot(run, sentence, marked, tmp_path):
         (["--size", "0x512"], "not a size"),
         (["--size", "500x500"], "multiple of 8"),
         (["--size", "80000x80000"], "8192"),
+        (["--size", "8192x8192"], "more than 16 times"),
+        (["--size", "64x64"], "larger size than 64x64"),
         (["--size", "9" * 5000 + "x8"], "8192"),
         (["--effort", "x"], "'x'"),
         (["--key", ""], "no key ''"),
