@@ -4,16 +4,18 @@ from __future__ import annotations
 
 import math
 import re
+import tempfile
 import unicodedata
 from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 
 import click
 
-from ..files import shown
+from ..files import reason, shown
 from ..models.registry import DTYPES
 
 __all__ = [
+    "PLOTS",
     "Channels",
     "Device",
     "Number",
@@ -31,6 +33,7 @@ __all__ = [
 ]
 
 LONGEST_SIDE = 8192
+PLOTS = (".png", ".jpg", ".jpeg", ".webp", ".svg", ".pdf")
 
 
 class Number(click.FloatRange):
@@ -119,6 +122,9 @@ class OutputFile(click.ParamType):
 
     name = "file"
 
+    def __init__(self, suffixes: Sequence[str] = ()) -> None:
+        self.suffixes = suffixes
+
     def convert(self, value, param, ctx):
         path = Path(value)
         if any(unicodedata.category(character) in ("Cc", "Cs") for character in str(path)):
@@ -130,6 +136,14 @@ class OutputFile(click.ParamType):
                 if not parent.is_dir():
                     self.fail(f"'{parent}' is a file, not a folder, so nothing can be written below it", param, ctx)
                 break
+        if self.suffixes and path.suffix.lower() not in self.suffixes:
+            self.fail(f"'{path}' does not end in {', '.join(self.suffixes[:-1])} or {self.suffixes[-1]}", param, ctx)
+        if not path.exists() or path.is_file():
+            try:
+                with tempfile.TemporaryFile(dir=parent):
+                    pass
+            except OSError as error:
+                self.fail(f"'{path}' cannot be written: {reason(error)}", param, ctx)
         return path
 
 
