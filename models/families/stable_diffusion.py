@@ -85,6 +85,9 @@ def load(folder: Path, dtype: torch.dtype) -> StableDiffusionPipeline:
         )
         if missing := sorted(about["missing_keys"]):
             raise ModelError(f"its {name} lacks {len(missing)} tensors, {missing[0]} among them: get its files again")
+        for tensor, weights in parts[name].named_parameters():
+            if not weights.detach().sum(dtype=torch.float32).isfinite():
+                raise ModelError(f"its {name} has values in {tensor} that are not finite: get its files again")
     if not any((folder / "tokenizer" / name).is_file() for name in TOKENIZERS):
         raise ModelError(f"its folder tokenizer has no {' or '.join(TOKENIZERS)}: get its files again")
     return StableDiffusionPipeline.from_pretrained(
