@@ -9,7 +9,7 @@ import click
 
 from ..errors import KeyringError
 from ..watermark.patterns import PATTERNS, Pattern
-from .options import Channels, Number, Text, choice, json_option, keyring_option
+from .options import Channels, Number, choice, json_option, keyring_option
 from .terminal import describe, dumps, say
 
 if TYPE_CHECKING:
@@ -37,7 +37,7 @@ def keys() -> None:
     type=Number(0, 1, min_open=True),
     help="Cosine between noise and key, in (0, 1].  [disc: 0.5, others: 1]",
 )
-@click.option("--note", type=Text(), default="", help="A remark to keep with the key.")
+@click.option("--note", default="", help="A remark to keep with the key.")
 def create(keyring, key_id, pattern, radius, channels, strength, note) -> None:
     """Create a key, and the keyring if there is none."""
     from ..watermark.keyring import Keyring, default_path

@@ -135,7 +135,7 @@ def test_a_pipeline_that_is_not_finite_gives_no_verdict(small_pipeline, part):
             values.fill_(torch.nan)
     model = wmark.LatentDiffusion.from_pipeline(pipeline)
     key = wmark.Key.derive(b"k" * 32, "k", wmark.Pattern.of(radius=8))
-    with pytest.raises(ModelError, match="not finite: its weights are broken$"):
+    with pytest.raises(ModelError, match=r"not finite: its weights are broken$"):
         wmark.Detector(model, key, "fast", align="off").verify(Image.new("RGB", (96, 96), "teal"))
 
 
