@@ -11,7 +11,7 @@ import click
 from ..errors import ImageError
 from ..models.sampling import LONGEST, SCHEDULERS, Sampling
 from .keys import active_keys, open_keyring
-from .options import Number, OutputFile, Seed, Size, choice, keyring_option, model_options, with_options
+from .options import Number, OutputFile, Seed, Size, Text, choice, keyring_option, model_options, with_options
 from .terminal import complain, say
 
 if TYPE_CHECKING:
@@ -21,7 +21,14 @@ __all__ = ["embed"]
 
 
 @click.command()
-@click.option("--prompt", "prompts", multiple=True, required=True, help="What to generate; may be given several times.")
+@click.option(
+    "--prompt",
+    "prompts",
+    type=Text(),
+    multiple=True,
+    required=True,
+    help="What to generate; may be given several times.",
+)
 @click.option("-o", "--output", type=OutputFile(), required=True, help="PNG, JPEG or WebP file.")
 @click.option("--count", type=click.IntRange(1), default=1, show_default=True, help="Images for each prompt.")
 @click.option("--seed", type=Seed(), help="Seed of the first image, counting up from there; fresh ones if not given.")
@@ -63,7 +70,7 @@ def embed(
     check_suffix(output.suffix)
     sampling = Sampling(steps, guidance, scheduler)
     ring, _ = open_keyring(keyring)
-    key = ring.key(key_id) if key_id else active_keys(ring)[0]
+    key = ring.key(key_id) if key_id is not None else active_keys(ring)[0]
     wanted = [prompt for prompt in prompts for _ in range(count)]
     jobs = list(zip(numbered(output, len(wanted)), wanted, seeds_of(seed, len(wanted)), strict=True))
     if skip_existing:

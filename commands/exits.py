@@ -23,6 +23,9 @@ __all__ = ["CLOSED", "CODES", "INTERRUPTED", "NOT_FOUND", "OK", "UNEXPECTED", "U
 
 OK, NOT_FOUND, UNUSABLE, UNEXPECTED, INTERRUPTED, CLOSED = 0, 1, 2, 70, 130, 141
 
+# What click raises since 8.2 for a command that is nothing without arguments: its message is a page of help.
+HELP_IN_PLACE_OF_ARGUMENTS = getattr(click.exceptions, "NoArgsIsHelpError", ())
+
 CODES = (
     f"Exit codes: {OK} done, or every image is marked; {NOT_FOUND} an image is not marked; {UNUSABLE} an argument or a "
     f"file cannot be used; {UNEXPECTED} anything else went wrong; {INTERRUPTED} interrupted; {CLOSED} whoever read the "
@@ -82,6 +85,9 @@ class Program(click.Group):
 
 def fail(error: Exception) -> int:
     """Say what went wrong; returns the code for it."""
+    if isinstance(error, HELP_IN_PLACE_OF_ARGUMENTS):
+        complain(*error.format_message().splitlines())
+        return UNUSABLE
     if isinstance(error, click.ClickException):
         if isinstance(error, click.UsageError) and error.ctx:
             complain(*error.ctx.get_usage().splitlines(), f"Try '{error.ctx.command_path} --help' for help.", "")

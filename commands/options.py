@@ -4,22 +4,25 @@ from __future__ import annotations
 
 import math
 import re
+import tempfile
 import unicodedata
 from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 
 import click
 
-from ..files import shown
+from ..files import reason, shown
 from ..models.registry import DTYPES
 
 __all__ = [
+    "PLOTS",
     "Channels",
     "Device",
     "Number",
     "OutputFile",
     "Seed",
     "Size",
+    "Text",
     "choice",
     "device_option",
     "fpr_option",
@@ -30,6 +33,7 @@ __all__ = [
 ]
 
 LONGEST_SIDE = 8192
+PLOTS = (".png", ".jpg", ".jpeg", ".webp", ".svg", ".pdf")
 
 
 class Number(click.FloatRange):
@@ -89,6 +93,17 @@ class Device(click.ParamType):
         return value
 
 
+class Text(click.ParamType):
+    """Text as a model reads it and a record holds it: bytes that are not UTF-8 are none."""
+
+    name = "text"
+
+    def convert(self, value, param, ctx):
+        if any(unicodedata.category(character) == "Cs" for character in value):
+            self.fail(f"'{shown(value)}' is not UTF-8", param, ctx)
+        return value
+
+
 class Channels(click.ParamType):
     """Latent channels such as 0,1,2,3; converts to a tuple."""
 
@@ -107,6 +122,9 @@ class OutputFile(click.ParamType):
 
     name = "file"
 
+    def __init__(self, suffixes: Sequence[str] = ()) -> None:
+        self.suffixes = suffixes
+
     def convert(self, value, param, ctx):
         path = Path(value)
         if any(unicodedata.category(character) in ("Cc", "Cs") for character in str(path)):
@@ -118,6 +136,14 @@ class OutputFile(click.ParamType):
                 if not parent.is_dir():
                     self.fail(f"'{parent}' is a file, not a folder, so nothing can be written below it", param, ctx)
                 break
+        if self.suffixes and path.suffix.lower() not in self.suffixes:
+            self.fail(f"'{path}' does not end in {', '.join(self.suffixes[:-1])} or {self.suffixes[-1]}", param, ctx)
+        if not path.exists() or path.is_file():
+            try:
+                with tempfile.TemporaryFile(dir=parent):
+                    pass
+            except OSError as error:
+                self.fail(f"'{path}' cannot be written: {reason(error)}", param, ctx)
         return path
 
 

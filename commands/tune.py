@@ -10,7 +10,7 @@ import click
 
 from ..errors import WmarkError
 from ..files import read_file, reason, shown
-from .options import Number, OutputFile, Seed, choice, device_option
+from .options import PLOTS, Number, OutputFile, Seed, choice, device_option
 from .terminal import say
 
 if TYPE_CHECKING:
@@ -34,7 +34,7 @@ LONGEST_PROMPTS = 64 << 20
 )
 @click.option("--batch-size", type=click.IntRange(1), help="Images in a step.  [CPU: 1, GPU: 8]")
 @click.option("-o", "--output", type=OutputFile(), help="File to write; where `verify` looks for it if not given.")
-@click.option("--plot", type=OutputFile(), help="Draw the error against the minutes of tuning.")
+@click.option("--plot", type=OutputFile(PLOTS), help="Draw the error against the minutes of tuning.")
 @click.option("--seed", type=Seed(bits=32), default=0, show_default=True)
 @click.option("--dtype", type=choice(["fp32", "bf16"]), default="fp32", show_default=True)
 @device_option

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from functools import cache
 from typing import TYPE_CHECKING
 
@@ -13,7 +14,7 @@ from ..files import shown
 from ..inversion.recovery import DECODER_INVERSIONS, DIFFUSION_INVERSIONS, EFFORTS, recoveries
 from .exits import NOT_FOUND, OK, UNEXPECTED, UNUSABLE, summary, trace
 from .keys import active_keys, open_keyring
-from .options import OutputFile, Size, choice, fpr_option, keyring_option, model_options, with_options
+from .options import PLOTS, OutputFile, Size, choice, fpr_option, keyring_option, model_options, with_options
 from .sources import STANDARD_INPUT, find_sources
 from .terminal import dumps, line
 
@@ -65,7 +66,7 @@ __all__ = ["verify"]
     help="Print every digit, also of images that are not marked. For whoever holds the keys: shown to others, such "
     "numbers teach how to remove the mark.",
 )
-@click.option("--plot", type=OutputFile(), help="Draw the recovered spectrum beside the key's (one image).")
+@click.option("--plot", type=OutputFile(PLOTS), help="Draw the recovered spectrum beside the key's (one image).")
 def verify(
     images,
     key_id,
@@ -100,8 +101,10 @@ def verify(
         raise click.UsageError("--plot draws one image: name one")
     if plot and sources[0].name == STANDARD_INPUT:
         raise click.UsageError("--plot draws the image of a file: save what comes from standard input first")
-    ring, _ = open_keyring(keyring)
-    tested = [ring.key(key_id, allow_revoked=True)] if key_id else active_keys(ring)
+    ring, path = open_keyring(keyring)
+    if plot and plot.exists() and any(os.path.exists(used) and plot.samefile(used) for used in (sources[0].name, path)):
+        raise click.UsageError(f"--plot would replace '{shown(plot)}', which is read here: name another file")
+    tested = [ring.key(key_id, allow_revoked=True)] if key_id is not None else active_keys(ring)
     tried = recoveries(effort, decoder_inversion, iterations, diffusion_inversion, inversion_steps, left_inverse)
 
     @cache

@@ -9,10 +9,10 @@ where a key stands :mod:`.reading`, what that is worth :mod:`.statistic`.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+import os
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
-from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
@@ -20,13 +20,13 @@ import torch
 from PIL import Image
 from torch import Tensor
 
-from ..errors import KeyringError
+from ..errors import ArgumentError, KeyringError
 from ..images import open_image, to_pixels
 from ..inversion.chain import Recovered, recovering
 from ..inversion.recovery import Recovery, recoveries
 from ..models.clock import clock
 from ..version import __version__
-from ..watermark.keys import Key
+from ..watermark.keys import Key, check_key
 from ..watermark.patterns import Pattern
 from .geometry import Canvas, Size, canvases, fit, working_size
 from .plan import Look, Plan, plan
@@ -39,7 +39,7 @@ if TYPE_CHECKING:
 
 __all__ = ["Detector"]
 
-Picture = Image.Image | str | Path
+Picture = Image.Image | str | bytes | os.PathLike
 
 
 class Candidate(NamedTuple):
@@ -78,14 +78,16 @@ class Detector:
     keep_evidence: bool = False
 
     def __post_init__(self) -> None:
-        keys = (self.keys,) if isinstance(self.keys, Key) else tuple(self.keys)
+        several = isinstance(self.keys, Iterable) and not isinstance(self.keys, str)
+        keys = tuple(self.keys) if several else (self.keys,)
         object.__setattr__(self, "keys", keys)
         if not keys:
             raise KeyringError("there is no active key to test: create one, or name a key")
-        if self.size:
-            self.model.latent_shape(*self.size)
+        if self.size is not None:
+            object.__setattr__(self, "size", self.model.meant_size(self.size))
         for key in keys:
-            check(key, self.model)
+            check_key(key)
+            check(key, self.model, self.size)
         self.plan  # noqa: B018  Refuses what is not possible.
 
     @cached_property
@@ -114,7 +116,7 @@ class Detector:
             align=self.align,
         )
 
-    def verify(self, images: Picture | Sequence[Picture], *, batch_size: int = 8) -> list[Verdict]:
+    def verify(self, images: Picture | Iterable[Picture], *, batch_size: int = 8) -> list[Verdict]:
         """Verdicts on images, given as paths or Pillow images, in order.
 
         Arguments:
@@ -122,10 +124,17 @@ class Detector:
             batch_size: Images looked at together.
 
         Raises:
+            ArgumentError: If something is no image, or a batch holds none.
             ImageError: If an image cannot be read or used.
             ModelError: If the model recovers something that is not finite.
         """
-        images = [images] if isinstance(images, Picture) else images
+        several = isinstance(images, Iterable) and not isinstance(images, Picture)
+        images = list(images) if several else [images]
+        for image in images:
+            if not isinstance(image, Picture):
+                raise ArgumentError(f"a {type(image).__name__} is no image: pass paths, or images of Pillow")
+        if batch_size < 1:
+            raise ArgumentError(f"batches of {batch_size!r} images verify none: choose 1 or more")
         batches = (images[start : start + batch_size] for start in range(0, len(images), batch_size))
         return [verdict for batch in batches for verdict in self.judge([self.pixels(open_image(i)) for i in batch])]
 
@@ -218,11 +227,11 @@ class Detector:
         )
 
 
-def check(key: Key, model: LatentDiffusion) -> None:
-    """Whether a key can be tested with a model.
+def check(key: Key, model: LatentDiffusion, size: Size | None) -> None:
+    """Whether a key can be tested with a model, on the canvas of a stated size in pixels.
 
     Raises:
-        KeyringError: If its pattern tells no keys apart, or uses channels that the model has not.
+        KeyringError: If its pattern tells no keys apart, uses channels that the model has not, or does not fit.
     """
     pattern = key.pattern
     if pattern.dimension < 2:
@@ -234,4 +243,9 @@ def check(key: Key, model: LatentDiffusion) -> None:
         raise KeyringError(
             f"key {key.id!r} uses latent channel {max(pattern.channels)}, but the model {model.name} has "
             f"{model.channels} channels"
+        )
+    if size and min(size) // model.downsampling <= 2 * pattern.radius:
+        raise KeyringError(
+            f"key {key.id!r} has a radius of {pattern.radius} cycles, which needs more than "
+            f"{2 * pattern.radius * model.downsampling} pixels a side: state a larger size than {size[1]}x{size[0]}"
         )

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from ..figures import figure, save
+from ..files import shown
 from ..images import open_image
 
 if TYPE_CHECKING:
@@ -36,7 +37,7 @@ def plot_verdict(image: str | Path, verdict: Verdict, key: Key, output: str | Pa
 
     drawing, ((left, planted, recovered, peak, agreement),) = figure(1, 5, width=19, height=4.1)
     left.imshow(open_image(image))
-    left.set_title(Path(image).name, fontsize=9)
+    left.set_title(shown(Path(image).name), fontsize=9, parse_math=False)
     left.axis("off")
     for axis, coordinates, title in ((planted, ours, f"key {key.id}"), (recovered, seen, "recovered from the image")):
         axis.imshow(

@@ -87,7 +87,5 @@ def invert_diffusion(model: LatentDiffusion, recovery: Recovery, latents: Tensor
 
 def _refuse_broken(model: LatentDiffusion, values: Tensor, what: str) -> None:
     if not values.isfinite().all():
-        raise ModelError(
-            f"the model {model.name} recovers a {what} that is not finite: its weights are broken, or {model.dtype} is "
-            "too narrow for them (try --dtype fp32)"
-        )
+        narrow = f", or {model.dtype} is too narrow for them (try --dtype fp32)" if model.dtype.itemsize < 4 else ""
+        raise ModelError(f"the model {model.name} recovers a {what} that is not finite: its weights are broken{narrow}")

@@ -5,6 +5,7 @@ from __future__ import annotations
 import copy
 import math
 from collections.abc import Callable
+from numbers import Real
 
 import torch
 from torch import Tensor, nn
@@ -47,7 +48,8 @@ class AutoencoderCodec:
     ) -> None:
         config = vae.config
         self.scale, self.shift = config.scaling_factor, getattr(config, "shift_factor", None) or 0.0
-        if not (math.isfinite(self.scale) and self.scale > 0 and math.isfinite(self.shift)):
+        numbers = all(isinstance(factor, Real) and math.isfinite(factor) for factor in (self.scale, self.shift))
+        if not (numbers and self.scale > 0):
             raise ModelError(f"the autoencoder's scaling factor {self.scale} and shift {self.shift} are not usable")
         self.vae = vae.requires_grad_(False).eval().to(device, memory_format=torch.channels_last)
         self.device, self.tiled = device, tiled

@@ -5,12 +5,13 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property, partial
+from numbers import Integral
 from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import Tensor
 
-from ..errors import ModelError
+from ..errors import ArgumentError, ModelError
 from .base import Codec, Coders, Condition, Denoiser, Generate, Note, ignore
 from .sampling import Sampling
 
@@ -20,6 +21,9 @@ if TYPE_CHECKING:
     from .left_inverse import LeftInverse
 
 __all__ = ["LatentDiffusion"]
+
+LARGEST_AREA = 16
+"""Over the model's own: images beyond make a model repeat itself, and memory ends without a word."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -100,11 +104,36 @@ class LatentDiffusion:
         return self.codec.left_inverse.fingerprint if self.codec.left_inverse else None
 
     def latent_shape(self, height: int, width: int) -> tuple[int, int, int]:
-        """Shape (C, h, w) of the latent of an image of this size in pixels."""
-        f = self.downsampling
+        """Shape (C, h, w) of the latent of an image of this size in pixels.
+
+        Raises:
+            ModelError: If the model makes no images of this size: a side is no multiple of the downsampling factor, or
+                the area is more than 16 times that which the model was made for.
+        """
+        f, native = self.downsampling, self.native_size
+        if height * width > LARGEST_AREA * native[0] * native[1]:
+            raise ModelError(
+                f"image size {width}x{height} is more than {LARGEST_AREA} times the {native[1]}x{native[0]} that "
+                f"{self.name} was made for: choose a smaller one"
+            )
         if height % f or width % f or min(height, width) < f:
             raise ModelError(f"image size {width}x{height} is not a multiple of {f} pixels on each side")
         return self.channels, height // f, width // f
+
+    def meant_size(self, size: tuple[int, int] | None) -> tuple[int, int]:
+        """Height and width in pixels as somebody gave them, or the model's own for None.
+
+        Raises:
+            ArgumentError: If they are not two whole numbers.
+            ModelError: As :meth:`latent_shape`.
+        """
+        if size is None:
+            return self.native_size
+        sides = tuple(size) if isinstance(size, Sequence) and not isinstance(size, str) else ()
+        if len(sides) != 2 or not all(isinstance(side, Integral) for side in sides):
+            raise ArgumentError(f"the size {size!r} is not a height and a width in pixels, such as (512, 768)")
+        self.latent_shape(*sides)
+        return sides
 
     def encode(self, image: Tensor, *, tuned: bool = False) -> Tensor:
         """Images (B, 3, H, W) in [-1, 1] to clean latents (B, C, h, w); if `tuned`, by the left inverse, if any."""

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import json
+import sys
 from importlib import import_module
 from pathlib import Path
 from types import ModuleType
 from typing import TYPE_CHECKING
 
 from ..errors import ModelError
+from ..files import UnfitFile, open_regular, read_file
 from .quiet import quiet
 
 if TYPE_CHECKING:
@@ -22,6 +24,7 @@ EMBEDDED = {"tiny": Path(__file__).parent / "tiny"}
 FAMILIES = {"StableDiffusionPipeline": "stable_diffusion"}
 """The file of :mod:`.families` for each class of pipelines."""
 
+LARGEST_JSON = 64 << 20
 DTYPES = {"fp32": "float32", "bf16": "bfloat16", "fp16": "float16"}
 
 
@@ -51,6 +54,7 @@ def load_model(
 
         try:
             kind = family(_pipeline_class(folder))
+            _refuse_unfit_files(folder)
             pipeline = kind.load(folder, getattr(torch, DTYPES[dtype])).to(device)
         except ModelError as error:
             raise ModelError(f"the model {name} cannot be loaded: {error}") from error
@@ -74,7 +78,7 @@ def find_device(name: str | None = None) -> torch.device:
     name = name or ("cuda" if torch.cuda.is_available() else "cpu")
     try:
         torch.zeros(1, device=name).item()  # On `meta` there are no values.
-    except (RuntimeError, AssertionError) as error:
+    except (RuntimeError, AssertionError, ImportError) as error:
         raise ModelError(f"the device {name!r} is not available here: try --device cpu") from error
     return torch.device(name)
 
@@ -110,8 +114,26 @@ def local_folder(name: str) -> Path:
 def _pipeline_class(folder: Path) -> str:
     """What the folder's model_index.json says that it holds."""
     try:
-        return str(json.loads((folder / "model_index.json").read_text())["_class_name"])
+        return str(json.loads(read_file(folder / "model_index.json", LARGEST_JSON))["_class_name"])
     except FileNotFoundError:
         raise ModelError(f"{folder} is not a diffusers model: it has no model_index.json") from None
+    except UnfitFile as error:
+        raise ModelError(f"its model_index.json {error}: get its files again") from None
     except (OSError, ValueError, KeyError, TypeError, RecursionError) as error:
         raise ModelError(f"the model_index.json of {folder} cannot be read") from error
+
+
+def _refuse_unfit_files(folder: Path) -> None:
+    """Refuse what would be waited for or read without end, by whatever library reads a model's files.
+
+    Raises:
+        ModelError: If a file is a pipe or a device, or a configuration of more than 64 MiB.
+    """
+    for file in (*folder.glob("*"), *folder.glob("*/*")):
+        try:
+            with open_regular(file, LARGEST_JSON if file.suffix == ".json" else sys.maxsize):
+                pass
+        except UnfitFile as error:
+            raise ModelError(f"its {file.relative_to(folder)} {error}: get its files again") from None
+        except OSError:  # A folder, or one that whoever needs it will miss.
+            continue

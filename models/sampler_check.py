@@ -10,6 +10,8 @@ from typing import TYPE_CHECKING
 import torch
 from torch import Tensor
 
+from ..errors import ArgumentError
+
 if TYPE_CHECKING:
     from diffusers import DiffusionPipeline, SchedulerMixin
 
@@ -42,8 +44,15 @@ def check_sampler(pipeline: DiffusionPipeline | SchedulerMixin, steps: int = 4) 
     Arguments:
         pipeline: A diffusers pipeline, or a scheduler.
         steps: Steps to run.
+
+    Raises:
+        ArgumentError: If there is no sampler to judge.
     """
     scheduler = getattr(pipeline, "scheduler", pipeline)
+    if not (hasattr(scheduler, "set_timesteps") and hasattr(scheduler, "step")):
+        raise ArgumentError(f"a {type(pipeline).__name__} has no sampler: pass a diffusers pipeline or scheduler")
+    if steps < 1:
+        raise ArgumentError(f"{steps!r} steps judge nothing: run 1 at least")
     name = type(scheduler).__name__
     ends = []
     for seed in (0, 1):
@@ -59,10 +68,9 @@ def check_sampler(pipeline: DiffusionPipeline | SchedulerMixin, steps: int = 4) 
         return SamplerCheck(False, f"{name} adds noise of its own at every step: choose DDIM or DPM-Solver++")
     sigmas = getattr(tried, "sigmas", None)
     if sigmas is not None and len(sigmas) > steps and float(sigmas[-1]) == 0:
-        return SamplerCheck(
-            True,
-            f"{name} is deterministic, but goes down to zero noise: final_sigmas_type='sigma_min' keeps more evidence",
-        )
+        of = "" if "final_sigmas_type" in scheduler.config else "DPM-Solver++ with "  # Not all have the option.
+        advice = f"{of}final_sigmas_type='sigma_min' keeps more evidence"
+        return SamplerCheck(True, f"{name} is deterministic, but goes down to zero noise: {advice}")
     return SamplerCheck(True, f"{name} is deterministic")
 
 

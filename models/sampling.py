@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from numbers import Integral, Real
 from typing import TYPE_CHECKING
 
 from ..errors import ModelError
@@ -58,9 +59,15 @@ class Sampling:
     negative_prompt: str = ""
 
     def __post_init__(self) -> None:
-        if not 1 <= self.steps <= LONGEST:
+        if not (isinstance(self.steps, Integral) and 1 <= self.steps <= LONGEST):
             raise ModelError(f"{self.steps!r} sampling steps are not possible: choose from 1 to {LONGEST}")
-        if not (math.isfinite(self.guidance_scale) and self.guidance_scale >= 0):
-            raise ModelError(f"the guidance scale {self.guidance_scale!r} is not a number of 0 or more")
-        if self.scheduler not in SCHEDULERS:
+        guidance = self.guidance_scale
+        if not (isinstance(guidance, Real) and math.isfinite(guidance) and guidance >= 0):
+            raise ModelError(f"the guidance scale {guidance!r} is not a number of 0 or more")
+        if not (isinstance(self.scheduler, str) and self.scheduler in SCHEDULERS):
             raise ModelError(f"unknown scheduler {self.scheduler!r}: choose one of {', '.join(SCHEDULERS)}")
+        if not isinstance(self.negative_prompt, str):
+            raise ModelError(f"the negative prompt {self.negative_prompt!r} is not a text")
+        # Numbers of other libraries as Python's own, which records can hold.
+        object.__setattr__(self, "steps", int(self.steps))
+        object.__setattr__(self, "guidance_scale", float(guidance))

@@ -9,7 +9,17 @@ from PIL import Image
 from scipy.stats import kstest
 
 import wmark
-from wmark import Detector, ImageError, Key, KeyringError, LatentDiffusion, Pattern, WmarkError
+from wmark import (
+    ArgumentError,
+    Detector,
+    ImageError,
+    Key,
+    KeyringError,
+    LatentDiffusion,
+    ModelError,
+    Pattern,
+    WmarkError,
+)
 from wmark.benchmarks.damage import DAMAGES, damaged
 from wmark.detectors.alignment import IDENTITY
 from wmark.detectors.statistic import hypercone_log10_p
@@ -196,7 +206,9 @@ def test_a_stated_size_names_the_canvas_and_stretches_nothing(model, ring):
 def test_one_image_and_one_key_need_no_list(model, ring, marked, tmp_path):
     marked.save(tmp_path / "a.png")
     detector = Detector(model, ring.key("one"), [CHEAP], align="off")
-    assert [len(detector.verify(image)) for image in (marked, tmp_path / "a.png", str(tmp_path / "a.png"))] == [1, 1, 1]
+    path = tmp_path / "a.png"
+    for images in (marked, path, str(path), bytes(path), (each for each in [path]), {path}):
+        assert len(detector.verify(images)) == 1
 
 
 def test_a_verdict_says_what_it_rests_on_and_below_the_threshold_no_score(model, ring, marked, unmarked):
@@ -259,6 +271,22 @@ def test_refusals(model, ring):
         Detector(model, ring.active(), "heroic")
     with pytest.raises(ImageError, match="narrow"):
         Detector(model, ring.active()).verify([Image.new("RGB", (2000, 80))])
+    for keys in ("one", ["one"], ring, None):
+        with pytest.raises(ArgumentError, match="is no key: take one from a keyring"):
+            Detector(model, keys)
+    for size in ("512x512", 512, (512.0, 512.0), (512, 512, 3)):
+        with pytest.raises(ArgumentError, match="height and a width"):
+            Detector(model, ring.active(), size=size)
+    with pytest.raises(ModelError, match="more than 16 times"):
+        Detector(model, ring.active(), size=(8192, 8192))
+    with pytest.raises(KeyringError, match="larger size than 320x256"):
+        Detector(model, ring.active(), size=(256, 320))
+    for images in (None, 5, [None], np.zeros((512, 512, 3)), [torch.zeros(3, 512, 512)]):
+        with pytest.raises(ArgumentError, match="is no image"):
+            Detector(model, ring.active()).verify(images)
+    for batch_size in (0, -1):
+        with pytest.raises(ArgumentError, match="batches of"):
+            Detector(model, ring.active()).verify(["a.png"], batch_size=batch_size)
 
 
 def test_recovery_works_alone(model, ring, marked):

@@ -54,12 +54,43 @@ def test_images_without_a_seed_differ_and_can_be_made_again(model, ring):
         ({"prompts": [b"sunset"]}, "b'sunset' is not a text"),
         ({"prompts": b"sunset"}, "is not a text"),
         ({"prompts": ["half \ud83d"]}, "is not a text"),
+        ({"prompts": 5}, "prompt 5 is not a text"),
+        ({"prompts": None}, "prompt None is not a text"),
         ({"prompts": ["a"], "size": (500, 512)}, "multiple of 8"),
+        ({"prompts": ["a"], "size": "512x512"}, "'512x512' is not a height and a width"),
+        ({"prompts": ["a"], "size": 512}, "512 is not a height and a width"),
+        ({"prompts": ["a"], "size": (8192, 8192)}, "8192x8192 is more than 16 times the 512x512"),
+        ({"prompts": ["a"], "batch_size": -1}, "batches of -1 images"),
     ],
 )
 def test_what_cannot_be_meant_is_refused_at_the_call(model, ring, arguments, expected):
     with pytest.raises(wmark.WmarkError, match=expected):
         wmark.embed(model, ring.key("one"), **arguments)
+
+
+def test_the_name_of_a_key_is_no_key(model, ring):
+    for key in ("one", ring, [ring.key("one")], None):
+        with pytest.raises(wmark.ArgumentError, match="is no key: take one from a keyring"):
+            wmark.embed(model, key, "a")
+        with pytest.raises(wmark.ArgumentError, match="is no key: take one from a keyring"):
+            wmark.initial_noise(key)
+
+
+@pytest.mark.parametrize(
+    "settings",
+    [{"steps": 2.5}, {"steps": "4"}, {"steps": float("nan")}, {"guidance_scale": "7"}, {"guidance_scale": float("nan")},
+     {"scheduler": ["ddim"]}, {"negative_prompt": 5}],
+)  # fmt: skip
+def test_what_is_no_way_of_sampling_is_refused(settings):
+    with pytest.raises(wmark.ModelError, match=r"steps|guidance|scheduler|negative"):
+        wmark.Sampling(**settings)
+
+
+def test_numbers_of_every_library_are_recorded(model, ring, tmp_path):
+    sampling = wmark.Sampling(steps=np.int64(1), guidance_scale=np.float32(1))
+    (marked,) = wmark.embed(model, ring.key("one"), "a", seed=np.int64(5), sampling=sampling)
+    marked.save(tmp_path / "a.png")
+    assert '"steps": 1,' in (tmp_path / "a.png.json").read_text()
 
 
 def test_images_are_handed_over_in_the_gradient_mode_of_the_caller(model, ring):

@@ -86,6 +86,7 @@ def test_whole_numbers_of_every_library_are_seeds(seed):
         [1, 2],
         [],
         ["a"],
+        b"7",
     ],
 )
 def test_what_is_no_seed_is_refused_in_a_sentence(seed):
@@ -108,10 +109,18 @@ def test_noise_that_does_not_fit_the_key_is_refused(shape):
         initial_noise(key(), shape=shape)
 
 
-@pytest.mark.parametrize("shape", [(2, 4, 64, 64), (64, 64)])
+@pytest.mark.parametrize(
+    "shape", [(2, 4, 64, 64), (64, 64), (4, -64, 64), (4, 64.0, 64), "4x64", 64, None, (4, 64, float("nan"))]
+)
 def test_a_shape_that_is_none_gets_a_sentence(shape):
     with pytest.raises(ArgumentError, match=r"\(C, h, w\)"):
         initial_noise(key(), shape=shape)
+
+
+@pytest.mark.parametrize("batch", [0, -1, 1.5, "2"])
+def test_a_batch_of_none_gets_a_sentence(batch):
+    with pytest.raises(ArgumentError, match="batch of"):
+        initial_noise(key(), batch)
 
 
 def test_noise_takes_milliseconds():

@@ -11,6 +11,7 @@ from diffusers import (
     EulerAncestralDiscreteScheduler,
     EulerDiscreteScheduler,
     LCMScheduler,
+    LMSDiscreteScheduler,
     UniPCMultistepScheduler,
 )
 
@@ -83,6 +84,22 @@ def test_samplers_are_judged_by_what_they_do(pipeline, kind, options, keeps):
     assert bool(judged) is keeps, judged.reason
     assert kind.__name__ in judged.reason
     assert dict(pipeline.scheduler.config) == before
+
+
+@pytest.mark.parametrize(
+    ("kind", "advice"),
+    [(EulerDiscreteScheduler, ": final_sigmas_type"), (LMSDiscreteScheduler, ": DPM-Solver++ with final_sigmas_type")],
+)
+def test_the_advice_is_an_option_that_the_sampler_has(pipeline, kind, advice):
+    assert advice in wmark.check_sampler(kind.from_config(pipeline.scheduler.config)).reason
+
+
+def test_what_has_no_sampler_is_not_judged(pipeline, model):
+    for judged in ("ddim", None, model):
+        with pytest.raises(wmark.ArgumentError, match="pass a diffusers pipeline"):
+            wmark.check_sampler(judged)
+    with pytest.raises(wmark.ArgumentError, match="judge nothing"):
+        wmark.check_sampler(pipeline, steps=0)
 
 
 def test_karras_sigmas_that_repeat_a_timestep_are_diffusers_own_trouble():

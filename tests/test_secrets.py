@@ -139,9 +139,27 @@ def test_errors_show_no_secret_among_their_variables(ring, stored, model, monkey
     assert any("no space left" in str(error) for error in raised)
 
 
+def test_a_direction_that_is_interrupted_shows_nothing_it_is_made_of(ring, monkeypatch):
+    def fail(numbers):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("scipy.special.ndtri", fail)
+    with pytest.raises(KeyboardInterrupt) as caught:
+        print(wmark.Key.derive(ring._secret, "new", wmark.Pattern.of()).direction)
+    shown = local_variables(caught.value)
+    assert len(shown) < 5000, "the stream that the direction is made of"
+
+
 def test_a_secret_is_of_one_length():
     with pytest.raises(wmark.KeyringError, match="32 bytes, not 31"):
         Secret(b"x" * 31)
+
+
+@pytest.mark.parametrize("value", [32, [7] * 32, "x" * 32, None])
+def test_what_is_not_bytes_is_no_secret(value):
+    """`bytes(32)` are zeros, which everybody knows."""
+    with pytest.raises(wmark.KeyringError, match="32 bytes"):
+        wmark.Keyring(value, wmark.Pattern.of())
 
 
 @pytest.mark.skipif(os.name != "posix", reason="signals of POSIX")

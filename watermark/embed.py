@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import asdict
 from datetime import datetime, timezone
 from typing import TYPE_CHECKING
@@ -13,7 +13,7 @@ from ..errors import ArgumentError
 from ..images import to_image
 from ..models.sampling import Sampling
 from ..version import __version__
-from .keys import Key
+from .keys import Key, check_key
 from .noise import initial_noise, seeds_of
 from .record import SCHEMA, MarkedImage
 
@@ -50,16 +50,18 @@ def embed(
         Marked images, in the order of the prompts, each generated when its batch is asked for.
 
     Raises:
-        ArgumentError: If a prompt is no text, or the seeds do not fit the prompts.
+        ArgumentError: If the key is none, a prompt is no text, the seeds do not fit the prompts, or the size is none.
         ModelError: If the model does not make images of this size.
     """
-    prompts = [prompts] if isinstance(prompts, str) else list(prompts)
+    check_key(key)
+    prompts = list(prompts) if isinstance(prompts, Iterable) and not isinstance(prompts, str | bytes) else [prompts]
     for prompt in prompts:
         if not is_text(prompt):
             raise ArgumentError(f"prompt {prompt!r} is not a text: give one for each image")
+    if batch_size < 1:
+        raise ArgumentError(f"batches of {batch_size!r} images make none: choose 1 or more")
     seeds = seeds_of(seed, len(prompts))
-    height, width = size or model.native_size
-    shape = model.latent_shape(height, width)
+    shape = model.latent_shape(*model.meant_size(size))
     return generate(model, key, prompts, seeds, shape, sampling, batch_size, callback)
 
 

@@ -123,7 +123,7 @@ class Keyring:
         Raises:
             KeyringError: If the id is taken or not 1 to 64 letters, digits, `.`, `_` or `-`.
         """
-        if key_id is not None and not KEY_ID.fullmatch(key_id):
+        if key_id is not None and not (isinstance(key_id, str) and KEY_ID.fullmatch(key_id)):
             raise KeyringError(f"key id {key_id!r} is not 1 to 64 letters, digits, '.', '_' or '-'")
         if key_id in self._entries:
             raise KeyringError(f"key {key_id!r} is already in keyring {self.fingerprint}: choose another id")

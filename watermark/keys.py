@@ -11,11 +11,11 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
-from ..errors import KeyringError
+from ..errors import ArgumentError, KeyringError
 from .patterns import Pattern
 from .secret import Secret
 
-__all__ = ["KEY_ID", "Key"]
+__all__ = ["KEY_ID", "Key", "check_key"]
 
 KEY_ID = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")
 
@@ -68,3 +68,13 @@ class Key:
         p = self.pattern
         domain = f"wmark/direction/v1/{p.kind}/{p.radius}/{','.join(map(str, p.channels))}/"
         return self.secret.direction(domain.encode(), p.dimension)
+
+
+def check_key(key: object) -> None:
+    """Refuse what is no key, such as the name of one.
+
+    Raises:
+        ArgumentError: If it is none.
+    """
+    if not isinstance(key, Key):
+        raise ArgumentError(f"{key!r} is no key: take one from a keyring, such as keyring.key('my-studio')")

@@ -9,13 +9,14 @@ from __future__ import annotations
 
 import operator
 import secrets
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
+from numbers import Integral
 
 import torch
 from torch import Tensor
 
 from ..errors import ArgumentError
-from .keys import Key
+from .keys import Key, check_key
 from .spectrum import plant
 
 __all__ = ["initial_noise", "seeds_of", "white_noise"]
@@ -46,9 +47,14 @@ def initial_noise(
         Noise with shape (batch, C, h, w), as normal as unmarked noise over the draw of the key.
 
     Raises:
-        ArgumentError: If a seed is no whole number from 0 to 2^64 - 1, or the shape is none.
+        ArgumentError: If the key, the batch or the shape is none, or a seed no whole number from 0 to 2^64 - 1.
         KeyringError: If the key does not fit the shape.
     """
+    check_key(key)
+    if not (isinstance(batch, Integral) and batch > 0):
+        raise ArgumentError(f"a batch of {batch!r} noises is none: choose 1 or more")
+    if not isinstance(shape, Iterable) or not all(isinstance(side, Integral) and side > 0 for side in shape):
+        raise ArgumentError(f"the shape {shape!r} of a latent is not (C, h, w): 4 channels of 64x64 are (4, 64, 64)")
     if len(shape) != 3:
         advice = "the number of noises is `batch`" if len(shape) == 4 else "4 channels of 64x64 are (4, 64, 64)"
         raise ArgumentError(f"the shape {tuple(shape)} of a latent is not (C, h, w): {advice}")
@@ -72,7 +78,7 @@ def seeds_of(seed: int | Sequence[int] | None, count: int) -> list[int]:
     """
     if seed is None:
         return [secrets.randbits(63) for _ in range(count)]
-    several = hasattr(seed, "__iter__") and getattr(seed, "ndim", 1) > 0
+    several = hasattr(seed, "__iter__") and getattr(seed, "ndim", 1) > 0 and not isinstance(seed, str | bytes)
     seeds = [whole(s) for s in seed] if several else [whole(seed) + i for i in range(count)]
     if len(seeds) != count:
         raise ArgumentError(f"{len(seeds)} seeds do not fit {count} images: give one for each, or the first")

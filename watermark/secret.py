@@ -27,12 +27,14 @@ class Secret:
         value: The bytes.
 
     Raises:
-        KeyringError: If there are not 32 of them.
+        KeyringError: If there are not 32 of them, or they are none: `bytes(32)` would be zeros.
     """
 
     __slots__ = ("_directions", "_value")
 
     def __init__(self, value: bytes) -> None:
+        if not isinstance(value, bytes | bytearray | memoryview):
+            raise KeyringError(f"a secret has 32 bytes, and is no {type(value).__name__}")
         self._value = bytes(value)
         self._directions: dict[bytes, np.ndarray] = {}
         del value  # A traceback may show what its frames hold.
@@ -81,8 +83,9 @@ class Secret:
         """Standard normal numbers, with shape (count,), float64. Those of different domains are independent."""
         from scipy.special import ndtri
 
-        stream = hashlib.shake_256(domain + self._value).digest(8 * count)
-        return ndtri(((np.frombuffer(stream, dtype="<u8") >> np.uint64(11)) + 0.5) * 2.0**-53)
+        # The stream has no name: bytes, unlike arrays, are shown whole in a traceback with local variables.
+        numbers = np.frombuffer(hashlib.shake_256(domain + self._value).digest(8 * count), dtype="<u8")
+        return ndtri(((numbers >> np.uint64(11)) + 0.5) * 2.0**-53)
 
     def direction(self, domain: bytes, dimension: int) -> np.ndarray:
         """A unit vector with shape (dimension,), float64, read-only, uniform on the sphere; kept once computed."""

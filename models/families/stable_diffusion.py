@@ -27,6 +27,9 @@ with quiet():
 __all__ = ["UNetDenoiser", "load", "model"]
 
 PARTS = {"vae": AutoencoderKL, "unet": UNet2DConditionModel, "text_encoder": CLIPTextModel}
+TOKENIZERS = ("tokenizer.json", "vocab.json")
+LARGEST = 1024
+"""Side of a model's own latents beyond which it is taken for a mistake."""
 
 
 class UNetDenoiser:
@@ -82,8 +85,11 @@ def load(folder: Path, dtype: torch.dtype) -> StableDiffusionPipeline:
         )
         if missing := sorted(about["missing_keys"]):
             raise ModelError(f"its {name} lacks {len(missing)} tensors, {missing[0]} among them: get its files again")
-    if not (folder / "tokenizer").is_dir():
-        raise ModelError("it has no folder tokenizer: get its files again")
+        for tensor, weights in parts[name].named_parameters():
+            if not weights.detach().sum(dtype=torch.float32).isfinite():
+                raise ModelError(f"its {name} has values in {tensor} that are not finite: get its files again")
+    if not any((folder / "tokenizer" / name).is_file() for name in TOKENIZERS):
+        raise ModelError(f"its folder tokenizer has no {' or '.join(TOKENIZERS)}: get its files again")
     return StableDiffusionPipeline.from_pretrained(
         folder, **parts, torch_dtype=dtype, local_files_only=True, safety_checker=None, requires_safety_checker=False
     )
@@ -116,13 +122,12 @@ def model(
         vae = pipeline.vae if ours else copy.deepcopy(pipeline.vae)
         codec = AutoencoderCodec(vae, device, tiled=tiled, left_inverse=left_inverse)
         denoiser = UNetDenoiser(pipeline.unet, pipeline.scheduler)
+        height, width = own_size(pipeline.unet.config.sample_size)
     except ModelError as error:
         raise ModelError(f"the model {name} cannot be used: {error}") from error
     if ours:
         pipeline.unet.requires_grad_(False).eval().to(memory_format=torch.channels_last)
         pipeline.text_encoder.requires_grad_(False).eval()
-    sample = pipeline.unet.config.sample_size
-    height, width = (sample, sample) if isinstance(sample, int) else sample
     return LatentDiffusion(
         name=name,
         fingerprint=fingerprint or weights_fingerprint(pipeline.vae, pipeline.unet, pipeline.text_encoder),
@@ -136,6 +141,18 @@ def model(
         device=device,
         dtype=pipeline.unet.dtype,
     )
+
+
+def own_size(sample_size: object) -> tuple[int, int]:
+    """Height and width in latent pixels that a U-Net was made for, from its configuration.
+
+    Raises:
+        ModelError: If they are none.
+    """
+    sides = sample_size if isinstance(sample_size, list | tuple) else (sample_size, sample_size)
+    if len(sides) != 2 or not all(isinstance(side, int) and 1 <= side <= LARGEST for side in sides):
+        raise ModelError(f"the sample_size {sample_size!r} of its unet is not from 1 to {LARGEST}: get its files again")
+    return sides[0], sides[1]
 
 
 def generate(

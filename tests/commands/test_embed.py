@@ -121,6 +121,8 @@ def test_embed_makes_unfinished_pairs_anew_and_says_so(run, tmp_path):
         (["-o", "out.png", "--size", "5²2x512"], "not a size"),
         (["-o", "out.png", "--size", "80000x80000"], "8192"),
         (["-o", "out\n.png"], "'out\\n.png' has a line break"),
+        (["-o", "out.png", "--prompt", "caf\udce9"], "'caf\\xe9' is not UTF-8"),
+        (["-o", "out.png", "--key", ""], "no key ''"),
     ],
 )
 def test_embed_refuses_before_anything_is_generated(run, sentence, tmp_path, monkeypatch, options, expected):

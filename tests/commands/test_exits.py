@@ -73,6 +73,13 @@ def test_wrong_usage_is_2(run, args):
     assert "\x1b" not in result.output
 
 
+@pytest.mark.parametrize("args", [[], ["keys"], ["bench"]])
+def test_a_command_without_arguments_shows_its_help(run, args):
+    result = run(*args)
+    assert result.exit_code == 2
+    assert result.stderr.startswith("Usage: wmark") and "\nCommands:\n" in result.stderr
+
+
 # The process: standard streams and interrupts
 
 

@@ -133,8 +133,30 @@ def test_plot(run, sentence, marked, tmp_path):
     assert Image.open("spectrum.png").width > 1000
     assert os.stat("spectrum.png").st_mode & 0o077 == 0
     assert "one image" in run("verify", "a.png", "a.png", "--plot", "spectrum.png").output
-    assert "xyz" in sentence(run("verify", "a.png", "--plot", "spectrum.xyz", *FAST))
-    assert "missing" in sentence(run("verify", "a.png", "--plot", "/proc/missing/spectrum.png", *FAST))
+
+
+def test_plots_that_cannot_be_written_are_refused_before_anything_is_looked_at(run, sentence, keyring, tmp_path):
+    Image.new("RGB", (512, 512)).save(tmp_path / "a.png")
+    os.symlink("a.png", tmp_path / "link.png")
+    os.symlink(keyring, tmp_path / "ring.png")
+    before = [path.read_bytes() for path in (tmp_path / "a.png", keyring)]
+    for plot, expected in (
+        ("spectrum.xyz", "'spectrum.xyz' does not end in .png"),
+        ("spectrum", "does not end in .png"),
+        ("/proc/missing/spectrum.png", "'/proc/missing/spectrum.png' cannot be written"),
+        ("a.png", "would replace 'a.png'"),
+        ("link.png", "would replace 'link.png'"),
+        ("ring.png", "would replace 'ring.png'"),
+    ):
+        result = run("verify", "a.png", "--plot", plot, *FAST)
+        assert expected in sentence(result)
+        assert not result.stdout
+    assert [path.read_bytes() for path in (tmp_path / "a.png", keyring)] == before
+
+
+def test_a_plot_of_an_image_whose_name_looks_like_mathematics(run, marked, tmp_path):
+    marked.save(tmp_path / "a$\\frac{$.png")
+    assert run("verify", "a$\\frac{$.png", "--plot", "spectrum.png", *FAST).exit_code == 0
 
 
 @pytest.mark.parametrize(
@@ -148,8 +170,11 @@ def test_plot(run, sentence, marked, tmp_path):
         (["--size", "0x512"], "not a size"),
         (["--size", "500x500"], "multiple of 8"),
         (["--size", "80000x80000"], "8192"),
+        (["--size", "8192x8192"], "more than 16 times"),
+        (["--size", "64x64"], "larger size than 64x64"),
         (["--size", "9" * 5000 + "x8"], "8192"),
         (["--effort", "x"], "'x'"),
+        (["--key", ""], "no key ''"),
         (["--device", "meta"], "'meta' is not a device"),
         (["--plot", "."], "'.' is a folder"),
         (["--plot", "a.png/plot.png"], "'a.png' is a file, not a folder"),
