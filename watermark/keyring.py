@@ -1,69 +1,31 @@
 """A keyring: one master secret, and as many keys as there are ids.
 
-Every key is derived from the master secret `s` and its id (:meth:`Key.derive`), so the file holds one secret and a
-list. Two more values are derived from `s`, each under a label of its own:
+Every key is derived from the master secret `s` and its id (:meth:`Key.derive`), so there is one secret and a list. Its
+public name is derived from `s`, too:
 
-    fingerprint = HMAC(s, "wmark/fingerprint/v1")[:8]             public, names the keyring
-    integrity   = HMAC(s, "wmark/integrity/v1/" || content)       over the canonical JSON of everything else
+    fingerprint = HMAC(s, "wmark/fingerprint/v1")[:8]
 
-A file that was cut short or edited fails the second and is refused as a whole. The integrity value tells damage from
-the original; it does not keep out whoever can read the secret, which is why the file is for its owner alone.
+The file that it is kept in is :mod:`.keyring_file`'s.
 """
 
 from __future__ import annotations
 
-import base64
-import hmac
-import json
 import os
 import secrets
 from collections.abc import Iterable, Iterator
 from contextlib import ExitStack, contextmanager
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from datetime import datetime, timezone
 from pathlib import Path
 
 from ..errors import KeyringError
-from ..files import UnfitFile, exclusive, open_regular, reason, shown, write_atomically
+from ..files import exclusive, reason, write_atomically
+from .keyring_file import Content, KeyEntry, quoted, read, serialise
 from .keys import KEY_ID, Key
 from .patterns import Pattern
 from .secret import Secret
 
 __all__ = ["KeyEntry", "Keyring", "default_path"]
-
-SCHEMA = "wmark-keyring/1"
-LARGEST = 64 << 20
-
-
-@dataclass(frozen=True)
-class KeyEntry:
-    """What a keyring knows of one key, nothing of it secret.
-
-    Arguments:
-        id: The key's public name.
-        pattern: Where the key lives.
-        created: When it was added, ISO 8601 in UTC.
-        note: Free text of the owner.
-        revoked: When it was revoked, ISO 8601 in UTC, or `None`.
-    """
-
-    id: str
-    pattern: Pattern
-    created: str
-    note: str = ""
-    revoked: str | None = None
-
-    @property
-    def status(self) -> str:
-        """`active` or `revoked`."""
-        return "revoked" if self.revoked else "active"
-
-    @classmethod
-    def from_json(cls, entry: dict) -> KeyEntry:
-        return cls(**{**entry, "pattern": Pattern.from_json(entry["pattern"])})
-
-    def to_json(self) -> dict:
-        return {**vars(self), "pattern": self.pattern.to_json()}
 
 
 class Keyring:
@@ -171,24 +133,7 @@ class Keyring:
         Raises:
             KeyringError: If the file is missing, readable by other users, damaged, edited or of an unknown version.
         """
-        name = quoted(path)
-        try:
-            with open_regular(path, LARGEST) as file:
-                mode = os.fstat(file.fileno()).st_mode & 0o777
-                if os.name == "posix" and mode & 0o077:
-                    exposed = f"keyring {name} is open to other users (mode {mode:04o})"
-                    raise KeyringError(f"{exposed}: run `chmod 600` on it")
-                found = parse(file.read(), name)
-        except FileNotFoundError:
-            advice = "create one with `wmark keys create` or set WMARK_KEYRING"
-            raise KeyringError(f"keyring {name} does not exist: {advice}") from None
-        except UnfitFile as error:
-            raise KeyringError(f"keyring {name} {error}: choose another file") from None
-        except (OSError, ValueError) as error:
-            raise KeyringError(f"keyring {name} cannot be read: {reason(error)}") from error
-        if isinstance(found, KeyringError):
-            raise found
-        return found
+        return cls(*read(path))
 
     def save(self, path: str | os.PathLike) -> None:
         """Write the keyring to a file in one step, for its owner alone, creating its folder where needed.
@@ -236,49 +181,10 @@ class Keyring:
 
     def _write(self, path: Path, overwrite: bool) -> None:
         try:
-            write_atomically(path, self._serialised(), mode=0o600, overwrite=overwrite, locked=True)
+            content = serialise(Content(self._secret, self.pattern, self.entries), self.fingerprint)
+            write_atomically(path, content, mode=0o600, overwrite=overwrite, locked=True)
         except (OSError, ValueError) as error:
             raise KeyringError(f"keyring {quoted(path)} cannot be written: {reason(error)}") from error
-
-    def _serialised(self) -> memoryview:
-        """The content of the keyring's file, as a view that the local variables of a traceback do not show."""
-        content = {
-            "schema": SCHEMA,
-            "fingerprint": self.fingerprint,
-            "pattern": self.pattern.to_json(),
-            "secret": base64.b64encode(self._secret.reveal()).decode(),
-            "keys": [entry.to_json() for entry in self._entries.values()],
-        }
-        content["integrity"] = integrity(self._secret, content)
-        return memoryview(json.dumps(content, indent=1).encode() + b"\n")
-
-
-def parse(data: bytes, name: str) -> Keyring | KeyringError:
-    """The keyring of a file's content, or why there is none.
-
-    The error is returned, not raised: a traceback from here could show the content, and the secret with it.
-    """
-    damaged = KeyringError(f"keyring {name} is damaged or was edited: restore it from a backup")
-    try:
-        content = json.loads(data)
-        schema = content["schema"]
-    except (ValueError, RecursionError):
-        return damaged
-    except (KeyError, TypeError):
-        return KeyringError(f"{name} is not a keyring of wmark: choose another file")
-    if schema != SCHEMA:
-        seen = str(schema)[:40]
-        return KeyringError(f"keyring {name} has the schema {seen!r}, not {SCHEMA!r}: use the wmark that wrote it")
-    try:
-        secret = Secret(base64.b64decode(content["secret"], validate=True))
-        stated = content.pop("integrity").encode()
-        if not hmac.compare_digest(stated, integrity(secret, content).encode()):
-            return damaged
-        entries = [KeyEntry.from_json(entry) for entry in content["keys"]]
-        ring = Keyring(secret, Pattern.from_json(content["pattern"]), entries)
-    except (AttributeError, KeyError, TypeError, ValueError, KeyringError):
-        return damaged
-    return ring if len(ring) == len(entries) else damaged
 
 
 @contextmanager
@@ -301,13 +207,5 @@ def default_path() -> Path:
     return platformdirs.user_data_path("wmark") / "keyring.json"
 
 
-def integrity(secret: Secret, content: dict) -> str:
-    return secret.tag(b"wmark/integrity/v1/" + json.dumps(content, sort_keys=True, separators=(",", ":")).encode())
-
-
 def now() -> str:
     return datetime.now(timezone.utc).strftime("%Y-%m-%dT%H:%M:%SZ")
-
-
-def quoted(path: str | os.PathLike) -> str:
-    return f"'{shown(path)}'"
