@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from numbers import Integral, Real
@@ -15,8 +14,8 @@ if TYPE_CHECKING:
 
 __all__ = ["LONGEST", "SCHEDULERS", "Sampling"]
 
-LONGEST = 1000
-"""Steps at most."""
+LONGEST, STRONGEST = 1000, 100
+"""Steps and guidance at most."""
 
 
 def ddim(config: Mapping) -> DDIMScheduler:
@@ -45,7 +44,7 @@ class Sampling:
 
     Arguments:
         steps: Sampling steps, from 1 to 1000.
-        guidance_scale: Weight w of classifier-free guidance; 1 turns it off.
+        guidance_scale: Weight w of classifier-free guidance, from 0 to 100; 1 turns it off.
         scheduler: A name in :data:`SCHEDULERS`.
         negative_prompt: Prompt in the place of the empty one.
 
@@ -62,8 +61,8 @@ class Sampling:
         if not (isinstance(self.steps, Integral) and 1 <= self.steps <= LONGEST):
             raise ModelError(f"{self.steps!r} sampling steps are not possible: choose from 1 to {LONGEST}")
         guidance = self.guidance_scale
-        if not (isinstance(guidance, Real) and math.isfinite(guidance) and guidance >= 0):
-            raise ModelError(f"the guidance scale {guidance!r} is not a number of 0 or more")
+        if not (isinstance(guidance, Real) and 0 <= guidance <= STRONGEST):  # False for NaN as well.
+            raise ModelError(f"the guidance scale {guidance!r} is not a number from 0 to {STRONGEST}")
         if not (isinstance(self.scheduler, str) and self.scheduler in SCHEDULERS):
             raise ModelError(f"unknown scheduler {self.scheduler!r}: choose one of {', '.join(SCHEDULERS)}")
         if not isinstance(self.negative_prompt, str):

@@ -115,6 +115,7 @@ def test_embed_makes_unfinished_pairs_anew_and_says_so(run, tmp_path):
         (["-o", "/proc/missing/out.png"], "cannot be written"),
         (["-o", "out.png", "--guidance", "nan"], "not a finite number"),
         (["-o", "out.png", "--guidance", "inf"], "not a finite number"),
+        (["-o", "out.png", "--guidance", "1e308"], "from 0 to 100"),
         (["-o", "out.png", "--seed", 2**64], "2^64 - 1"),
         (["-o", "out.png", "--seed", -1], "2^64 - 1"),
         (["-o", "out.png", "--count", 2, "--seed", 2**64 - 1], "2^64"),
