@@ -23,7 +23,7 @@ from tqdm import tqdm
 from ..detectors.reading import prepare
 from ..detectors.statistic import corrected, cosine, hypercone_log10_p
 from ..images import to_tensor
-from ..inversion.chain import invert_decoder, invert_diffusion
+from ..inversion.chain import Recovered, invert_decoder, invert_diffusion
 from ..inversion.nmse import nmse_db
 from ..inversion.recovery import EXACT, Recovery
 from ..models.clock import clock
@@ -166,7 +166,7 @@ def read_rings(found: dict, rings: dict[str, list[Key]], latent: Tensor) -> dict
     }
     for kind, keys in rings.items():
         pattern = keys[0].pattern
-        coordinates = read(prepare(found["noise"], pattern), pattern)[0].numpy()
+        coordinates = read(prepare(Recovered.whitened(found["noise"]), pattern), pattern)[0].numpy()
         row[kind] = {
             "distance": [round(float(distance(found["noise"], key)), 6) for key in keys],
             "log10_p": [float(hypercone_log10_p(cosine(coordinates, key.direction), len(coordinates))) for key in keys],

@@ -23,7 +23,6 @@ from ..detectors.detector import Detector
 from ..detectors.geometry import Canvas
 from ..detectors.reading import KeyGroup, read_as_planted, search
 from ..detectors.statistic import cosine, hypercone_log10_p
-from ..detectors.whitening import whiten
 from ..figures import figure, save
 from ..images import to_pixels, to_unit
 from ..inversion.chain import invert_decoder, recover
@@ -152,7 +151,7 @@ def null_p_values(model: LatentDiffusion, latents: Tensor) -> np.ndarray:
     directions = np.stack([key.direction for key in keys])
     rows = []
     for image in pictures(model, latents):
-        noise = whiten(recover(model, FAST, to_pixels(image)[None]).noise)
+        noise = recover(model, FAST, to_pixels(image)[None]).reading
         coordinates = read(noise, pattern)[0].numpy()
         rows.append(10 ** hypercone_log10_p(cosine(coordinates, directions), pattern.dimension))
     return np.array(rows)
@@ -164,7 +163,7 @@ def stage_seconds(model: LatentDiffusion, key: Key, image: Image.Image) -> dict[
     pixels = to_pixels(image)[None].to(model.device)
     x = to_unit(pixels)
     group = KeyGroup([key])
-    noise = whiten(recover(model, FAST, pixels).noise)
+    noise = recover(model, FAST, pixels).reading
     canvas = tuple(noise.shape[-2:])
     parts = {
         "encoder": lambda: model.encode(x),

@@ -17,11 +17,11 @@ from torch import Tensor
 from tqdm import tqdm
 
 from ..detectors.statistic import cosine, hypercone_log10_p
-from ..detectors.whitening import whiten
 from ..images import to_tensor
 from ..inversion.chain import invert_decoder, invert_diffusion
 from ..inversion.nmse import nmse_db
 from ..inversion.recovery import Recovery
+from ..inversion.whitening import whiten
 from ..models.clock import clock
 from ..models.latent_diffusion import LatentDiffusion
 from ..models.prompts import draw_prompts

@@ -16,11 +16,12 @@ import torch
 from PIL import Image
 
 from ..detectors.detector import Detector
-from ..detectors.reading import prepare, read_as_planted, search
+from ..detectors.reading import read_as_planted, search
 from ..detectors.statistic import hypercone_log10_p
 from ..images import open_image, to_unit
 from ..inversion.chain import invert_decoder, invert_diffusion
 from ..inversion.recovery import EXACT
+from ..inversion.whitening import whiten
 from ..models.latent_diffusion import LatentDiffusion
 from ..models.prompts import draw_prompts
 from ..models.sampling import Sampling
@@ -101,7 +102,7 @@ def stages(model: LatentDiffusion, key: Key, files: Sequence[Path]) -> dict[str,
     images = to_unit(resized.to(model.device))
     latents = invert_decoder(model, EXACT, images).latent
     noise = invert_diffusion(model, EXACT, latents).noise
-    white = prepare(noise, key.pattern)
+    white = whiten(noise)
     canvases = detector.canvases(tuple(noise.shape[-2:]), key.pattern)
     standings = read_as_planted(white, group, canvases[0].size)
     cosines = np.array([[standing.cosine for standing in row] for row in standings])
@@ -111,7 +112,7 @@ def stages(model: LatentDiffusion, key: Key, files: Sequence[Path]) -> dict[str,
         "encoder": partial(model.encode, images),
         "decoder inversion": partial(invert_decoder, model, EXACT, images),
         "diffusion inversion": partial(invert_diffusion, model, EXACT, latents),
-        "whitening": partial(prepare, noise, key.pattern),
+        "whitening": partial(whiten, noise),
         "reading": partial(read_as_planted, white, group, canvases[0].size),
         "search": partial(search, white, group, canvases),
         "test": partial(hypercone_log10_p, cosines, key.pattern.dimension),

@@ -38,7 +38,7 @@ __all__ = ["verify"]
     type=choice(EFFORTS),
     default="auto",
     show_default=True,
-    help="One call for the latent, iterated decoder inversion, or the second only where the first is not decisive.",
+    help="One call of the encoder, iterated decoder inversion, or one after the other while there is hope.",
 )
 @click.option(
     "--align",
@@ -50,9 +50,9 @@ __all__ = ["verify"]
 @click.option("--decoder-inversion", type=choice(DECODER_INVERSIONS), help="In place of the effort's own.")
 @click.option("--iterations", type=click.IntRange(1), help="Iterations of the decoder inversion.")
 @click.option(
-    "--left-inverse/--no-left-inverse",
+    "--tuned/--untuned",
     default=True,
-    help="Use what `wmark tune` made.  [default: if there is one]",
+    help="Use what `wmark tune` made for the model.  [default: if there is anything]",
 )
 @click.option("--diffusion-inversion", type=choice(DIFFUSION_INVERSIONS), help="In place of the effort's own.")
 @click.option("--inversion-steps", type=click.IntRange(1, 1000), help="Steps of the diffusion inversion.")
@@ -79,7 +79,7 @@ def verify(
     align,
     decoder_inversion,
     iterations,
-    left_inverse,
+    tuned,
     diffusion_inversion,
     inversion_steps,
     size,
@@ -105,14 +105,15 @@ def verify(
     if plot and plot.exists() and any(os.path.exists(used) and plot.samefile(used) for used in (sources[0].name, path)):
         raise click.UsageError(f"--plot would replace '{shown(plot)}', which is read here: name another file")
     tested = [ring.key(key_id, allow_revoked=True)] if key_id is not None else active_keys(ring)
-    tried = recoveries(effort, decoder_inversion, iterations, diffusion_inversion, inversion_steps, left_inverse)
+    parts = (decoder_inversion, iterations, diffusion_inversion, inversion_steps)
+    tried = recoveries(effort, *parts, tuned) if any(parts) else effort
 
     @cache
     def detector() -> Detector:
         from ..detectors.detector import Detector
         from ..models.registry import load_model
 
-        loaded = load_model(model, dtype=dtype, device=device)
+        loaded = load_model(model, dtype=dtype, device=device, tuned=tuned)
         return Detector(loaded, tested, tried, align=align, fpr=fpr, size=size, keep_evidence=bool(plot))
 
     from ..detectors.batches import verify_files

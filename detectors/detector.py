@@ -10,7 +10,7 @@ where a key stands :mod:`.reading`, what that is worth :mod:`.statistic`.
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import TYPE_CHECKING, NamedTuple
@@ -22,8 +22,8 @@ from torch import Tensor
 
 from ..errors import ArgumentError, KeyringError
 from ..images import open_image, to_pixels
-from ..inversion.chain import Recovered, recovering
-from ..inversion.recovery import Recovery, recoveries
+from ..inversion.chain import Recovered, recovering, together
+from ..inversion.recovery import Recovery
 from ..models.clock import clock
 from ..version import __version__
 from ..watermark.keys import Key, check_key
@@ -58,7 +58,9 @@ class Detector:
     Arguments:
         model: The model that is suspected to have made the images.
         keys: The keys to test; one, or several.
-        effort: `fast`, `auto` or `exact`, or how the noise is recovered, tried in turn.
+        effort: `fast` (one call of the encoder where the model has a learned reader), `auto` (that first, then what
+            pays on this model, as far as there is hope) or `exact` (the paper's chain); or how the noise is recovered,
+            each tried in turn.
         align: `off` (as planted), `full` (search rotation, scale, mirror and shift), or `auto`: off first, then full.
         fpr: False-positive rate of a verdict, in (0, 1).
         size: Height and width in pixels that the images were generated at; None tries the likely ones.
@@ -98,8 +100,13 @@ class Detector:
     @cached_property
     def plan(self) -> Plan:
         """The looks that every image is allowed."""
-        tried = recoveries(self.effort) if isinstance(self.effort, str) else self.effort
-        return plan(tried, self.align, self.fpr, any(key.pattern.searchable for key in self.keys))
+        searchable = any(key.pattern.searchable for key in self.keys)
+        return plan(self.effort, self.align, self.fpr, searchable=searchable, reader=self.model.reader)
+
+    @cached_property
+    def means(self) -> Mapping[str, Tensor]:
+        """Mean direction of unmarked readings by recovery, as far as the model's reader knows them."""
+        return self.model.reader.means if self.model.reader else {}
 
     @cached_property
     def basis(self) -> Basis:
@@ -109,6 +116,7 @@ class Detector:
             model=model.name,
             model_fingerprint=model.fingerprint,
             left_inverse_fingerprint=model.left_inverse_fingerprint,
+            reader_fingerprint=model.reader.fingerprint if model.reader else None,
             dtype=str(model.dtype).removeprefix("torch."),
             keyring=None,
             version=__version__,
@@ -159,37 +167,44 @@ class Detector:
         """Look after look at images (B, 3, H, W), uint8, until each is decided."""
         best: list[Verdict | None] = [None] * len(images)
         seconds = np.zeros(len(images))
-        recovered, of, at = Recovered(torch.empty(0)), None, {}
+        recovered: dict[int, tuple[Recovery, Recovered]] = {}
         for look in self.plan.looks:
-            cases = [i for i, verdict in enumerate(best) if verdict is None or not verdict.found]
+            cases = [i for i, verdict in enumerate(best) if verdict is None or self._goes_on(verdict, look)]
             if not cases:
-                break
+                continue
             begin = clock(self.model.device)
-            if look.recovery != of:
-                recovered, of = recovering(self.model, look.recovery)(images[cases]), look.recovery
-                at = {case: row for row, case in enumerate(cases)}
-            noise = recovered.noise[[at[case] for case in cases]]
-            for case, one, candidate in zip(cases, noise, self._look(noise, look.reading), strict=True):
-                verdict = self._verdict(candidate, look, one, recovered.fallbacks)
+            missing = [i for i in cases if i not in recovered or recovered[i][0] != look.recovery]
+            if missing:
+                found = recovering(self.model, look.recovery)(images[missing])
+                recovered |= {case: (look.recovery, found.of([row])) for row, case in enumerate(missing)}
+            seen = together([recovered[case][1] for case in cases])
+            for row, (case, candidate) in enumerate(zip(cases, self._look(seen, look), strict=True)):
+                verdict = self._verdict(candidate, look, seen.of([row]))
                 before = best[case]
                 if before is None or verdict.log10_p < before.log10_p:
                     best[case] = verdict
             seconds[cases] += (clock(self.model.device) - begin) / len(cases)
         return [replace(verdict, seconds=float(spent)) for verdict, spent in zip(best, seconds, strict=True)]
 
-    def _look(self, noise: Tensor, reading: str) -> list[Candidate]:
-        """The closest of all keys in one reading of noise (B, C, h, w), image by image."""
-        tested = zip(*(self._test(noise, group, reading) for group in self.groups), strict=True)
+    def _goes_on(self, verdict: Verdict, look: Look) -> bool:
+        """Whether an image with this verdict so far is looked at once more."""
+        return not verdict.found and look.taken(verdict.log10_p)
+
+    def _look(self, recovered: Recovered, look: Look) -> list[Candidate]:
+        """The closest of all keys in one look, image by image."""
+        tested = zip(*(self._test(recovered, group, look) for group in self.groups), strict=True)
         return [min(row, key=lambda c: (c.log10_p, -c.standing.cosine)) for row in tested]
 
-    def _test(self, noise: Tensor, group: KeyGroup, reading: str) -> Iterator[Candidate]:
+    def _test(self, recovered: Recovered, group: KeyGroup, look: Look) -> Iterator[Candidate]:
         """The closest key of one pattern, image by image."""
         pattern = group.pattern
-        read_from, places = prepare(noise, pattern), self.canvases(tuple(noise.shape[-2:]), pattern)
-        if reading == "search" and pattern.searchable:
+        read_from = prepare(recovered, pattern)
+        places = self.canvases(tuple(read_from.shape[-2:]), pattern)
+        if look.reading == "search" and pattern.searchable:
             standings, alignments = search(read_from, group, places)
         else:
-            standings, alignments = read_as_planted(read_from, group, places[0].size), 1
+            mean = self.means.get(look.recovery.name) if pattern.searchable else None
+            standings, alignments = read_as_planted(read_from, group, places[0].size, mean), 1
         cosines = np.array([[standing.cosine for standing in row] for row in standings])
         trials = self.plan.trials(len(self.keys), alignments)
         log10_p = corrected(hypercone_log10_p(cosines, pattern.dimension), trials)
@@ -205,7 +220,8 @@ class Detector:
         stated = tuple(side // f for side in stated) if stated else None
         return canvases(noise, native, stated, 2 * pattern.radius + 1)
 
-    def _verdict(self, candidate: Candidate, look: Look, noise: Tensor, fallbacks: tuple[str, ...]) -> Verdict:
+    def _verdict(self, candidate: Candidate, look: Look, recovered: Recovered) -> Verdict:
+        """What one look says of one image."""
         key, standing = candidate.key, candidate.standing
         return Verdict(
             found=self.plan.found(candidate.log10_p),
@@ -222,8 +238,8 @@ class Detector:
             fpr=self.fpr,
             seconds=0.0,
             basis=replace(self.basis, keyring=key.keyring),
-            fallbacks=fallbacks,
-            evidence=evidence(noise, key, standing) if self.keep_evidence else None,
+            fallbacks=recovered.fallbacks,
+            evidence=evidence(prepare(recovered, key.pattern)[0], key, standing) if self.keep_evidence else None,
         )
 
 

@@ -2,35 +2,55 @@
 
 A *look* is one way of recovering the noise, read in one way: where the key was planted (`identity`) or over the whole
 grid of alignments (`search`). Every p-value is paid for all looks that the image was allowed, all keys and all
-alignments, by the union bound; the first look that is decisive is the last.
+alignments, by the union bound, whether they were taken or not; so a look may be left out for any reason. It is left out
+once an image is decided, and where the evidence so far makes it futile: what one way of recovering noise sees nothing
+of, the next, which may see half as much again, does not bring below the threshold.
 """
 
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import asdict, dataclass
+from typing import TYPE_CHECKING, Any
 
-from ..errors import WmarkError
-from ..inversion.recovery import Recovery
+from ..errors import ModelError, WmarkError
+from ..inversion.recovery import EFFORTS, EXACT, FAST, LATENT, READER, STEP, Recovery
 
-__all__ = ["ALIGN", "Look", "Plan", "plan"]
+if TYPE_CHECKING:
+    from ..models.reader import Reader
+
+__all__ = ["ALIGN", "HINT", "Look", "Plan", "every_reading", "plan", "read_plan", "write_plan"]
 
 ALIGN: dict[str, tuple[str, ...]] = {"off": ("identity",), "auto": ("identity", "search"), "full": ("search",)}
 """Readings by what the user says of alignment: as planted, then searched, or searched at once."""
 
+HINT = -1.0
+"""Largest log10 p so far with which a further recovery is worth its time."""
+
 
 @dataclass(frozen=True)
 class Look:
-    """One way of recovering noise, and of reading it."""
+    """One way of recovering noise, and of reading it.
+
+    Arguments:
+        recovery: How the noise is recovered.
+        reading: `identity` or `search`.
+        after: Largest log10 p so far with which the look is taken; None takes it always.
+    """
 
     recovery: Recovery
     reading: str
+    after: float | None = None
 
     @property
     def name(self) -> str:
         """What verdicts call it."""
         return f"{self.recovery.name}/{self.reading}"
+
+    def taken(self, log10_p: float) -> bool:
+        """Whether it is taken with this evidence so far."""
+        return self.after is None or log10_p <= self.after
 
 
 @dataclass(frozen=True)
@@ -54,21 +74,80 @@ class Plan:
         return log10_p <= math.log10(self.fpr)
 
 
-def plan(recoveries: Sequence[Recovery], align: str, fpr: float, searchable: bool) -> Plan:
-    """Every recovery in every reading.
+def every_reading(recoveries: Iterable[Recovery], after: float | None = None) -> tuple[Look, ...]:
+    """Each recovery in every reading; from the second on with the evidence `after`."""
+    return tuple(
+        Look(recovery, reading, after if i else None)
+        for i, recovery in enumerate(recoveries)
+        for reading in ALIGN["auto"]
+    )
+
+
+WITHOUT_READER = (
+    Look(LATENT, "identity"),
+    Look(STEP, "identity", HINT),
+    Look(FAST, "identity", HINT),
+    Look(FAST, "search"),
+    Look(EXACT, "identity", HINT),
+    Look(EXACT, "search", HINT),
+)
+"""`auto` for a model that has no learned reader: what turned pictures need is searched in the noise that shows it best
+for its time."""
+
+
+def plan(
+    effort: str | Sequence[Recovery], align: str, fpr: float, *, searchable: bool = True, reader: Reader | None = None
+) -> Plan:
+    """The looks that images are given.
 
     Arguments:
-        recoveries: How the noise is recovered, the cheapest first.
+        effort: `fast`, `auto` or `exact`; or how the noise is recovered, each tried in turn.
         align: A name in :data:`ALIGN`.
         fpr: False-positive rate of a verdict, in (0, 1).
-        searchable: Whether an alignment of any key can be searched for.
+        searchable: Whether any key is of a pattern that is read from evened-out noise and may be searched for.
+        reader: The model's learned reader, if it has one.
 
     Raises:
-        WmarkError: If there is no such alignment, or the rate is out of its range.
+        WmarkError: If there is no such effort or alignment, or the rate is out of its range.
+        ModelError: If the reader's own plan cannot be read.
     """
     if align not in ALIGN:
         raise WmarkError(f"align {align!r} is not one of {', '.join(ALIGN)}")
     if not 0 < fpr < 1:  # False for NaN as well.
         raise WmarkError(f"the false-positive rate {fpr!r} is not between 0 and 1")
+    if isinstance(effort, str) and effort not in EFFORTS:
+        raise WmarkError(f"effort {effort!r} is not one of {', '.join(EFFORTS)}")
     readings = ALIGN[align] if searchable else ("identity",)
-    return Plan(tuple(Look(recovery, reading) for recovery in recoveries for reading in readings), fpr)
+    named = isinstance(effort, str)
+    looks = every_reading(EFFORTS[effort]) if named and not searchable else looks_of(effort, reader)
+    return Plan(tuple(look for look in looks if look.reading in readings), fpr)
+
+
+def looks_of(effort: str | Sequence[Recovery], reader: Reader | None) -> tuple[Look, ...]:
+    if not isinstance(effort, str):
+        return every_reading(effort)
+    if effort == "fast" and reader:
+        return every_reading([READER])
+    if effort == "auto":
+        return read_plan(reader.plan) if reader else WITHOUT_READER
+    return every_reading(EFFORTS[effort])
+
+
+def read_plan(entries: Sequence[Mapping[str, Any]]) -> tuple[Look, ...]:
+    """Looks from what :func:`write_plan` wrote.
+
+    Raises:
+        ModelError: If there are none, or they are of another version.
+    """
+    try:
+        looks = tuple(Look(Recovery(**entry["recovery"]), entry["reading"], entry["after"]) for entry in entries)
+    except (KeyError, TypeError, WmarkError) as error:
+        raise ModelError("the plan of the model's reader cannot be read: make it again with `wmark tune`") from error
+    if {look.reading for look in looks} != {*ALIGN["auto"]}:
+        raise ModelError("the plan of the model's reader leaves a reading out: make it again with `wmark tune`")
+    return looks
+
+
+def write_plan(looks: Iterable[Look]) -> list[dict[str, Any]]:
+    """Looks as JSON holds them."""
+    return [{"recovery": asdict(look.recovery), "reading": look.reading, "after": look.after} for look in looks]

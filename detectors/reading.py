@@ -10,6 +10,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from ..inversion.chain import Recovered
 from ..watermark.keys import Key
 from ..watermark.patterns import Pattern
 from ..watermark.spectrum import mask_coordinates
@@ -17,7 +18,6 @@ from .alignment import IDENTITY, Alignment, AlignmentSearch, padded_spectrum
 from .geometry import Canvas, Size
 from .statistic import cosine
 from .verdict import Evidence
-from .whitening import whiten
 
 __all__ = ["KeyGroup", "Standing", "evidence", "group_by_pattern", "prepare", "read_as_planted", "search"]
 
@@ -74,26 +74,39 @@ def group_by_pattern(keys: Iterable[Key]) -> list[KeyGroup]:
     return [KeyGroup(members) for members in groups.values()]
 
 
-def prepare(noise: Tensor, pattern: Pattern) -> Tensor:
-    """Noise (B, C, h, w) as a pattern is read from it."""
-    return pattern.prepare(noise, whiten)
+def prepare(recovered: Recovered, pattern: Pattern) -> Tensor:
+    """What was recovered, (B, C, h, w), as a pattern is read from it."""
+    return recovered.reading if pattern.searchable else recovered.noise.nan_to_num()
 
 
-def read_as_planted(noise: Tensor, group: KeyGroup, canvas: Size) -> list[list[Standing]]:
+def read_as_planted(noise: Tensor, group: KeyGroup, canvas: Size, mean: Tensor | None = None) -> list[list[Standing]]:
     """Each key where it was planted, image by image.
 
     Arguments:
         noise: Prepared noise with shape (B, C, h, w).
         group: The keys.
         canvas: Height and width in latent pixels of the noise that they were planted in.
+        mean: What unmarked readings have in common, with shape (C, h, w); projected out.
     """
     if canvas == tuple(noise.shape[-2:]):
         masked = mask_coordinates(noise, group.pattern)
+        if mean is not None and mean.shape == noise.shape[1:]:
+            masked = without(masked, mask_coordinates(mean[None].to(noise.device), group.pattern))
     else:
         masked = torch.stack([aligned(one, group.pattern, canvas) for one in noise])
     coordinates = group.pattern.project(masked.double().cpu()).numpy()
     cosines = cosine(coordinates, group.directions)
     return [[Standing(float(value), IDENTITY, canvas) for value in row] for row in cosines]
+
+
+def without(coordinates: Tensor, direction: Tensor) -> Tensor:
+    """Masked coordinates (B, channels, n, 2) less their part along a direction (1, channels, n, 2).
+
+    Pictures resemble each other, and so do their readings: a key that stands close to what they share would be close to
+    all of them. One dimension is given up, whatever the key, so the test stays exact.
+    """
+    along = (coordinates * direction).sum((1, 2, 3), keepdim=True)
+    return coordinates - along * direction / direction.square().sum().clamp_min(1e-30)
 
 
 def search(noise: Tensor, group: KeyGroup, canvases: Sequence[Canvas]) -> tuple[list[list[Standing]], int]:
@@ -125,12 +138,11 @@ def aligned(noise: Tensor, pattern: Pattern, canvas: Size, alignment: Alignment 
 
 
 def evidence(noise: Tensor, key: Key, standing: Standing) -> Evidence:
-    """What is seen of a key in one image's recovered noise (C, h, w)."""
+    """What is seen of a key in one image's prepared noise (C, h, w)."""
     pattern = key.pattern
-    read_from = prepare(noise[None], pattern)[0]
-    coordinates = aligned(read_from, pattern, standing.canvas, standing.alignment)
+    coordinates = aligned(noise, pattern, standing.canvas, standing.alignment)
     (planted,) = KeyGroup([key]).planted
-    surface = alignment_search(Canvas(standing.canvas)).surface(read_from, planted, pattern, standing.alignment)
+    surface = alignment_search(Canvas(standing.canvas)).surface(noise, planted, pattern, standing.alignment)
     return Evidence(coordinates.double().cpu().numpy(), surface.cpu().numpy())
 
 

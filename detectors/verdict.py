@@ -21,6 +21,7 @@ class Basis:
     Attributes:
         model, model_fingerprint: Name of the model that the image was inverted with, and fingerprint of its weights.
         left_inverse_fingerprint: That of its tuned left inverse; None if there is none.
+        reader_fingerprint: That of its learned reader; None if there is none.
         dtype: Precision of the model.
         keyring: Fingerprint of the keyring that the key is of; None for a key of none.
         version: Version of wmark.
@@ -31,6 +32,7 @@ class Basis:
     model: str
     model_fingerprint: str
     left_inverse_fingerprint: str | None
+    reader_fingerprint: str | None
     dtype: str
     keyring: str | None
     version: str

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
 from functools import partial
 from typing import TYPE_CHECKING
 
@@ -17,11 +17,12 @@ from . import decoder, diffusion
 from .decoder import DecoderInversion
 from .diffusion import DiffusionInversion
 from .recovery import DECODER_INVERSIONS, DIFFUSION_INVERSIONS, Recovery
+from .whitening import whiten
 
 if TYPE_CHECKING:
     from ..models.latent_diffusion import LatentDiffusion
 
-__all__ = ["Recover", "Recovered", "invert_decoder", "invert_diffusion", "recover", "recovering"]
+__all__ = ["Recover", "Recovered", "invert_decoder", "invert_diffusion", "recover", "recovering", "together"]
 
 
 @dataclass(frozen=True)
@@ -30,11 +31,28 @@ class Recovered:
 
     Attributes:
         noise: Initial noise (B, C, h, w), float32, where the model runs.
+        reading: The same as keys are best read from it: whitened, or what a learned reader says of it.
         fallbacks: What was done otherwise than asked, such as working in tiles where memory was short.
     """
 
     noise: Tensor
+    reading: Tensor
     fallbacks: tuple[str, ...] = ()
+
+    @classmethod
+    def whitened(cls, noise: Tensor) -> Recovered:
+        """What an inversion recovered, (B, C, h, w), to be read when it is evened out."""
+        return cls(noise, whiten(noise))
+
+    def of(self, images: Sequence[int]) -> Recovered:
+        """What was recovered from some of the images."""
+        return replace(self, noise=self.noise[images], reading=self.reading[images])
+
+
+def together(parts: Sequence[Recovered]) -> Recovered:
+    """What was recovered from several images, in order, as one."""
+    notes = dict.fromkeys(note for part in parts for note in part.fallbacks)
+    return Recovered(torch.cat([p.noise for p in parts]), torch.cat([p.reading for p in parts]), tuple(notes))
 
 
 Recover = Callable[[Tensor], Recovered]
@@ -50,14 +68,26 @@ def recover(model: LatentDiffusion, recovery: Recovery, images: Tensor) -> Recov
     """The initial noise of images (B, 3, H, W), uint8, the prompt unknown.
 
     Raises:
-        ModelError: If a latent or a noise is not finite: the model's weights or its precision are broken.
+        ModelError: If a latent or a noise is not finite: the model's weights or its precision are broken. If a learned
+            reader is needed and the model has none.
     """
+    if recovery.needs_reader and model.reader is None:
+        raise ModelError(f"the model {model.name} has no learned reader: make one with `wmark tune`")
     notes: dict[str, None] = {}
-    latent = invert_decoder(model, recovery, to_unit(images.to(model.device)), notes.setdefault).latent
+    x = to_unit(images.to(model.device))
+    latent = invert_decoder(model, recovery, x, notes.setdefault).latent
     _refuse_broken(model, latent, "latent")
-    noise = invert_diffusion(model, recovery, latent).noise
+    if recovery.diffusion == "reader":
+        noise = reading = model.reader(latent)
+    else:
+        noise = latent.float() if recovery.diffusion == "none" else invert_diffusion(model, recovery, latent).noise
+        reading = whiten(noise)
+    if recovery.beside:
+        said = model.reader(model.encode(x))
+        level = said.square().mean((1, 2, 3), keepdim=True).sqrt()
+        reading = said + recovery.beside * level * reading
     _refuse_broken(model, noise, "noise")
-    return Recovered(noise, tuple(notes))
+    return Recovered(noise, reading, tuple(notes))
 
 
 @torch.no_grad()

@@ -1,5 +1,8 @@
 """How the initial noise is recovered, as values: decoder inversion, then diffusion inversion, each with its settings.
 
+Where a model has a learned reader (:mod:`wmark.models.reader`), that is the first and the fastest way, and what an
+inversion recovers is averaged with what the reader says.
+
 The defaults were chosen on the embedded model (`wmark bench decoder-inversion` and `latent`). Three iterations of
 Anderson's method win seven orders of magnitude in the p-value of a clean image; more of them fit the damage of a
 damaged one. The tuned left inverse neither wins nor loses on this model, whose encoder was trained on its own images;
@@ -10,13 +13,25 @@ no detector knows, do more steps read more.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any
 
 from ..errors import WmarkError
 
-__all__ = ["DECODER_INVERSIONS", "DIFFUSION_INVERSIONS", "EFFORTS", "EXACT", "FAST", "Recovery", "recoveries"]
+__all__ = [
+    "DECODER_INVERSIONS",
+    "DIFFUSION_INVERSIONS",
+    "EFFORTS",
+    "EXACT",
+    "FAST",
+    "LATENT",
+    "READER",
+    "STEP",
+    "Recovery",
+    "recoveries",
+]
 
 DECODER_INVERSIONS = {
     "encoder": "encoder_only",
@@ -31,6 +46,9 @@ DECODER_INVERSIONS = {
 DIFFUSION_INVERSIONS = {"ddim": "ddim", "dpmsolver++": "dpmsolver"}
 """Functions of :mod:`.diffusion` by the name that the command line and the verdicts use."""
 
+ONE_PASS = ("reader", "none")
+"""In the place of a diffusion inversion: the model's learned reader, or the latent as it is."""
+
 
 @dataclass(frozen=True)
 class Recovery:
@@ -41,13 +59,14 @@ class Recovery:
         decoder: A name in :data:`DECODER_INVERSIONS`.
         iterations: Iterations of the decoder inversion; None takes its own default.
         options: Further options of the decoder inversion.
-        diffusion: A name in :data:`DIFFUSION_INVERSIONS`.
+        diffusion: A name in :data:`DIFFUSION_INVERSIONS`, or in :data:`ONE_PASS`, which take no steps.
         steps: Steps of the diffusion inversion.
         tuned: Whether the model's left inverse, if one was tuned, stands where the encoder stands. Anderson's method
             still starts from the encoder.
+        beside: Weight of what is recovered, whitened, beside what the model's reader says; None reads it alone.
 
     Raises:
-        WmarkError: If a name is not known, or a number is below 1.
+        WmarkError: If a name is not known, or a number is out of its range.
     """
 
     name: str
@@ -57,22 +76,34 @@ class Recovery:
     diffusion: str = "ddim"
     steps: int = 5
     tuned: bool = True
+    beside: float | None = None
 
     def __post_init__(self) -> None:
         for kind, chosen, known in (
             ("decoder", self.decoder, DECODER_INVERSIONS),
-            ("diffusion", self.diffusion, DIFFUSION_INVERSIONS),
+            ("diffusion", self.diffusion, (*DIFFUSION_INVERSIONS, *ONE_PASS)),
         ):
             if chosen not in known:
                 raise WmarkError(f"unknown {kind} inversion {chosen!r}: choose one of {', '.join(known)}")
         if self.steps < 1 or (self.iterations is not None and self.iterations < 1):
             raise WmarkError(f"{self.steps} steps and {self.iterations} iterations: both are 1 at least")
+        if self.beside is not None and not 0 < self.beside < math.inf:
+            raise WmarkError(f"a weight of {self.beside!r} beside the reader is not above 0")
+
+    @property
+    def needs_reader(self) -> bool:
+        """Whether it is possible only with a model that has a learned reader."""
+        return self.diffusion == "reader" or self.beside is not None
 
 
+READER = Recovery("reader", diffusion="reader", tuned=False)
+LATENT = Recovery("latent", diffusion="none")
+STEP = Recovery("step", steps=1)
 FAST = Recovery("fast")
 EXACT = Recovery("exact", "anderson", 3)
 
 EFFORTS: dict[str, tuple[Recovery, ...]] = {"fast": (FAST,), "auto": (FAST, EXACT), "exact": (EXACT,)}
+"""What an effort runs of inversions, where no learned reader is to take part."""
 
 
 def recoveries(

@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from diffusers import DiffusionPipeline
 
     from .left_inverse import LeftInverse
+    from .reader import Reader
 
 __all__ = ["LatentDiffusion"]
 
@@ -42,6 +43,7 @@ class LatentDiffusion:
         generate: From noise, prompts, a :class:`Sampling` and a callback to clean latents.
         cut: Of a prompt, what its text encoder does not read; empty if it reads all.
         pipeline: What it was made from: its parts, for whoever knows the family.
+        reader: Learned reader of its noise, if there is one.
         device, dtype: Where it runs, and in which precision.
     """
 
@@ -56,6 +58,7 @@ class LatentDiffusion:
     pipeline: DiffusionPipeline = field(repr=False)
     device: torch.device
     dtype: torch.dtype
+    reader: Reader | None = None
 
     @classmethod
     def from_pipeline(
@@ -64,6 +67,7 @@ class LatentDiffusion:
         name: str | None = None,
         *,
         left_inverse: LeftInverse | None = None,
+        reader: Reader | None = None,
         tiled: bool = False,
     ) -> LatentDiffusion:
         """A model from a pipeline in memory: with a LoRA, from a single file, with another autoencoder.
@@ -74,6 +78,7 @@ class LatentDiffusion:
             pipeline: A loaded pipeline of a family that is known, where it is to run.
             name: The name it is recorded under; that of the folder or hub id it was loaded from if not given.
             left_inverse: Tuned left inverse of its decoder, if there is one.
+            reader: Learned reader of its noise, if there is one.
             tiled: Whether large images are always encoded and decoded in tiles.
 
         Raises:
@@ -85,6 +90,7 @@ class LatentDiffusion:
             pipeline,
             name or str(pipeline.config.get("_name_or_path") or "pipeline"),
             left_inverse=left_inverse,
+            reader=reader,
             tiled=tiled,
         )
 

@@ -31,13 +31,13 @@ DTYPES = {"fp32": "float32", "bf16": "bfloat16", "fp16": "float16"}
 def load_model(
     name: str | Path = "tiny", *, dtype: str = "fp32", device: str | None = None, tuned: bool = True
 ) -> LatentDiffusion:
-    """Load a latent diffusion model, with its tuned left inverse where `wmark tune` has made one.
+    """Load a latent diffusion model, with its learned reader and left inverse where `wmark tune` has made them.
 
     Arguments:
         name: `tiny`, a folder in diffusers' format, or a hub id such as `stabilityai/stable-diffusion-2-1`.
         dtype: `fp32`, `bf16` or `fp16` (which works on CPUs, too, but is slow there).
         device: Torch device; None takes a GPU if there is one.
-        tuned: Whether to load the left inverse.
+        tuned: Whether to load what `wmark tune` made.
 
     Raises:
         ModelError: If the model cannot be found, reached or used.
@@ -51,6 +51,7 @@ def load_model(
         folder = local_folder(str(name))
         from .fingerprint import folder_fingerprint
         from .left_inverse import LeftInverse, find_left_inverse
+        from .reader import Reader, find_reader
 
         try:
             kind = family(_pipeline_class(folder))
@@ -64,7 +65,9 @@ def load_model(
         weights = folder_fingerprint(folder)
         file = find_left_inverse(folder, weights) if tuned else None
         left_inverse = LeftInverse.load(file, pipeline.vae, weights) if file else None
-        return kind.model(pipeline, str(name), fingerprint=weights, left_inverse=left_inverse, ours=True)
+        file = find_reader(folder, weights) if tuned else None
+        reader = Reader.load(file, weights) if file else None
+        return kind.model(pipeline, str(name), fingerprint=weights, left_inverse=left_inverse, reader=reader, ours=True)
 
 
 def find_device(name: str | None = None) -> torch.device:

@@ -6,7 +6,7 @@ from wmark import Key, Pattern, initial_noise
 from wmark.detectors.alignment import IDENTITY, Alignment, AlignmentSearch, padded_spectrum
 from wmark.detectors.reading import KeyGroup
 from wmark.detectors.statistic import corrected, hypercone_log10_p
-from wmark.detectors.whitening import whiten
+from wmark.inversion.whitening import whiten
 
 KEY = Key.derive(b"a" * 32, "mine", Pattern.of())
 OTHER = Key.derive(b"a" * 32, "other", Pattern.of())

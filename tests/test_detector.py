@@ -23,10 +23,10 @@ from wmark import (
 from wmark.benchmarks.damage import DAMAGES, damaged
 from wmark.detectors.alignment import IDENTITY
 from wmark.detectors.statistic import hypercone_log10_p
-from wmark.detectors.whitening import whiten
 from wmark.images import to_pixels, to_tensor
 from wmark.inversion.chain import invert_decoder, recover
 from wmark.inversion.recovery import EXACT, FAST, Recovery, recoveries
+from wmark.inversion.whitening import whiten
 from wmark.watermark.spectrum import read
 
 CHEAP = Recovery("cheap", steps=2)
@@ -37,7 +37,7 @@ def test_the_key_of_a_marked_image_is_found_and_named(model, ring, marked):
     assert verdict.found
     assert verdict.key_id == "one"
     assert verdict.log10_p < -20
-    assert verdict.look == "fast/identity"
+    assert verdict.look == "latent/identity"
     assert verdict.alignment == IDENTITY
 
 
@@ -219,6 +219,7 @@ def test_a_verdict_says_what_it_rests_on_and_below_the_threshold_no_score(model,
         "model": "tiny",
         "model_fingerprint": model.fingerprint,
         "left_inverse_fingerprint": model.left_inverse_fingerprint,
+        "reader_fingerprint": model.reader.fingerprint if model.reader else None,
         "dtype": "float32",
         "keyring": "0123456789abcdef",
         "version": wmark.__version__,

@@ -17,7 +17,7 @@ coordinates, `c_re` and `c_im` of each (:mod:`wmark.watermark.spectrum` reads an
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from functools import lru_cache
 from typing import TYPE_CHECKING, ClassVar
@@ -43,8 +43,8 @@ class Pattern(ABC):
 
     Attributes:
         kind: The name of the kind.
-        searchable: Whether shifting a picture keeps its key in the key space, so that a search for its place makes
-            sense.
+        searchable: Whether a key is free in every coordinate: then noise may be evened out before it is read, and
+            shifting a picture keeps its key in the key space, so that a search for its place makes sense.
 
     Raises:
         KeyringError: If a value is out of its range.
@@ -122,10 +122,6 @@ class Pattern(ABC):
     def project(self, coordinates: Tensor) -> Tensor:
         """The adjoint of :meth:`lift`, from shape (B, channels, n, 2) to (B, d)."""
 
-    def prepare(self, noise: Tensor, whiten: Callable[[Tensor], Tensor]) -> Tensor:
-        """Recovered noise (B, C, h, w) as keys of this kind are read from it; `whiten` keeps the shape."""
-        return noise.nan_to_num()
-
     def _vector(self, direction: np.ndarray) -> Tensor:
         import torch
 
@@ -152,12 +148,9 @@ class _Free(Pattern):
     def project(self, coordinates: Tensor) -> Tensor:
         return coordinates.flatten(1)
 
-    def prepare(self, noise: Tensor, whiten: Callable[[Tensor], Tensor]) -> Tensor:
-        return whiten(noise)
-
 
 class _Constant(Pattern):
-    """One real number for each channel and set of frequencies. Whitening would flatten it, so it is read without."""
+    """One real number for each channel and set of frequencies. Whitening would flatten it: it is read without."""
 
     @property
     @abstractmethod

@@ -17,6 +17,7 @@ from ..fingerprint import weights_fingerprint
 from ..latent_diffusion import LatentDiffusion
 from ..left_inverse import LeftInverse
 from ..quiet import quiet
+from ..reader import Reader
 from ..sampling import SCHEDULERS, Sampling
 from ..schedule import DiscreteSchedule
 
@@ -101,6 +102,7 @@ def model(
     *,
     fingerprint: str | None = None,
     left_inverse: LeftInverse | None = None,
+    reader: Reader | None = None,
     tiled: bool = False,
     ours: bool = False,
 ) -> LatentDiffusion:
@@ -111,6 +113,7 @@ def model(
         name: The name it is recorded under.
         fingerprint: Hash of its weights; None computes one from those in memory.
         left_inverse: Tuned left inverse of its decoder.
+        reader: Learned reader of its noise.
         tiled: Whether large images are always encoded and decoded in tiles.
         ours: Whether the pipeline is nobody else's: its autoencoder needs no copy, its other parts may be frozen.
 
@@ -140,6 +143,7 @@ def model(
         pipeline=pipeline,
         device=device,
         dtype=pipeline.unet.dtype,
+        reader=reader.to(device) if reader else None,
     )
 
 
