@@ -79,7 +79,8 @@ def jpeg_rounds(image: Image.Image, rounds: float, rng: np.random.Generator) -> 
 @pixels("codec", unit="colours", span=(2, 256), sweep=(8, 32), whole=True)
 def palette(image: Image.Image, colours: float, rng: np.random.Generator) -> Image.Image:
     """So few colours of its own, dithered, as in a GIF."""
-    return image.quantize(int(colours), Image.Quantize.FASTOCTREE).convert("RGB")
+    chosen = image.quantize(int(colours), Image.Quantize.FASTOCTREE)
+    return image.quantize(palette=chosen, dither=Image.Dither.FLOYDSTEINBERG).convert("RGB")
 
 
 KINDS = (jpeg, webp, avif, jpeg_xl, jpeg_2000, jpeg_rounds, palette)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
+from difflib import get_close_matches
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -28,7 +29,7 @@ KINDS: dict[str, Kind] = {
 """Every kind of damage by its name."""
 
 NAMED: dict[str, str] = {
-    "none": "",
+    "none": "none",
     "jpeg-25": "jpeg:25",
     "blur-4": "blur:4",
     "noise-0.1": "noise:0.1",
@@ -90,7 +91,13 @@ class Damage:
         return "+".join(_spelt(kind, strength) for kind, strength in self.steps) or "none"
 
     @property
+    def file_name(self) -> str:
+        """The name as part of a file's, on every system."""
+        return self.name.replace(":", "-")
+
+    @property
     def needs_model(self) -> bool:
+        """Whether one of its kinds takes a model."""
         return any(kind.needs_model for kind, _ in self.steps)
 
     @property
@@ -122,14 +129,15 @@ def find_damage(name: str) -> Damage:
     Raises:
         WmarkError: If there is no such kind, or a strength is not in its range.
     """
-    parts = [NAMED.get(part, part) for part in name.split("+")] if name else [name]
-    return Damage(tuple(_step(part) for part in parts if part or name != "none"))
+    return Damage(tuple(_step(NAMED.get(part, part)) for part in name.split("+") if part != "none"))
 
 
 def _step(text: str) -> tuple[Kind, float | None]:
     name, colon, strength = text.partition(":")
     if name not in KINDS:
-        raise WmarkError(f"unknown damage {name!r}: choose one of {', '.join([*NAMED, *KINDS])}")
+        alike = get_close_matches(name, KINDS, n=1)
+        example = alike[0] if alike else "jpeg:25"
+        raise WmarkError(f"unknown damage {name!r}: choose one like {example}; `wmark attack --list` prints them all")
     kind = KINDS[name]
     return kind, kind.checked(strength) if colon else kind.middle
 
