@@ -13,6 +13,7 @@ COMMANDS = {
     "keys": ".commands.keys:keys",
     "embed": ".commands.embed:embed",
     "verify": ".commands.verify:verify",
+    "attack": ".commands.attack:attack",
     "tune": ".commands.tune:tune",
     "bench": ".commands.bench:bench",
     "train": ".commands.train:train",

@@ -20,6 +20,7 @@ import torch
 from torch import Tensor
 from tqdm import tqdm
 
+from ..attacks import damaged, find_damage
 from ..detectors.reading import prepare
 from ..detectors.statistic import corrected, cosine, hypercone_log10_p
 from ..images import to_tensor
@@ -34,7 +35,6 @@ from ..watermark.keys import Key
 from ..watermark.patterns import Pattern
 from ..watermark.spectrum import distance, read
 from .corpus import Corpus, Origin, pictures
-from .damage import damaged, find_damage
 from .memory import peak_memory
 from .output import Columns, Rows, provenance, tabulate, write_results
 
@@ -98,7 +98,7 @@ def run(
         inversions={name: asdict(recovery) for name, recovery in inversions(iterations).items()},
     )
     about = provenance(model, **settings, guidance_scale=sampling.guidance_scale, size=list(model.native_size))
-    stem = out / ("confusion" if damage == "none" else f"confusion-{damage}")
+    stem = out / ("confusion" if damage == "none" else f"confusion-{find_damage(damage).file_name}")
     rings = {kind: three_keys(kind, seed) for kind in ("ring", "disc")}
     rows = Rows(Path(f"{stem}.jsonl"), {**about["settings"], "model": about["model"]}, ("group", "index", "inversion"))
     measure(Corpus(model, sampling, out, batch_size=6), rows, rings, methods, images, damage, seed)
@@ -140,7 +140,7 @@ def measure(
         return
     latents = corpus.latents([Origin.draw(model, prompts[i], seed * 100_000 + i, groups[group]) for group, i in jobs])
     for (group, i), latent in zip(tqdm(jobs, unit="image", disable=None), latents, strict=True):
-        image = damaged(damage, pictures(model, latent[None])[0], seed=i)
+        image = damaged(damage, pictures(model, latent[None])[0], i, model)
         for method, recovery in methods.items():
             if (group, i, method) not in rows:
                 found = invert(model, to_tensor(image)[None], recovery)

@@ -13,6 +13,7 @@ from pathlib import Path
 import click
 from PIL import Image, ImageDraw, ImageFont
 
+from ..attacks import damaged
 from ..detectors.detector import Detector
 from ..detectors.notation import format_p
 from ..detectors.plot import plot_verdict
@@ -24,7 +25,6 @@ from ..watermark.embed import embed
 from ..watermark.keyring import Keyring
 from ..watermark.keys import Key
 from ..watermark.patterns import Pattern
-from .damage import damaged
 from .output import Columns, tabulate
 
 __all__ = ["main"]

@@ -19,6 +19,7 @@ from PIL import Image
 from torch import Tensor
 from tqdm import tqdm
 
+from ..attacks import NAMED, damaged
 from ..detectors.detector import Detector
 from ..detectors.geometry import Canvas
 from ..detectors.reading import KeyGroup, read_as_planted, search
@@ -34,11 +35,10 @@ from ..watermark.keys import Key
 from ..watermark.patterns import Pattern
 from ..watermark.spectrum import read
 from .corpus import Corpus, Origin, pictures
-from .damage import DAMAGES, damaged
 from .output import Columns, Rows, provenance, tabulate, write_results
 from .timing import median_seconds
 
-__all__ = ["run"]
+__all__ = ["generate", "keys_in_turn", "run"]
 
 RANDOM_KEYS = 200
 REPEATS = 5
@@ -81,16 +81,16 @@ def run(
     further = dict(exact_images=exact_images, guidance_scale=sampling.guidance_scale, size=list(model.native_size))
     about = provenance(model, **settings, **further)
     rows = Rows(out / "detection.jsonl", {**settings, "model": about["model"]}, ("marked", "index", "damage", "effort"))
-    keys = [Key.derive(b"wmark bench detection".ljust(32, b"\0"), f"key-{i + 1}", Pattern.of()) for i in range(3)]
+    keys = keys_in_turn()
     marked, unmarked = generate(Corpus(model, sampling, out, batch_size=6), keys, images, seed)
 
     counts = {"fast": images, "auto": images, "exact": exact_images}
     detectors = {effort: Detector(model, keys, effort, fpr=fpr) for effort in counts}
-    measure(model, rows, detectors, counts, marked, list(DAMAGES), marked=True)
+    measure(model, rows, detectors, counts, marked, list(NAMED), marked=True)
     measure(model, rows, detectors, counts, unmarked, ["none"], marked=False)
 
     p_values = null_p_values(model, unmarked)
-    summary = [summarise(rows, damage, effort) for damage in DAMAGES for effort in counts if counts[effort]]
+    summary = [summarise(rows, damage, effort) for damage in NAMED for effort in counts if counts[effort]]
     null = summarise_unmarked(rows, list(counts), p_values)
     seconds = stage_seconds(model, keys[0], pictures(model, marked[:1])[0])
     result = {**about, "results": summary, "unmarked": null, "stage_seconds": seconds}
@@ -98,6 +98,11 @@ def run(
     plot(out / "detection.png", rows, p_values, fpr)
     print(tabulate(COLUMNS, summary), describe(null, seconds), sep="\n\n")
     return result
+
+
+def keys_in_turn() -> list[Key]:
+    """The keys that marked images carry in turn."""
+    return [Key.derive(b"wmark bench detection".ljust(32, b"\0"), f"key-{i + 1}", Pattern.of()) for i in range(3)]
 
 
 def generate(corpus: Corpus, keys: Sequence[Key], images: int, seed: int) -> tuple[Tensor, Tensor]:
@@ -232,12 +237,12 @@ def plot(path: Path, rows: Rows, p_values: np.ndarray, fpr: float) -> None:
     canvas, ((left, right),) = figure(1, 2, width=12, height=4.8)
     efforts = [effort for effort in ("fast", "auto", "exact") if rows.select(effort=effort)]
     for offset, effort in enumerate(efforts):
-        for position, name in enumerate(DAMAGES):
+        for position, name in enumerate(NAMED):
             values = [row["log10_p"] for row in rows.select(marked=True, damage=name, effort=effort)]
             x = np.full(len(values), position + 0.25 * (offset - 1))
             left.scatter(x, values, s=9, alpha=0.6, color=f"C{offset}", label=effort if position == 0 else None)
     left.axhline(math.log10(fpr), color="black", lw=0.8, ls="--")
-    left.set_xticks(range(len(DAMAGES)), list(DAMAGES), rotation=35, ha="right")
+    left.set_xticks(range(len(NAMED)), list(NAMED), rotation=35, ha="right")
     left.set_ylabel("log10 p of marked images")
     left.legend(frameon=False)
     quantiles = (np.arange(p_values.size) + 0.5) / p_values.size

@@ -16,6 +16,7 @@ import torch
 from torch import Tensor
 from tqdm import tqdm
 
+from ..attacks import damaged
 from ..detectors.statistic import cosine, hypercone_log10_p
 from ..images import to_tensor
 from ..inversion.chain import invert_decoder, invert_diffusion
@@ -30,7 +31,6 @@ from ..watermark.keys import Key
 from ..watermark.patterns import Pattern
 from ..watermark.spectrum import read
 from .corpus import Corpus, Origin, pictures
-from .damage import damaged
 from .output import Columns, Rows, provenance, tabulate, write_results
 
 __all__ = ["STEPS", "run"]

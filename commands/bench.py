@@ -6,8 +6,9 @@ from pathlib import Path
 
 import click
 
+from ..inversion.recovery import EFFORTS
 from ..models import registry
-from .options import Device, Number, Seed, fpr_option, model_options, with_options
+from .options import Device, Number, Seed, choice, fpr_option, model_options, with_options
 
 __all__ = ["bench"]
 
@@ -83,6 +84,36 @@ def bench_detection(images, exact_images, fpr, out, seed, model, dtype, device) 
         seed=seed,
         out=out,
     )
+
+
+@bench.command("robustness")
+@click.option(
+    "-n", "--images", type=click.IntRange(1), default=64, show_default=True, help="Marked and unmarked images."
+)
+@click.option(
+    "--curve-images",
+    type=click.IntRange(1),
+    default=16,
+    show_default=True,
+    help="Marked images for the strengths that draw curves, and for regeneration.",
+)
+@click.option(
+    "--damage",
+    "damages",
+    metavar="NAME[:STRENGTH]",
+    multiple=True,
+    help="Measure this one in place of all, on all images; may be given several times (`wmark attack --list`).",
+)
+@click.option("--effort", type=choice(EFFORTS), default="auto", show_default=True, help="As of `wmark verify`.")
+@click.option("--another", metavar="MODEL", help="Another model that regenerates images, besides their own.")
+@with_options(bench_options)
+def bench_robustness(images, curve_images, damages, effort, another, out, seed, model, dtype, device) -> None:
+    """Every kind of damage at several strengths: share found, evidence, by which look, picture quality."""
+    from ..benchmarks.robustness import Extent, run
+
+    extent = Extent(images, curve_images, damages, effort)
+    other = registry.load_model(another, dtype=dtype, device=device) if another else None
+    run(registry.load_model(model, dtype=dtype, device=device), extent, another=other, seed=seed, out=out)
 
 
 @bench.command("decoder-inversion")

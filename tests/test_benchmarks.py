@@ -9,7 +9,8 @@ import torch
 from PIL import Image
 
 import wmark
-from wmark import Sampling, WmarkError
+from wmark import Sampling
+from wmark.attacks import NAMED
 from wmark.benchmarks import (
     adapter,
     autoencoders,
@@ -23,7 +24,6 @@ from wmark.benchmarks import (
     seconds,
 )
 from wmark.benchmarks.corpus import Corpus, Origin
-from wmark.benchmarks.damage import DAMAGES, damaged
 from wmark.benchmarks.memory import peak_memory
 from wmark.benchmarks.timing import median_seconds
 from wmark.detectors.detector import Detector
@@ -115,19 +115,6 @@ def test_calls_are_timed_in_turn():
     assert list(spent) == ["a", "b"] and min(spent.values()) >= 0
 
 
-@pytest.mark.parametrize("name", DAMAGES)
-def test_damages_are_reproducible_and_keep_the_size(marked, name):
-    once, again = (damaged(name, marked, seed=4) for _ in range(2))
-    assert np.array_equal(once, again)
-    assert (once.size, once.mode) == (marked.size, "RGB")
-    assert np.array_equal(once, marked) == (name == "none")
-
-
-def test_unknown_damage():
-    with pytest.raises(WmarkError, match="choose one of"):
-        damaged("sledgehammer", Image.new("RGB", (8, 8)), seed=0)
-
-
 def test_prompts_are_reproducible():
     assert draw_prompts(5, 1) == draw_prompts(5, 1) != draw_prompts(5, 2)
 
@@ -191,7 +178,7 @@ def test_confusion_runs_end_to_end_and_resumes(small, tmp_path, capsys):
 
 
 def test_detection_runs_end_to_end_and_resumes(small, tmp_path, monkeypatch, capsys):
-    monkeypatch.setattr(detection, "DAMAGES", {name: DAMAGES[name] for name in ("none", "jpeg-25")})
+    monkeypatch.setattr(detection, "NAMED", {name: NAMED[name] for name in ("none", "jpeg-25")})
     monkeypatch.setattr(detection, "Detector", partial(Detector, align="off"))
     monkeypatch.setattr(detection, "RANDOM_KEYS", 20)
     monkeypatch.setattr(detection, "REPEATS", 1)

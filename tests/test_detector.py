@@ -20,7 +20,7 @@ from wmark import (
     Pattern,
     WmarkError,
 )
-from wmark.benchmarks.damage import DAMAGES, damaged
+from wmark.attacks import NAMED, damaged
 from wmark.detectors.alignment import IDENTITY
 from wmark.detectors.statistic import hypercone_log10_p
 from wmark.images import to_pixels, to_tensor
@@ -41,7 +41,7 @@ def test_the_key_of_a_marked_image_is_found_and_named(model, ring, marked):
     assert verdict.alignment == IDENTITY
 
 
-@pytest.mark.parametrize("name", DAMAGES)
+@pytest.mark.parametrize("name", NAMED)
 def test_ordinary_damage_is_survived(model, ring, marked, name):
     (verdict,) = Detector(model, [ring.key("one"), ring.key("two")]).verify([damaged(name, marked, seed=1)])
     assert verdict.found, verdict

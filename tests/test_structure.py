@@ -21,7 +21,7 @@ FLOORS: list[set[str]] = [
     {"commands"},
     {"serve", "audit", "benchmarks", "training"},
     {"ledger", "detectors"},
-    {"inversion"},
+    {"inversion", "attacks"},
     {"watermark", "models"},
     {"errors", "files", "images", "version", "progress", "figures"},
 ]

@@ -15,7 +15,7 @@ import torch
 from PIL import Image
 
 import wmark
-from wmark.benchmarks.damage import damaged
+from wmark.attacks import damaged
 from wmark.images import to_image
 from wmark.inversion.recovery import recoveries
 

@@ -1,0 +1,290 @@
+"""`wmark bench robustness`: is a marked image found after every kind of damage, and how strong may each be?
+
+Each image suffers one damage at a time and is verified with the defaults of `wmark verify`. Every kind at its middle
+strength, and what is claimed elsewhere, is measured on all images; the other strengths, which draw the curves, and what
+regenerates an image with a model, on fewer. Unmarked images suffer it all as well, each damage a few of them, taken in
+turn: what is found there is counted over all damages together.
+"""
+
+from __future__ import annotations
+
+import math
+from collections import Counter
+from collections.abc import Iterator, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+import numpy as np
+from PIL import Image
+from torch import Tensor
+from tqdm import tqdm
+
+from ..attacks import KINDS, NAMED, Damage, find_damage, sweep
+from ..detectors.detector import Detector
+from ..errors import WmarkError
+from ..models.latent_diffusion import LatentDiffusion
+from ..models.sampling import Sampling
+from .corpus import Corpus, pictures
+from .detection import generate, keys_in_turn
+from .output import Columns, Rows, provenance, tabulate, write_results
+from .quality import psnr, ssim
+from .robustness_plots import plot_evidence, plot_power
+
+__all__ = ["COLUMNS", "Extent", "run"]
+
+FPR = 1e-6
+RATES = {"1e-3": -3, "1e-6": -6}
+"""False-positive rates at which the share that is found is given, and their log10."""
+
+UNMARKED_EACH = 2
+"""Unmarked images that suffer each damage."""
+
+CLAIMED = {
+    *(find_damage(name).name for name in NAMED),
+    *(
+        "jpeg:10",
+        "jpeg:5",
+        "noise:0.2",
+        "noise:0.3",
+        "brightness:3",
+        "hue:180",
+        "solarize:128",
+        "cutout:50",
+        "holes:50",
+    ),
+}
+"""Measured on all images, besides the middle strength of every kind."""
+
+COLUMNS: Columns = {
+    "damage": "{damage}",
+    "category": "{category}",
+    "images": "{images}",
+    "found at 1e-6": lambda r: share(r, "1e-6"),
+    "found at 1e-3": lambda r: share(r, "1e-3"),
+    "right key": lambda r: "" if math.isnan(r["right_key"]) else f"{r['right_key']:.1%}",
+    "median log10 p": "{median_log10_p:.1f}",
+    "worst log10 p": "{worst_log10_p:.1f}",
+    "PSNR dB": lambda r: "" if r["psnr"] is None else f"{r['psnr']:.1f}",
+    "SSIM": lambda r: "" if r["ssim"] is None else f"{r['ssim']:.3f}",
+    "seconds": "{seconds:.2f}",
+    "looks": lambda r: ", ".join(f"{look} {count}" for look, count in r["looks"].items()),
+}
+
+
+@dataclass(frozen=True)
+class Extent:
+    """How much is measured.
+
+    Arguments:
+        images: Marked images, and as many unmarked ones.
+        curve_images: Marked images for the other strengths of each kind, and for regeneration.
+        damages: Names of damages to measure in place of all, each on all images.
+        effort: What `wmark verify` is allowed.
+    """
+
+    images: int = 64
+    curve_images: int = 16
+    damages: tuple[str, ...] = ()
+    effort: str = "auto"
+
+
+@dataclass(frozen=True, eq=False)
+class Trial:
+    """A damage, the model that it takes, and how many images suffer it.
+
+    Attributes:
+        damage: The damage.
+        images: Marked images.
+        model: The model that regenerates, or None.
+        label: What tables call it.
+    """
+
+    damage: Damage
+    images: int
+    model: LatentDiffusion | None
+    label: str
+
+    @property
+    def by(self) -> str | None:
+        """Fingerprint of the model that regenerates, or None."""
+        return self.model.fingerprint if self.model else None
+
+
+def run(
+    model: LatentDiffusion,
+    extent: Extent = Extent(),
+    *,
+    another: LatentDiffusion | None = None,
+    seed: int,
+    out: Path,
+    sampling: Sampling = Sampling(),  # noqa: B008
+) -> dict:
+    """Measure, print the table, write `robustness.{csv,json,png}` and `robustness-power.png`; returns the JSON.
+
+    Arguments:
+        model: The model to generate, regenerate and verify with.
+        extent: How much is measured.
+        another: Another model that regenerates images as well.
+        seed: Seed of keys, prompts, noise and damages.
+        out: Folder of the results.
+        sampling: How images are generated.
+
+    Raises:
+        WmarkError: If a damage is not known or cannot be done here, or the other model is the same.
+    """
+    if another and another.fingerprint == model.fingerprint:
+        raise WmarkError(f"{another.name} is {model.name}, not another model: name one of other weights")
+    trials = planned(extent, model, another)
+    for trial in trials:
+        if not trial.model:  # What cannot be done here is said before anything is generated.
+            trial.damage(Image.new("RGB", (64, 64), "grey"), 0)
+    keys = keys_in_turn()
+    detector = Detector(model, keys, extent.effort, fpr=FPR)
+    settings = dict(fpr=FPR, seed=seed, sampling=asdict(sampling), looks=[asdict(look) for look in detector.plan.looks])
+    about = provenance(model, **settings, extent=asdict(extent), another=another and another.fingerprint)
+    fields = ("marked", "index", "damage", "by")
+    rows = Rows(out / "robustness.jsonl", {**settings, "model": about["model"]}, fields)
+    marked, unmarked = generate(Corpus(model, sampling, out, batch_size=6), keys, extent.images, seed)
+    measure(detector, rows, marked, {i: [t for t in trials if i < t.images] for i in range(extent.images)}, marked=True)
+    measure(detector, rows, unmarked, in_turn(trials, extent.images), marked=False)
+
+    summary = [summarise(rows, trial) for trial in trials]
+    null = summarise_unmarked(rows, trials)
+    result = {**about, "results": summary, "unmarked": null}
+    write_results(out / "robustness", COLUMNS, summary, result)
+    plot_evidence(out / "robustness.png", summary)
+    plot_power(out / "robustness-power.png", summary)
+    print(tabulate(COLUMNS, summary), describe(null), sep="\n\n")
+    return result
+
+
+def planned(extent: Extent, model: LatentDiffusion, another: LatentDiffusion | None) -> list[Trial]:
+    """What is measured: the damages that are named or all, regeneration by both models."""
+
+    def by_each(damage: Damage, images: int) -> Iterator[Trial]:
+        if not damage.needs_model:
+            yield Trial(damage, images, None, damage.name)
+            return
+        yield Trial(damage, images, model, damage.name)
+        if another:
+            yield Trial(damage, images, another, f"{damage.name} by another")
+
+    full, few = extent.images, min(extent.curve_images, extent.images)
+    if extent.damages:
+        chosen = {damage.name: damage for damage in map(find_damage, ("none", *extent.damages))}
+        return [trial for damage in chosen.values() for trial in by_each(damage, full)]
+    wanted = [Trial(Damage(), full, None, "none")]
+    for kind in KINDS.values():
+        for damage in sweep(kind):
+            everywhere = damage.name in CLAIMED or damage.steps[0][1] == kind.middle
+            wanted += by_each(damage, full if everywhere and not kind.needs_model else few)
+    return wanted
+
+
+def in_turn(trials: Sequence[Trial], images: int) -> dict[int, list[Trial]]:
+    """What each unmarked image suffers: nothing, and every damage a few of them."""
+    suffered: dict[int, list[Trial]] = {i: [] for i in range(images)}
+    for place, trial in enumerate(trials):
+        each = images if not trial.damage.steps else min(UNMARKED_EACH, images)
+        for i in range(each):
+            suffered[(UNMARKED_EACH * place + i) % images].append(trial)
+    return suffered
+
+
+def measure(detector: Detector, rows: Rows, latents: Tensor, suffered: dict[int, list[Trial]], *, marked: bool) -> None:
+    """Verify the images of latents after every damage that each suffers, unless that was done."""
+    jobs = {i: [t for t in trials if (marked, i, t.damage.name, t.by) not in rows] for i, trials in suffered.items()}
+    with tqdm(total=sum(map(len, jobs.values())), unit="verdict", disable=None) as bar:
+        for i, trials in jobs.items():
+            (image,) = pictures(detector.model, latents[i : i + 1]) if trials else (None,)
+            for trial in trials:
+                rows.add({"marked": marked, "index": i, **verified(detector, image, trial, seed=i)})
+                bar.update()
+
+
+def verified(detector: Detector, image: Image.Image, trial: Trial, seed: int) -> dict:
+    """What is written down of one damaged image."""
+    picture = trial.damage(image, seed, trial.model)
+    (verdict,) = detector.verify(picture)
+    alike = trial.damage.aligned and picture.size == image.size and trial.damage.steps
+    return {
+        "damage": trial.damage.name,
+        "by": trial.by,
+        "key": verdict.key_id,
+        "log10_p": verdict.log10_p,
+        "look": verdict.look,
+        "seconds": round(verdict.seconds, 4),
+        "psnr": round(min(psnr(image, picture), 99.0), 2) if alike else None,
+        "ssim": round(ssim(image, picture), 4) if alike else None,
+    }
+
+
+def summarise(rows: Rows, trial: Trial) -> dict:
+    """How many marked images are found, with what evidence, by which look, and what is left of the picture."""
+    of = rows.select(marked=True, damage=trial.damage.name, by=trial.by, index=range(trial.images))
+    log10_p = np.array([row["log10_p"] for row in of])
+    found = [row for row in of if row["log10_p"] <= RATES["1e-6"]]
+    right = [row["key"] == f"key-{row['index'] % 3 + 1}" for row in found]
+    kind, strength = trial.damage.steps[0] if len(trial.damage.steps) == 1 else (None, None)
+    looks = Counter(row["look"] for row in found)
+    if len(found) < len(of):
+        looks["none"] = len(of) - len(found)
+    return {
+        "damage": trial.label,
+        "kind": trial.label.replace(trial.damage.name, kind.name) if kind else None,
+        "category": kind.category if kind else "none" if not trial.damage.steps else "chain",
+        "strength": strength,
+        "unit": kind.unit if kind else None,
+        "images": len(of),
+        **{f"found_{rate}": proportion(int((log10_p <= least).sum()), len(of)) for rate, least in RATES.items()},
+        "right_key": float(np.mean(right)) if found else math.nan,
+        "median_log10_p": float(np.median(log10_p)),
+        "worst_log10_p": float(log10_p.max()),
+        "log10_p": sorted(round(float(p), 2) for p in log10_p),
+        "psnr": median([row["psnr"] for row in of]),
+        "ssim": median([row["ssim"] for row in of]),
+        "seconds": float(np.median([row["seconds"] for row in of])),
+        "looks": dict(looks.most_common()),
+    }
+
+
+def summarise_unmarked(rows: Rows, trials: Sequence[Trial]) -> dict:
+    """How many unmarked images are found, over all damages."""
+    of = rows.select(marked=False, damage=[trial.damage.name for trial in trials])
+    log10_p = np.array([row["log10_p"] for row in of])
+    return {
+        "images": len({row["index"] for row in of}),
+        "verdicts": len(of),
+        **{f"found_{rate}": proportion(int((log10_p <= least).sum()), len(of)) for rate, least in RATES.items()},
+        "smallest_log10_p": float(log10_p.min()),
+        "seconds": float(np.median([row["seconds"] for row in of])),
+    }
+
+
+def proportion(count: int, of: int) -> dict:
+    """A share with Clopper and Pearson's interval of 95%."""
+    from scipy.stats import binomtest
+
+    interval = binomtest(count, of).proportion_ci(0.95, "exact")
+    return {"count": count, "share": count / of, "low": float(interval.low), "high": float(interval.high)}
+
+
+def median(values: Sequence[float | None]) -> float | None:
+    """The median; None where nothing was measured."""
+    return None if None in values else float(np.median(values))
+
+
+def share(row: dict, rate: str) -> str:
+    """A share with its interval, in per cent."""
+    found = row[f"found_{rate}"]
+    return f"{100 * found['share']:.0f} ({100 * found['low']:.0f} to {100 * found['high']:.0f}) %"
+
+
+def describe(null: dict) -> str:
+    """What is printed below the table."""
+    found = "; ".join(f"{null[f'found_{rate}']['count']} at {rate}" for rate in RATES)
+    return (
+        f"unmarked: {null['images']} images, {null['verdicts']} verdicts, found {found} (95%: at most "
+        f"{null['found_1e-3']['high']:.2%} at 1e-3), smallest log10 p {null['smallest_log10_p']:.2f}, "
+        f"{null['seconds']:.2f} seconds"
+    )

@@ -1,0 +1,76 @@
+"""Figures of `wmark bench robustness`: evidence by damage and look, and power against strength."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+
+from ..figures import figure, save
+
+__all__ = ["plot_evidence", "plot_power"]
+
+QUANTILES = 48
+COLUMNS = 6
+BANDS = {"1e-6": "C0", "1e-3": "C1"}
+
+
+def plot_evidence(path: Path, summary: Sequence[dict]) -> None:
+    """A line a damage: the log10 p of its images from the best to the worst, and which look found how many."""
+    canvas, ((left, right),) = figure(1, 2, width=11, height=2 + 0.15 * len(summary))
+    at = np.linspace(0, 1, QUANTILES)
+    evidence = np.array([np.quantile(row["log10_p"], at) for row in summary])
+    shown = left.imshow(evidence, aspect="auto", cmap="viridis_r", vmin=min(np.quantile(evidence, 0.02), -1), vmax=0)
+    canvas.colorbar(shown, ax=left, label="log10 p", location="bottom", pad=0.01, aspect=40)
+    if evidence.min() < -6 < evidence.max() and len(evidence) > 1:
+        left.contour(evidence, levels=[-6], colors="red", linewidths=0.8)
+    left.set_yticks(range(len(summary)), [row["damage"] for row in summary], fontsize=6)
+    left.set_xticks([0, QUANTILES // 2, QUANTILES - 1], ["best", "median", "worst"], fontsize=8)
+    left.set_title("evidence image by image; red: 1e-6", fontsize=9)
+
+    looks = list(dict.fromkeys(look for row in summary for look in row["looks"] if look != "none"))
+    looks = [*looks, *(["none"] if any("none" in row["looks"] for row in summary) else [])]
+    shares = np.array([[row["looks"].get(look, 0) / row["images"] for look in looks] for row in summary])
+    shown = right.imshow(shares, aspect="auto", cmap="Blues", vmin=0, vmax=1)
+    canvas.colorbar(shown, ax=right, label="share of the images", location="bottom", pad=0.01, aspect=40)
+    right.set_yticks([])
+    right.set_xticks(range(len(looks)), looks, fontsize=8, rotation=20)
+    right.set_title("found by which look", fontsize=9)
+    save(canvas, path)
+
+
+def plot_power(path: Path, summary: Sequence[dict]) -> None:
+    """A panel a kind: the share found against strength, with bands of 95%, and the median log10 p behind it."""
+    curves: dict[str, list[dict]] = {}
+    for row in summary:
+        if row["strength"] is not None:
+            curves.setdefault(row["kind"], []).append(row)
+    curves = {kind: sorted(rows, key=lambda r: r["strength"]) for kind, rows in curves.items() if len(rows) > 1}
+    lines = max(1, math.ceil(len(curves) / COLUMNS))
+    canvas, axes = figure(lines, COLUMNS, width=2.6 * COLUMNS, height=0.6 + 2.1 * lines)
+    for axis in axes.flat[len(curves) :]:
+        axis.axis("off")
+    for axis, (kind, rows) in zip(axes.flat, curves.items(), strict=False):
+        x = [row["strength"] for row in rows]
+        for rate, colour in BANDS.items():
+            found = [row[f"found_{rate}"] for row in rows]
+            axis.fill_between(x, [f["low"] for f in found], [f["high"] for f in found], color=colour, alpha=0.15)
+            axis.plot(x, [f["share"] for f in found], color=colour, marker=".", label=f"found at {rate}")
+        behind = axis.twinx()
+        behind.plot(x, [row["median_log10_p"] for row in rows], color="0.6", ls=":", marker=".", ms=3)
+        behind.tick_params(labelsize=6, colors="0.5")
+        behind.invert_yaxis()
+        axis.set_ylim(-0.03, 1.03)
+        if x[0] > 0 and x[-1] / x[0] >= 8:
+            axis.set_xscale("log")
+        axis.set_xticks(x, [f"{value:g}" for value in x], fontsize=6)
+        axis.set_xticks([], minor=True)
+        axis.tick_params(axis="y", labelsize=6)
+        axis.set_title(kind, fontsize=8)
+        axis.set_xlabel(rows[0]["unit"], fontsize=7)
+    if curves:
+        canvas.legend(*axes.flat[0].get_legend_handles_labels(), loc="outside lower center", ncols=2, frameon=False)
+    canvas.suptitle("share found, and median log10 p (grey, right)", fontsize=9)
+    save(canvas, path)
