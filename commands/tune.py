@@ -1,7 +1,8 @@
-"""`wmark tune`: sample latents, tune the left inverse on them, and put it where `verify` finds it."""
+"""`wmark tune`: what makes verification better and faster on a model, fitted once and put where `verify` finds it."""
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -9,81 +10,205 @@ from typing import TYPE_CHECKING
 import click
 
 from ..errors import WmarkError
-from ..files import read_file, reason, shown
+from ..files import read_file, reason, sha256, shown
 from .options import PLOTS, Number, OutputFile, Seed, choice, device_option
 from .terminal import say
 
 if TYPE_CHECKING:
+    from ..models.latent_diffusion import LatentDiffusion
+    from ..models.reader import Reader
     from ..progress import Progress
+    from ..training.left_inverse import Tuning
+    from ..training.samples import Samples
 
 __all__ = ["tune"]
 
 LONGEST_PROMPTS = 64 << 20
+PARTS = ("reader", "left-inverse")
 
 
 @click.command()
 @click.argument("model", default="tiny")
-@click.option("--minutes", type=Number(0, min_open=True), default=30, show_default=True, help="Time to tune.")
+@click.option("--only", type=choice(PARTS), help="Fit this part alone.")
 @click.option(
-    "--latents", type=click.IntRange(17), default=400, show_default=True, help="Latents to sample and tune on."
+    "--minutes", type=Number(0, min_open=True), default=15, show_default=True, help="Time to fit each part for."
 )
+@click.option(
+    "--latents", type=click.IntRange(17), default=400, show_default=True, help="Pictures to sample and learn from."
+)
+@click.option("--steps", type=click.IntRange(1, 1000), default=20, show_default=True, help="Sampling steps of each.")
 @click.option(
     "--prompts",
     type=click.Path(path_type=Path),
     help="What to sample: a text file, a prompt a line; simple wallpapers if not given.",
 )
-@click.option("--batch-size", type=click.IntRange(1), help="Images in a step.  [CPU: 1, GPU: 8]")
-@click.option("-o", "--output", type=OutputFile(), help="File to write; where `verify` looks for it if not given.")
-@click.option("--plot", type=OutputFile(PLOTS), help="Draw the error against the minutes of tuning.")
+@click.option(
+    "--batch-size", type=click.IntRange(1), help="Pictures in a step.  [reader: 8, left inverse: CPU 1, GPU 8]"
+)
+@click.option(
+    "-o",
+    "--output",
+    type=click.Path(path_type=Path, file_okay=False),
+    help="Folder to write to; where `verify` looks for what was tuned if not given.",
+)
+@click.option("--plot", type=OutputFile(PLOTS), help="Draw what was reached against the minutes.")
 @click.option("--seed", type=Seed(bits=32), default=0, show_default=True)
 @click.option("--dtype", type=choice(["fp32", "bf16"]), default="fp32", show_default=True)
 @device_option
-def tune(model, minutes, latents, prompts, batch_size, output, plot, seed, dtype, device) -> None:
-    """Tune a left inverse of MODEL's decoder, once; every `verify` uses it from then on.
+def tune(model, only, minutes, latents, steps, prompts, batch_size, output, plot, seed, dtype, device) -> None:
+    """Fit to MODEL what its verification profits from, once; every `verify` uses it from then on.
 
-    A copy of the encoder learns to undo the decoder on images that the model makes. An interrupted run goes on where it
-    stopped.
+    The reader is a small network that says of a picture, whatever happened to it, what noise it came from, in one call
+    of the encoder; with it goes the plan of what else is worth trying on this model. The left inverse is a copy of the
+    encoder that undoes the decoder on pictures of the model. Both learn from pictures that the model samples. An
+    interrupted run goes on where it stopped.
     """
     given = read_prompts(prompts) if prompts else None
 
+    from ..models import left_inverse
+    from ..models import reader as learned
     from ..models.prompts import draw_prompts
     from ..models.registry import load_model
     from ..progress import progress
-    from ..training import left_inverse as stage
-    from ..training.augmentation import DAMAGES
-    from ..training.samples import sample_latents
+    from ..training.samples import HELD_OUT, hold_out, sample_latents
 
     loaded = load_model(model, dtype=dtype, device=device, tuned=False)
-    batch = batch_size or (1 if loaded.device.type == "cpu" else 8)
-    settings = stage.Settings(latents=latents, batch=batch, seed=seed)
     wanted = [given[i % len(given)] for i in range(latents)] if given else draw_prompts(latents, seed)
-    folder = stage.working_folder(loaded.fingerprint, wanted, seed)
-
-    with progress(latents, "latent") as bar:
-        sampled = sample_latents(
-            loaded, wanted, folder, steps=settings.sampling_steps, seed=seed, callback=advance(bar, latents)
-        )
-    fitted = latents - stage.HELD_OUT
-    say(f"tuning on {fitted} latents of {loaded.name} for {minutes:g} minutes; checkpoints in {folder}")
-    say(f"minutes  steps  NMSE in dB on {stage.HELD_OUT} held-out latents, after: {', '.join(DAMAGES)}")
-    with progress(1000, "step") as bar:
-        move, show = advance(bar, 1000), show_points(bar, DAMAGES)
-
-        def on_step(share: float, curve: list[dict]) -> None:
-            show(curve)
-            move(int(1000 * share))
-
-        result = stage.tune(loaded, sampled, minutes=minutes, folder=folder, settings=settings, callback=on_step)
-        show(result.curve)
+    folder = working_folder(loaded.fingerprint, wanted, steps, seed)
+    target = output or default_folder(model, loaded.fingerprint)
+    with progress(latents, "picture") as bar:
+        sampled = sample_latents(loaded, wanted, folder, steps=steps, seed=seed, callback=advance(bar, latents))
+    samples, held_out = hold_out(sampled)
+    say(f"learning from {latents - HELD_OUT} pictures of {loaded.name}, {HELD_OUT} held out; checkpoints in {folder}")
+    reader = tuning = None
+    if only != "left-inverse":
+        reader = fit_reader(loaded, samples, held_out, minutes, folder, batch_size, seed)
+        reader.save(target / learned.FILE_NAME, loaded.fingerprint)
+        say(f"saved {target / learned.FILE_NAME}")
+    if only != "reader":
+        tuning = fit_left_inverse(loaded, samples, held_out, minutes, folder, batch_size, seed)
+        first, last = tuning.curve[0]["none"], tuning.curve[-1]["none"]
+        if last >= first:
+            say(f"not saved: {last:.2f} dB is no better than the encoder's {first:.2f} dB; try more minutes")
+        else:
+            about = {"minutes": minutes, "latents": latents, "sampling_steps": steps, "seed": seed}
+            tuning.inverse.save(target / left_inverse.FILE_NAME, loaded.fingerprint, {**about, "curve": tuning.curve})
+            say(f"saved {target / left_inverse.FILE_NAME}: {last:.2f} dB where the encoder has {first:.2f} dB")
     if plot:
-        stage.draw_curve(result, plot, loaded.name)
-    first, last = result.curve[0]["none"], result.curve[-1]["none"]
-    if last >= first:
-        say(f"not saved: {last:.2f} dB is no better than the encoder's {first:.2f} dB; try more minutes")
-        return
-    target = output or stage.default_output(model, loaded.fingerprint)
-    result.inverse.save(target, loaded.fingerprint, {"minutes": minutes, **vars(settings), "curve": result.curve})
-    say(f"saved {target}: {last:.2f} dB where the encoder has {first:.2f} dB")
+        draw_curves(plot, reader, tuning)
+
+
+def fit_reader(
+    model: LatentDiffusion,
+    samples: Samples,
+    held_out: Samples,
+    minutes: float,
+    folder: Path,
+    batch_size: int | None,
+    seed: int,
+) -> Reader:
+    """Train a reader and find the looks that pay; shows both."""
+    from dataclasses import replace
+
+    from ..detectors.plan import write_plan
+    from ..progress import progress
+    from ..training.looks import find_looks
+    from ..training.reader import TESTS, ReaderSettings, train_reader
+    from ..training.readings import drawn_readings
+
+    settings = ReaderSettings(seed=seed, **({"batch": batch_size} if batch_size else {}))
+    count = len(samples.noise)
+    with progress(count, "picture") as bar:
+        readings = drawn_readings(
+            model,
+            samples,
+            folder,
+            photometric=settings.photometric,
+            geometric=settings.geometric,
+            seed=seed,
+            callback=advance(bar, count),
+        )
+    say(f"reader: minutes, steps, and log10 p of a random direction after {', '.join(TESTS)}")
+    with progress(1000, "step") as bar:
+        callback = shown_curve(bar, TESTS)
+        reader = train_reader(
+            model, readings, held_out, minutes=minutes, folder=folder, settings=settings, callback=callback
+        )
+        callback(1, reader.about["curve"])
+    looks, worth = find_looks(model, reader, held_out, seed)
+    say("mean log10 p of the weaker half: " + ", ".join(f"{name} {value:.1f}" for name, value in worth.items()))
+    say("looks that pay: " + ", ".join(dict.fromkeys(look.recovery.name for look in looks)))
+    return replace(reader, plan=write_plan(looks), about={**reader.about, "worth": worth})
+
+
+def fit_left_inverse(
+    model: LatentDiffusion,
+    samples: Samples,
+    held_out: Samples,
+    minutes: float,
+    folder: Path,
+    batch_size: int | None,
+    seed: int,
+) -> Tuning:
+    """Tune a left inverse; shows the curve."""
+    from ..progress import progress
+    from ..training import left_inverse as stage
+    from ..training.augmentation import DAMAGES
+
+    batch = batch_size or (1 if model.device.type == "cpu" else 8)
+    settings = stage.Settings(batch=batch, seed=seed)
+    say(f"left inverse: minutes, steps, and NMSE in dB after {', '.join(DAMAGES)}")
+    with progress(1000, "step") as bar:
+        callback = shown_curve(bar, DAMAGES)
+        tuning = stage.tune(
+            model,
+            samples.latents,
+            held_out.latents,
+            minutes=minutes,
+            folder=folder,
+            settings=settings,
+            callback=callback,
+        )
+        callback(1, tuning.curve)
+    return tuning
+
+
+def draw_curves(path: Path, reader: Reader | None, tuning: Tuning | None) -> None:
+    """Draw the curves of what was fitted into a file.
+
+    Raises:
+        WmarkError: If matplotlib is missing or the file cannot be written in its format.
+    """
+    from ..figures import figure, save
+    from ..training import left_inverse
+    from ..training import reader as learned
+
+    count = (reader is not None) + (tuning is not None)
+    drawing, axes = figure(1, count, width=5.5 * count, height=4)
+    if reader:
+        learned.draw_curve(axes[0, 0], reader)
+    if tuning:
+        left_inverse.draw_curve(axes[0, -1], tuning)
+    save(drawing, path)
+
+
+def default_folder(name: str, fingerprint: str) -> Path:
+    """Where `verify` looks for what was tuned for a model: beside a model in the user's own folder, else in the user's
+    data folder, as the embedded model and those of the hub are not to be written to."""
+    from ..models.registry import EMBEDDED
+    from ..models.tuned import user_folder
+
+    folder = Path(name)
+    ours = name not in EMBEDDED and folder.is_dir() and os.access(folder, os.W_OK)
+    return folder if ours else user_folder(fingerprint)
+
+
+def working_folder(fingerprint: str, prompts: list[str], steps: int, seed: int) -> Path:
+    """Where samples and checkpoints of a tuning are kept until it is finished."""
+    from platformdirs import user_cache_path
+
+    digest = sha256("\n".join(prompts).encode())[:8]
+    return user_cache_path("wmark") / "tune" / f"{fingerprint}-{digest}-{steps}-{seed}"
 
 
 def read_prompts(path: Path) -> list[str]:
@@ -117,15 +242,16 @@ def advance(bar: Progress, total: int) -> Callable[[int], None]:
     return move
 
 
-def show_points(bar: Progress, damages: Iterable[str]) -> Callable[[list[dict]], None]:
-    """A callback that prints the points of a curve as they come."""
-    printed = 0
+def shown_curve(bar: Progress, columns: Iterable[str]) -> Callable[[float, list[dict]], None]:
+    """A callback that moves a bar of 1000 by the share that is done, and prints the points of a curve as they come."""
+    printed, move = 0, advance(bar, 1000)
 
-    def show(curve: list[dict]) -> None:
+    def show(share: float, curve: list[dict]) -> None:
         nonlocal printed
         for point in curve[printed:]:
-            errors = "  ".join(f"{point[damage]:7.2f}" for damage in damages)
-            bar.write(f"{point['minutes']:7.1f}  {point['steps']:5d}  {errors}")
+            values = "  ".join(f"{point[name]:7.2f}" for name in columns)
+            bar.write(f"{point['minutes']:7.1f}  {point['steps']:5d}  {values}")
         printed = len(curve)
+        move(int(1000 * share))
 
     return show

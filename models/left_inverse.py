@@ -17,7 +17,7 @@ from torch import Tensor, nn
 from ..errors import ModelError
 from ..files import sha256, write_atomically
 
-__all__ = ["FILE_NAME", "LeftInverse", "about", "find_left_inverse", "user_path"]
+__all__ = ["FILE_NAME", "LeftInverse", "about"]
 
 FILE_NAME = "left_inverse.safetensors"
 FORMAT = "wmark-left-inverse-1"
@@ -85,18 +85,6 @@ class LeftInverse(nn.Module):
         except RuntimeError as error:
             raise ModelError(f"{path} does not fit this model's encoder: make it again with `wmark tune`") from error
         return found.to(next(vae.parameters()).dtype)
-
-
-def user_path(fingerprint: str) -> Path:
-    """Where the left inverse of a model is kept whose own folder cannot be written to."""
-    from platformdirs import user_data_path
-
-    return user_data_path("wmark") / "left-inverses" / f"{fingerprint}.safetensors"
-
-
-def find_left_inverse(folder: Path, fingerprint: str) -> Path | None:
-    """The left inverse in the user's data folder, or else the one beside the model."""
-    return next((path for path in (user_path(fingerprint), folder / FILE_NAME) if path.exists()), None)
 
 
 def about(path: Path) -> dict:

@@ -29,7 +29,7 @@ from torch.nn.functional import silu
 from ..errors import ModelError
 from ..files import sha256, write_atomically
 
-__all__ = ["FILE_NAME", "Reader", "ReaderNet", "Shape", "find_reader", "user_path"]
+__all__ = ["FILE_NAME", "Reader", "ReaderNet", "Shape"]
 
 FILE_NAME = "reader.safetensors"
 FORMAT = "wmark-reader-1"
@@ -158,15 +158,3 @@ class Reader:
 
 def _under(prefix: str, tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
     return {name.removeprefix(prefix): value for name, value in tensors.items() if name.startswith(prefix)}
-
-
-def user_path(fingerprint: str) -> Path:
-    """Where the reader of a model is kept whose own folder cannot be written to."""
-    from platformdirs import user_data_path
-
-    return user_data_path("wmark") / "readers" / f"{fingerprint}.safetensors"
-
-
-def find_reader(folder: Path, fingerprint: str) -> Path | None:
-    """The reader in the user's data folder, or else the one beside the model."""
-    return next((path for path in (user_path(fingerprint), folder / FILE_NAME) if path.exists()), None)

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 from ..errors import ModelError
 from ..files import UnfitFile, open_regular, read_file
 from .quiet import quiet
+from .tuned import find_tuned
 
 if TYPE_CHECKING:
     import torch
@@ -49,9 +50,9 @@ def load_model(
     device = find_device(device)
     with quiet():
         folder = local_folder(str(name))
+        from . import left_inverse as left
+        from . import reader as learned
         from .fingerprint import folder_fingerprint
-        from .left_inverse import LeftInverse, find_left_inverse
-        from .reader import Reader, find_reader
 
         try:
             kind = family(_pipeline_class(folder))
@@ -63,10 +64,10 @@ def load_model(
             reason = str(error).strip().partition("\n")[0] or type(error).__name__
             raise ModelError(f"the model {name} cannot be loaded: {reason}") from error
         weights = folder_fingerprint(folder)
-        file = find_left_inverse(folder, weights) if tuned else None
-        left_inverse = LeftInverse.load(file, pipeline.vae, weights) if file else None
-        file = find_reader(folder, weights) if tuned else None
-        reader = Reader.load(file, weights) if file else None
+        file = find_tuned(folder, weights, left.FILE_NAME) if tuned else None
+        left_inverse = left.LeftInverse.load(file, pipeline.vae, weights) if file else None
+        file = find_tuned(folder, weights, learned.FILE_NAME) if tuned else None
+        reader = learned.Reader.load(file, weights) if file else None
         return kind.model(pipeline, str(name), fingerprint=weights, left_inverse=left_inverse, reader=reader, ours=True)
 
 

@@ -11,40 +11,25 @@ moving average of the weights. Everything is written down as it is made: an inte
 
 from __future__ import annotations
 
-import math
-import os
-import time
-from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import torch
 from torch import Tensor
 
 from ..errors import ModelError
-from ..figures import figure, save
-from ..files import sha256
 from ..images import rounded
 from ..inversion.nmse import nmse_db
 from ..models.latent_diffusion import LatentDiffusion
-from ..models.left_inverse import FILE_NAME, LeftInverse, user_path
-from ..models.registry import EMBEDDED
+from ..models.left_inverse import LeftInverse
 from .augmentation import DAMAGES, damage
-from .loop import read_checkpoint, write_checkpoint
+from .timed import Progressed, TimedFit
 
-__all__ = [
-    "HELD_OUT",
-    "Settings",
-    "Tuning",
-    "default_output",
-    "draw_curve",
-    "tune",
-    "working_folder",
-]
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
 
-HELD_OUT = 16
-EVALUATE_EVERY = 120.0
-"""Seconds of tuning between two evaluations, each followed by a checkpoint."""
+__all__ = ["Settings", "Tuning", "draw_curve", "tune"]
 
 
 @dataclass(frozen=True)
@@ -52,8 +37,6 @@ class Settings:
     """How a left inverse is tuned.
 
     Arguments:
-        latents: Sampled latents to fit, beside the 16 that are held out.
-        sampling_steps: DDIM steps of each.
         learning_rate: Peak, after a short warm-up and before a cosine decay over the whole time.
         batch: Images in a step.
         damaged: Share of the images that are compressed, made noisy or blurred before they are encoded.
@@ -61,8 +44,6 @@ class Settings:
         seed: Seed of prompts, noise and order.
     """
 
-    latents: int = 384
-    sampling_steps: int = 20
     learning_rate: float = 4e-4
     batch: int = 1
     damaged: float = 0.5
@@ -87,109 +68,50 @@ class Tuning:
 def tune(
     model: LatentDiffusion,
     latents: Tensor,
+    held_out: Tensor,
     *,
     minutes: float,
     folder: Path,
     settings: Settings,
-    callback: Callable[[float, list[dict]], None] | None = None,
+    callback: Progressed | None = None,
 ) -> Tuning:
     """Tune a left inverse on sampled latents; a run with the same folder goes on where the last one stopped.
 
     Arguments:
         model: The model; its decoder is used as it is.
-        latents: Clean latents (B, C, h, w) from :func:`~.samples.sample_latents`. 16, evenly spread, are held out.
+        latents, held_out: Clean latents (B, C, h, w) to fit, and to evaluate on, of :func:`~.samples.hold_out`.
         minutes: Time to tune for, that of earlier runs counted in, evaluations not.
         folder: Where checkpoints are kept.
         settings: How.
         callback: Called after each step with the share of the time that has passed and the curve so far.
 
     Raises:
-        ModelError: If there are no latents to learn from, or the model is in float16, whose range training leaves.
+        ModelError: If the model is in float16, whose range training leaves.
     """
     if model.dtype is torch.float16:
         raise ModelError("a left inverse cannot be tuned in fp16: load the model in fp32 or bf16")
-    if len(latents) <= HELD_OUT:
-        raise ModelError(f"{len(latents)} latents are too few to tune on: {HELD_OUT} are held out")
-    apart = torch.zeros(len(latents), dtype=torch.bool)
-    apart[torch.linspace(0, len(latents) - 1, HELD_OUT).long()] = True
-    held_out, latents = latents[apart], latents[~apart]
     tests = _tests(model, held_out, settings.seed)
-    fit = _Fit(model, settings, folder / "checkpoint.pt")
-    if not fit.curve:
-        fit.evaluate(tests, held_out)
-    begin = time.perf_counter()
-    while (share := fit.spent / (60 * minutes)) < 1:
-        fit.step(*_draw(model, latents, settings, fit.generator), share)
-        now = time.perf_counter()
-        fit.spent, begin = fit.spent + now - begin, now
-        if fit.spent - fit.evaluated_at >= EVALUATE_EVERY or fit.spent >= 60 * minutes:
-            fit.evaluate(tests, held_out)
-            begin = time.perf_counter()
-        if callback:
-            callback(fit.spent / (60 * minutes), fit.curve)
-    return Tuning(fit.average, fit.curve)
 
+    def make() -> LeftInverse:
+        return LeftInverse(model.codec.vae).float().to(model.device, memory_format=torch.channels_last)
 
-class _Fit:
-    """A tuning under way, from its last checkpoint on.
+    def loss(inverse: LeftInverse, generator: torch.Generator) -> Tensor:
+        z, x = _draw(model, latents, settings, generator)
+        with torch.autocast(model.device.type, torch.bfloat16):
+            found = inverse(x)
+        return ((found.float() - z).flatten(1).norm(dim=1) / z.flatten(1).norm(dim=1)).mean()
 
-    Attributes:
-        tuned, average: The left inverse, and the moving average of its weights.
-        curve: As of :class:`Tuning`.
-        spent, evaluated_at: Seconds of tuning so far, and up to the last evaluation.
-        steps: Steps so far.
-        generator: What draws latents, noise and damage.
-    """
-
-    def __init__(self, model: LatentDiffusion, settings: Settings, checkpoint: Path) -> None:
-        self.checkpoint, self.device, self.peak = checkpoint, model.device, settings.learning_rate
-        self.tuned, self.average = (
-            LeftInverse(model.codec.vae).float().to(model.device, memory_format=torch.channels_last) for _ in range(2)
-        )
-        self.parameters = list(self.tuned.requires_grad_(True).parameters())
-        self.averages = list(self.average.requires_grad_(False).parameters())
-        self.optimizer = torch.optim.AdamW(self.parameters, lr=self.peak, betas=(0.9, 0.99), weight_decay=0.0)
-        self.generator = torch.Generator().manual_seed(settings.seed)
-        self.curve, self.spent, self.steps, self.evaluated_at = [], 0.0, 0, -math.inf
-        if checkpoint.exists():
-            self._load()
-
-    def step(self, z: Tensor, x: Tensor, share: float) -> None:
-        """One step towards `E'(x) = z`, after a share of the time: linear warm-up, cosine decay to a hundredth."""
-        rate = min(1, (self.steps + 1) / 50) * (0.505 + 0.495 * math.cos(math.pi * share))
-        for group in self.optimizer.param_groups:
-            group["lr"] = self.peak * rate
-        with torch.autocast(self.device.type, torch.bfloat16):
-            found = self.tuned(x)
-        loss = ((found.float() - z).flatten(1).norm(dim=1) / z.flatten(1).norm(dim=1)).mean()
-        self.optimizer.zero_grad(set_to_none=True)
-        loss.backward()
-        torch.nn.utils.clip_grad_norm_(self.parameters, 1.0)
-        self.optimizer.step()
-        self.steps += 1
-        torch._foreach_lerp_(self.averages, self.parameters, 1 - min(0.995, self.steps / (self.steps + 10)))
-
-    @torch.no_grad()
-    def evaluate(self, tests: dict[str, Tensor], held_out: Tensor) -> None:
-        """Add a point to the curve, by the images of held-out latents (B, C, h, w), and write a checkpoint."""
+    def evaluate(inverse: LeftInverse) -> dict[str, float]:
         found = {
-            name: torch.cat([self.average(x.to(self.device)).cpu() for x in images.split(1)])
+            name: torch.cat([inverse(x.to(model.device)).cpu() for x in images.split(1)])
             for name, images in tests.items()
         }
-        errors = {name: nmse_db(z, held_out).mean().item() for name, z in found.items()}
-        self.curve.append({"minutes": self.spent / 60, "steps": self.steps, **errors})
-        self.evaluated_at = self.spent
-        parts = {name: getattr(self, name).state_dict() for name in ("tuned", "average", "optimizer")}
-        state = {"generator": self.generator.get_state(), "curve": self.curve, "spent": self.spent, "step": self.steps}
-        write_checkpoint(self.checkpoint, {**parts, **state, "evaluated_at": self.evaluated_at})
+        return {name: nmse_db(z, held_out).mean().item() for name, z in found.items()}
 
-    def _load(self) -> None:
-        saved = read_checkpoint(self.checkpoint, self.device)
-        for name in ("tuned", "average", "optimizer"):
-            getattr(self, name).load_state_dict(saved[name])
-        self.generator.set_state(saved["generator"].cpu())
-        self.curve, self.spent, self.steps = saved["curve"], saved["spent"], saved["step"]
-        self.evaluated_at = saved["evaluated_at"]
+    checkpoint = folder / "checkpoint.pt"
+    fit = TimedFit(make, peak=settings.learning_rate, seed=settings.seed, checkpoint=checkpoint)
+    fit.run(loss, evaluate, minutes, callback)
+    return Tuning(fit.average, fit.curve)
 
 
 def _draw(
@@ -221,35 +143,13 @@ def _tests(model: LatentDiffusion, latents: Tensor, seed: int) -> dict[str, Tens
     }
 
 
-def default_output(name: str, fingerprint: str) -> Path:
-    """Where `verify` looks for the left inverse of a model: beside a model in the user's own folder, else in the user's
-    data folder, as the embedded model and those of the hub are not to be written to."""
-    folder = Path(name)
-    ours = name not in EMBEDDED and folder.is_dir() and os.access(folder, os.W_OK)
-    return folder / FILE_NAME if ours else user_path(fingerprint)
-
-
-def working_folder(fingerprint: str, prompts: Sequence[str], seed: int) -> Path:
-    """Where the latents and checkpoints of a tuning are kept until it is finished."""
-    from platformdirs import user_cache_path
-
-    return user_cache_path("wmark") / "tune" / f"{fingerprint}-{sha256(chr(10).join(prompts).encode())[:8]}-{seed}"
-
-
-def draw_curve(tuning: Tuning, path: Path, model: str) -> None:
-    """Draw the error on held-out latents against the minutes of tuning, into a file.
-
-    Raises:
-        WmarkError: If matplotlib is missing or the file cannot be written in its format.
-    """
-    drawing, axes = figure(1, 1, width=6, height=4)
-    axis = axes[0, 0]
+def draw_curve(axis: Axes, tuning: Tuning) -> None:
+    """Draw the error on held-out latents against the minutes of tuning."""
     minutes = [point["minutes"] for point in tuning.curve]
     for name in DAMAGES:
         axis.plot(minutes, [point[name] for point in tuning.curve], marker="o", markersize=3, label=name)
     axis.set_xlabel("minutes of tuning")
     axis.set_ylabel("NMSE of one call, dB")
-    axis.set_title(f"Left inverse of {model}, {HELD_OUT} held-out latents", fontsize=10)
-    axis.legend(title="damage", fontsize=8, loc="center left", bbox_to_anchor=(1.02, 0.5))
+    axis.set_title("left inverse", fontsize=10)
+    axis.legend(title="damage", fontsize=8)
     axis.grid(alpha=0.3)
-    save(drawing, path)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import random
 from collections.abc import Callable, Sequence
 from pathlib import Path
+from typing import NamedTuple
 
 import torch
 from torch import Tensor
@@ -12,15 +13,16 @@ from torch import Tensor
 from ..errors import ModelError
 from ..files import sha256
 from ..models.latent_diffusion import LatentDiffusion
-from ..models.sampling import Sampling
+from ..models.sampling import SCHEDULERS, Sampling
 from ..progress import progress
 from .captions import BRIGHTNESS, COLOURS, SUBJECTS, TEXTURES
 from .export import assemble
 from .loop import read_checkpoint, write_checkpoint
 
-__all__ = ["refinement_latents", "sample_latents"]
+__all__ = ["HELD_OUT", "Samples", "hold_out", "refinement_latents", "sample_latents"]
 
 BATCH = 32
+HELD_OUT = 16
 
 
 def refinement_latents(configuration: dict, run: Path, device: torch.device) -> Tensor:
@@ -56,6 +58,22 @@ def refinement_latents(configuration: dict, run: Path, device: torch.device) -> 
     return latents
 
 
+class Samples(NamedTuple):
+    """What a diffusion model made of noise.
+
+    Attributes:
+        noise: The initial noise, with shape (B, C, h, w).
+        latents: The clean latents, of the same shape.
+    """
+
+    noise: Tensor
+    latents: Tensor
+
+    def of(self, chosen: Tensor) -> Samples:
+        """Some of them: by a mask (B,), or by their indices."""
+        return Samples(self.noise[chosen], self.latents[chosen])
+
+
 def sample_latents(
     model: LatentDiffusion,
     prompts: Sequence[str],
@@ -65,34 +83,50 @@ def sample_latents(
     seed: int,
     callback: Callable[[int], None] | None = None,
     batch: int = 8,
-) -> Tensor:
-    """Clean latents (B, C, h, w), one for each prompt, at guidance scales from 1 to 8; kept in a folder as they come.
+) -> Samples:
+    """Latents, one for each prompt, as people sample them: at guidance scales from 1 to 8, by every sampler, in half to
+    one and a half times the steps; kept in a folder as they come.
 
     Arguments:
         model: The model to sample from, at its native size.
         prompts: B prompts.
         folder: Where batches are kept; those that are there already are read, not sampled.
-        steps: DDIM steps.
-        seed: Seed of noise and guidance.
+        steps: Sampling steps, in the middle.
+        seed: Seed of noise, guidance and steps.
         callback: Called with the number of latents that are ready.
         batch: Latents sampled together.
     """
-    shape, latents = model.latent_shape(*model.native_size), []
+    shape, parts = model.latent_shape(*model.native_size), []
     for start in range(0, len(prompts), batch):
-        path = folder / f"latents-{start:05d}.pt"
+        path = folder / f"samples-{start:05d}.pt"
         if path.exists():
-            part = read_checkpoint(path)
+            part = Samples(*read_checkpoint(path))
         else:
             some = prompts[start : start + batch]
             generator = torch.Generator().manual_seed(seed * 100_000 + start)
             noise = torch.randn(len(some), *shape, generator=generator)
-            guidance = 1 + 7 * torch.rand(1, generator=generator).item()
-            part = model.sample(noise, some, Sampling(steps, guidance)).cpu()
-            write_checkpoint(path, part)
-        latents.append(part)
+            guidance, length = torch.rand(2, generator=generator).tolist()
+            scheduler = list(SCHEDULERS)[start // batch % len(SCHEDULERS)]
+            sampling = Sampling(max(1, round(steps * (0.5 + length))), 1 + 7 * guidance, scheduler)
+            part = Samples(noise, model.sample(noise, some, sampling).cpu())
+            write_checkpoint(path, tuple(part))
+        parts.append(part)
         if callback:
             callback(min(start + batch, len(prompts)))
-    return torch.cat(latents)
+    return Samples(*(torch.cat(tensors) for tensors in zip(*parts, strict=True)))
+
+
+def hold_out(samples: Samples) -> tuple[Samples, Samples]:
+    """Samples to learn from, and 16, evenly spread, that are held out.
+
+    Raises:
+        ModelError: If there are not more than that.
+    """
+    if len(samples.noise) <= HELD_OUT:
+        raise ModelError(f"{len(samples.noise)} latents are too few to tune on: {HELD_OUT} are held out")
+    apart = torch.zeros(len(samples.noise), dtype=torch.bool)
+    apart[torch.linspace(0, len(apart) - 1, HELD_OUT).long()] = True
+    return samples.of(~apart), samples.of(apart)
 
 
 def _prompt(rng: random.Random) -> str:

@@ -1,0 +1,211 @@
+import pytest
+import torch
+from click.testing import CliRunner
+
+from wmark import ModelError, load_model
+from wmark.cli import main
+from wmark.models import left_inverse
+from wmark.models import reader as learned
+from wmark.models.left_inverse import LeftInverse
+from wmark.models.reader import Reader, ReaderNet, Shape
+from wmark.training import left_inverse as stage
+from wmark.training import looks as looking
+from wmark.training import reader as reading
+from wmark.training import timed
+from wmark.training.reader import TESTS, ReaderSettings, evidence, train_reader
+from wmark.training.readings import drawn_readings
+from wmark.training.samples import Samples, hold_out, sample_latents
+
+
+@pytest.fixture(autouse=True)
+def own_folders(tmp_path, monkeypatch):
+    """Neither what the user has tuned nor what the last test has."""
+    for name in ("XDG_DATA_HOME", "XDG_CACHE_HOME"):
+        monkeypatch.setenv(name, str(tmp_path / name))
+
+
+@pytest.fixture
+def folder(tmp_path, small_pipeline):
+    small_pipeline("epsilon").save_pretrained(tmp_path / "model")
+    return tmp_path / "model"
+
+
+@pytest.fixture
+def small(folder):
+    return load_model(folder, device="cpu")
+
+
+class Clock:
+    """Half a second passes whenever somebody looks."""
+
+    now = 0.0
+
+    def perf_counter(self):
+        self.now += 0.5
+        return self.now
+
+
+def samples_of(model, count=20):
+    noise = torch.randn(2, count, *model.latent_shape(96, 96), generator=torch.Generator().manual_seed(0))
+    return hold_out(Samples(*noise))
+
+
+def latents_of(model):
+    return [samples.latents for samples in samples_of(model)]
+
+
+def test_it_starts_as_the_encoder(small):
+    x = torch.rand(2, 3, 96, 96) * 2 - 1
+    with torch.no_grad():
+        assert torch.allclose(LeftInverse(small.codec.vae)(x), small.encode(x), atol=1e-6)
+        assert torch.equal(small.encode(x, tuned=True), small.encode(x))
+
+
+def test_tuning_brings_the_latent_closer_and_leaves_the_encoder_alone(small, tmp_path, monkeypatch):
+    before = {name: value.clone() for name, value in small.codec.vae.state_dict().items()}
+    monkeypatch.setattr(timed, "time", Clock())
+    settings = stage.Settings(learning_rate=3e-3, damaged=0.2, batch=4)
+    tuned = stage.tune(small, *latents_of(small), minutes=1, folder=tmp_path, settings=settings)
+    assert [point["minutes"] for point in tuned.curve] == [0, 1]
+    assert tuned.curve[-1]["none"] < tuned.curve[0]["none"] - 0.3
+    assert all(torch.equal(value, before[name]) for name, value in small.codec.vae.state_dict().items())
+
+
+def test_an_interrupted_tuning_goes_on_where_it_stopped(small, tmp_path, monkeypatch):
+    monkeypatch.setattr(timed, "EVALUATE_EVERY", 0.0)  # A checkpoint after each step.
+    latents, settings = latents_of(small), stage.Settings()
+
+    def interrupt(share, curve):
+        if curve[-1]["steps"] == 3:
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        stage.tune(small, *latents, minutes=1, folder=tmp_path, settings=settings, callback=interrupt)
+    kept = torch.load(tmp_path / "checkpoint.pt")
+    tuned = stage.tune(small, *latents, minutes=(kept["spent"] + 0.1) / 60, folder=tmp_path, settings=settings)
+    assert [point["steps"] for point in tuned.curve[:5]] == [0, 1, 2, 3, 4]
+    assert tuned.curve[:4] == kept["curve"]
+
+
+def test_sampled_latents_are_kept(small, tmp_path, monkeypatch):
+    first = sample_latents(small, ["a", "b", "c"], tmp_path, steps=2, seed=0, batch=2)
+    assert first.noise.shape == first.latents.shape == (3, 4, 24, 24)
+    monkeypatch.setattr(type(small), "sample", None)
+    again = sample_latents(small, ["a", "b", "c"], tmp_path, steps=2, seed=0, batch=2)
+    assert torch.equal(first.noise, again.noise)
+    assert torch.equal(first.latents, again.latents)
+
+
+def test_saved_beside_the_model_it_is_used_from_then_on(small, folder):
+    inverse = LeftInverse(small.codec.vae)
+    with torch.no_grad():
+        inverse.encoder.conv_out.weight.mul_(2)
+    inverse.save(folder / left_inverse.FILE_NAME, small.fingerprint, {"minutes": 1})
+    again = load_model(folder, device="cpu")
+    x = torch.rand(1, 3, 96, 96)
+    with torch.no_grad():
+        assert (again.encode(x, tuned=True) - inverse(x)).abs().max() < 1e-2
+        assert torch.equal(again.encode(x), small.encode(x))
+    assert again.fingerprint == small.fingerprint
+    assert again.left_inverse_fingerprint == inverse.fingerprint != LeftInverse(small.codec.vae).fingerprint
+    assert load_model(folder, device="cpu", tuned=False).codec.left_inverse is None
+    assert left_inverse.about(folder / left_inverse.FILE_NAME) == {"minutes": 1}
+
+
+def test_one_of_other_weights_or_damaged_is_refused(small, folder):
+    path = folder / left_inverse.FILE_NAME
+    LeftInverse(small.codec.vae).save(path, "0123456789abcdef", {})
+    with pytest.raises(ModelError, match="tuned for other weights"):
+        load_model(folder, device="cpu")
+    path.write_bytes(path.read_bytes()[:100])
+    with pytest.raises(ModelError, match="cannot be read"):
+        load_model(folder, device="cpu")
+
+
+def test_a_reader_learns_what_noise_pictures_come_from(small, tmp_path, monkeypatch):
+    """On a decoder that shows the latent and a latent that shows the noise, at the places that geometry takes it to."""
+    noise = torch.randn(40, 4, 24, 24, generator=torch.Generator().manual_seed(0))
+    samples, held_out = hold_out(Samples(noise, noise))
+    bank = drawn_readings(small, samples, tmp_path, photometric=1, geometric=2, seed=0)
+    assert bank.latents.shape == bank.noise.shape == (24 * 4, 4, 24, 24)
+    assert torch.equal(bank.noise[::4], samples.noise.half())
+    assert torch.equal(bank.noise[1::4], samples.noise.half())
+    assert not torch.equal(bank.noise[2::4], samples.noise.half())
+    again = drawn_readings(small, samples, tmp_path, photometric=1, geometric=2, seed=0)
+    assert torch.equal(bank.latents, again.latents)
+
+    perfect = bank._replace(latents=bank.noise)
+    monkeypatch.setattr(timed, "time", Clock())
+    settings = ReaderSettings(width=8, dilations=(1,), learning_rate=5e-3, batch=8)
+    reader = train_reader(small, perfect, held_out, minutes=2, folder=tmp_path, settings=settings)
+    assert [*reader.about["curve"][0]] == ["minutes", "steps", *TESTS]
+    assert torch.cosine_similarity(reader(noise).flatten(), noise.flatten(), dim=0) > 0.9
+    assert (evidence(reader(noise), noise) < -100).all()
+
+
+@pytest.fixture
+def one_test(monkeypatch):
+    """One damage to evaluate after: seven of them take a minute."""
+    for module in (reading, looking):
+        monkeypatch.setattr(module, "TESTS", ("none",))
+
+
+def test_looks_are_kept_that_add_to_what_the_reader_says(small, one_test):
+    class Blind(ReaderNet):
+        def forward(self, latent):
+            return torch.zeros_like(latent).index_fill_(1, torch.tensor([0]), 1e-3)
+
+    _, held_out = samples_of(small)
+    looks, worth = looking.find_looks(small, Reader(Blind(Shape(width=8, dilations=(1,)))), held_out, seed=0)
+    assert [look.name for look in looks[:2]] == ["reader/identity", "reader/search"]
+    assert all(look.after is None for look in looks[:2])
+    assert all(look.after is not None and look.recovery.beside for look in looks[2:])
+    assert {"reader", "fast", "exact"} < set(worth)
+
+
+def test_a_reader_beside_the_model_is_used_from_then_on(small, folder):
+    torch.manual_seed(0)
+    mean = torch.randn(4, 24, 24)
+    reader = Reader(ReaderNet(Shape(width=8, dilations=(1, 2))), {"reader": mean / mean.norm()}, [], {"minutes": 1})
+    reader.save(folder / learned.FILE_NAME, small.fingerprint)
+    again = load_model(folder, device="cpu").reader
+    z = torch.randn(1, 4, 24, 24)
+    assert (again(z) - reader(z)).abs().max() < 1e-2
+    assert again.fingerprint == reader.fingerprint
+    assert again.about == {"minutes": 1}
+    assert torch.allclose(again.means["reader"], reader.means["reader"], atol=1e-3)
+    assert load_model(folder, device="cpu", tuned=False).reader is None
+
+
+def test_a_reader_of_other_weights_or_damaged_is_refused(small, folder):
+    path = folder / learned.FILE_NAME
+    reader = Reader(ReaderNet(Shape(width=8, dilations=(1,))))
+    reader.save(path, "0123456789abcdef")
+    with pytest.raises(ModelError, match="tuned for other weights"):
+        load_model(folder, device="cpu")
+    LeftInverse(small.codec.vae).save(path, small.fingerprint, {})
+    with pytest.raises(ModelError, match="not written by `wmark tune`"):
+        load_model(folder, device="cpu")
+    reader.save(path, small.fingerprint)
+    path.write_bytes(path.read_bytes()[:100])
+    with pytest.raises(ModelError, match="cannot be read"):
+        load_model(folder, device="cpu")
+
+
+def test_the_command_tunes_saves_and_goes_on(folder, tmp_path, monkeypatch, one_test):
+    monkeypatch.setattr(timed, "EVALUATE_EVERY", 1.0)
+    (tmp_path / "prompts.txt").write_text("a red leaf\n\na blue sea\n")
+    arguments = ["tune", str(folder), "--minutes", "0.05", "--latents", "18", "--steps", "1", "--device", "cpu",
+                 "--prompts", str(tmp_path / "prompts.txt"), "--plot", str(tmp_path / "curve.png")]  # fmt: skip
+    done = CliRunner().invoke(main, arguments)
+    assert done.exit_code == 0, done.output
+    assert "looks that pay: reader" in done.output
+    assert load_model(folder, device="cpu").reader.plan
+    assert (folder / left_inverse.FILE_NAME).exists() == ("not saved" not in done.output)
+    assert (tmp_path / "curve.png").stat().st_size > 1000
+
+
+def test_the_command_refuses_prompts_that_are_none(folder, tmp_path):
+    (tmp_path / "empty.txt").write_text("\n")
+    done = CliRunner().invoke(main, ["tune", str(folder), "--prompts", str(tmp_path / "empty.txt"), "--device", "cpu"])
+    assert (done.exit_code, "holds no prompts" in done.output) == (2, True)
