@@ -210,7 +210,7 @@ def test_robustness_runs_end_to_end_and_resumes(small, small_pipeline, tmp_path,
     for row in rows.values():
         assert row["images"] == sum(row["looks"].values()) == len(row["log10_p"]) == 2
         assert row["found_1e-3"]["low"] <= row["found_1e-6"]["share"] <= row["found_1e-3"]["share"]
-        assert row["worst_log10_p"] == row["log10_p"][-1]
+        assert row["worst_log10_p"] == pytest.approx(row["log10_p"][-1], abs=0.006)
     assert rows["jpeg:50"]["psnr"] > rows["jpeg:25"]["psnr"] and rows["jpeg:50"]["ssim"] > rows["jpeg:25"]["ssim"]
     assert rows["rotation:7"]["psnr"] is None and rows["none"]["psnr"] is None
     assert (result["unmarked"]["images"], result["unmarked"]["verdicts"]) == (2, 10)
