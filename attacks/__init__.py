@@ -1,4 +1,4 @@
-"""What happens to pictures: some seventy kinds of damage, each with one strength, a unit and a range.
+"""What happens to pictures: nearly eighty kinds of damage, each with one strength, a unit and a range.
 
     codecs        JPEG, WebP, AVIF, JPEG XL, ...             geometry      crops, turns, warps, as maps of positions
     detail        resampling, blur, mosaic, noise            layouts       screenshots, collages, chains

@@ -46,7 +46,7 @@ def webp(image: Image.Image, quality: float, rng: np.random.Generator) -> Image.
     return coded(image, "WEBP", quality=int(quality))
 
 
-@pixels("codec", unit="quality", span=(0, 100), sweep=(5, 20, 50), training=(5, 95), whole=True)
+@pixels("codec", unit="quality", span=(0, 100), sweep=(5, 20, 50), whole=True)
 def avif(image: Image.Image, quality: float, rng: np.random.Generator) -> Image.Image:
     """AVIF, at a fast setting."""
     return coded(image, "AVIF", quality=int(quality), speed=8)

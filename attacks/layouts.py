@@ -43,8 +43,7 @@ def story(image: Image.Image, percent: float, rng: np.random.Generator) -> Image
     page = behind.crop((0, 0, width, height))
     draw = ImageDraw.Draw(page)
     draw.text((width * 0.06, height * 0.04), "somebody, 3 h", fill="white", font=lettering(height * 0.03))
-    bottom = (width * 0.06, height * 0.92, width * 0.94, height * 0.97)
-    draw.rounded_rectangle(bottom, radius=height * 0.025, outline="white", width=2)
+    draw.rectangle((width * 0.06, height * 0.92, width * 0.94, height * 0.97), outline="white")
     page.paste(image, ((width - image.width) // 2, (height - image.height) // 2))
     return page
 

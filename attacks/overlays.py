@@ -64,19 +64,23 @@ def logo(image: Image.Image, percent: float, rng: np.random.Generator) -> Image.
 @pixels("overlay", unit="% of the shorter side", span=(1, 100), sweep=(20, 50), training=(5, 50))
 def sticker(image: Image.Image, percent: float, rng: np.random.Generator) -> Image.Image:
     """An opaque smiling face, placed at random."""
-    side = max(4, round(min(image.size) * percent / 100))
-    covered = image.copy()
+    side = max(1, round(min(image.size) * percent / 100))
+    face = smile().resize((side, side), Image.Resampling.LANCZOS)
     x, y = rng.integers(0, image.width - side + 1), rng.integers(0, image.height - side + 1)
-    draw = ImageDraw.Draw(covered)
-
-    def box(left: float, top: float, right: float, bottom: float) -> tuple[float, float, float, float]:
-        return x + left * side, y + top * side, x + right * side - 1, y + bottom * side - 1
-
-    draw.ellipse(box(0, 0, 1, 1), fill="#ffd23e", outline="black", width=max(1, side // 30))
-    draw.ellipse(box(0.28, 0.3, 0.4, 0.45), fill="black")
-    draw.ellipse(box(0.6, 0.3, 0.72, 0.45), fill="black")
-    draw.arc(box(0.25, 0.3, 0.75, 0.8), 20, 160, fill="black", width=max(1, side // 20))
+    covered = image.copy()
+    covered.paste(face, (int(x), int(y)), face)
     return covered
+
+
+def smile() -> Image.Image:
+    """A yellow face of 256 pixels a side, transparent around it."""
+    face = Image.new("RGBA", (256, 256))
+    draw = ImageDraw.Draw(face)
+    draw.ellipse((0, 0, 255, 255), fill="#ffd23e", outline="black", width=9)
+    draw.ellipse((72, 77, 102, 115), fill="black")
+    draw.ellipse((154, 77, 184, 115), fill="black")
+    draw.arc((64, 77, 192, 205), 20, 160, fill="black", width=13)
+    return face
 
 
 @pixels("cut-out", unit="% of the area", span=(0, 100), sweep=(10, 25, 50), training=(5, 60))

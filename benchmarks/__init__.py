@@ -1,1 +1,1 @@
-"""What is claimed, measured: corpus, damage, output and timing are shared, one file for each claim."""
+"""What is claimed, measured: corpus, output and timing are shared, one file for each claim."""

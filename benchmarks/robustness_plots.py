@@ -24,11 +24,12 @@ def plot_evidence(path: Path, summary: Sequence[dict]) -> None:
     evidence = np.array([np.quantile(row["log10_p"], at) for row in summary])
     shown = left.imshow(evidence, aspect="auto", cmap="viridis_r", vmin=min(np.quantile(evidence, 0.02), -1), vmax=0)
     canvas.colorbar(shown, ax=left, label="log10 p", location="bottom", pad=0.01, aspect=40)
-    if evidence.min() < -6 < evidence.max() and len(evidence) > 1:
-        left.contour(evidence, levels=[-6], colors="red", linewidths=0.8)
+    place = np.arange(len(summary))
+    found = np.array([row["found_1e-6"]["share"] for row in summary]) * QUANTILES - 0.5
+    left.vlines(found, place - 0.5, place + 0.5, color="red", linewidth=1.2)
     left.set_yticks(range(len(summary)), [row["damage"] for row in summary], fontsize=6)
     left.set_xticks([0, QUANTILES // 2, QUANTILES - 1], ["best", "median", "worst"], fontsize=8)
-    left.set_title("evidence image by image; red: 1e-6", fontsize=9)
+    left.set_title("evidence image by image; left of the red ones: found at 1e-6", fontsize=9)
 
     looks = list(dict.fromkeys(look for row in summary for look in row["looks"] if look != "none"))
     looks = [*looks, *(["none"] if any("none" in row["looks"] for row in summary) else [])]
@@ -48,8 +49,9 @@ def plot_power(path: Path, summary: Sequence[dict]) -> None:
         if row["strength"] is not None:
             curves.setdefault(row["kind"], []).append(row)
     curves = {kind: sorted(rows, key=lambda r: r["strength"]) for kind, rows in curves.items() if len(rows) > 1}
-    lines = max(1, math.ceil(len(curves) / COLUMNS))
-    canvas, axes = figure(lines, COLUMNS, width=2.6 * COLUMNS, height=0.6 + 2.1 * lines)
+    columns = max(1, min(COLUMNS, len(curves)))
+    lines = max(1, math.ceil(len(curves) / columns))
+    canvas, axes = figure(lines, columns, width=max(4.0, 2.6 * columns), height=0.8 + 2.1 * lines)
     for axis in axes.flat[len(curves) :]:
         axis.axis("off")
     for axis, (kind, rows) in zip(axes.flat, curves.items(), strict=False):

@@ -1,5 +1,6 @@
 import csv
 import json
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 
@@ -9,8 +10,8 @@ import torch
 from PIL import Image
 
 import wmark
-from wmark import Sampling
-from wmark.attacks import NAMED
+from wmark import Sampling, WmarkError
+from wmark.attacks import KINDS, NAMED, sweep
 from wmark.benchmarks import (
     adapter,
     autoencoders,
@@ -21,6 +22,7 @@ from wmark.benchmarks import (
     detection,
     latent,
     output,
+    robustness,
     seconds,
 )
 from wmark.benchmarks.corpus import Corpus, Origin
@@ -197,6 +199,57 @@ def test_detection_runs_end_to_end_and_resumes(small, tmp_path, monkeypatch, cap
     assert (tmp_path / "detection.jsonl").read_text() == lines
     said = capsys.readouterr().out
     assert "\n\nunmarked: found" in said and "seconds per image and stage: encoder" in said
+
+
+def test_robustness_runs_end_to_end_and_resumes(small, small_pipeline, tmp_path, monkeypatch, capsys):
+    monkeypatch.setattr(robustness, "Detector", partial(Detector, align="off"))
+    extent = robustness.Extent(2, 1, ("jpeg-25", "jpeg:50", "rotation:7", "regeneration:0.2"), "fast")
+    result = robustness.run(small, extent, seed=0, out=tmp_path, sampling=Sampling(2))
+    rows = {row["damage"]: row for row in result["results"]}
+    assert list(rows) == ["none", "jpeg:25", "jpeg:50", "rotation:7", "regeneration:0.2"]
+    for row in rows.values():
+        assert row["images"] == sum(row["looks"].values()) == len(row["log10_p"]) == 2
+        assert row["found_1e-3"]["low"] <= row["found_1e-6"]["share"] <= row["found_1e-3"]["share"]
+        assert row["worst_log10_p"] == pytest.approx(row["log10_p"][-1], abs=0.006)
+    assert rows["jpeg:50"]["psnr"] > rows["jpeg:25"]["psnr"] and rows["jpeg:50"]["ssim"] > rows["jpeg:25"]["ssim"]
+    assert rows["rotation:7"]["psnr"] is None and rows["none"]["psnr"] is None
+    assert (result["unmarked"]["images"], result["unmarked"]["verdicts"]) == (2, 10)
+    assert result["unmarked"]["found_1e-6"]["count"] == 0
+    for name in ("robustness", "robustness-power"):
+        assert Image.open(tmp_path / f"{name}.png").width > 300
+
+    lines = (tmp_path / "robustness.jsonl").read_text()
+    other = LatentDiffusion.from_pipeline(small_pipeline("v_prediction"), "other")
+    other = replace(other, fingerprint="f" * 16)
+    again = robustness.run(small, extent, another=other, seed=0, out=tmp_path, sampling=Sampling(2))
+    assert again["results"][:5] == result["results"]
+    assert again["results"][5]["damage"] == "regeneration:0.2 by another"
+    assert (tmp_path / "robustness.jsonl").read_text().startswith(lines)
+    assert len((tmp_path / "robustness.jsonl").read_text().splitlines()) == len(lines.splitlines()) + 4
+    assert "unmarked: 2 images, 12 verdicts, found 0 at 1e-3" in capsys.readouterr().out
+    with pytest.raises(WmarkError, match="not another model"):
+        robustness.run(small, extent, another=small, seed=0, out=tmp_path)
+
+
+def test_every_kind_is_measured_at_every_strength_and_on_unmarked_images(small):
+    trials = robustness.planned(robustness.Extent(64, 16), small, None)
+    images = {trial.label: trial.images for trial in trials}
+    assert images.keys() == {"none", *(damage.name for kind in KINDS.values() for damage in sweep(kind))}
+    assert all(images[name] == 64 for name in ("none", "jpeg:5", "jpeg:25", "brightness:3", "crop:80", "grey"))
+    assert (images["jpeg:75"], images["regeneration:0.2"]) == (16, 16)
+    suffered = robustness.in_turn(trials, 64)
+    assert {trial.label for trials in suffered.values() for trial in trials} == images.keys()
+    assert all(6 <= len(trials) <= 9 for trials in suffered.values())
+
+
+def test_a_share_has_its_exact_interval():
+    assert robustness.proportion(64, 64) == {
+        "count": 64,
+        "share": 1,
+        "low": pytest.approx(0.025 ** (1 / 64)),
+        "high": 1,
+    }
+    assert robustness.proportion(0, 20)["high"] == pytest.approx(1 - 0.025 ** (1 / 20))
 
 
 def test_seconds_by_stage_and_batch(small, tmp_path, monkeypatch, capsys):
