@@ -34,9 +34,10 @@ from torch import Tensor
 
 from ..errors import KeyringError
 from .keys import Key
+from .lattice import Size
 from .patterns import Pattern
 
-__all__ = ["distance", "mask_coordinates", "plant", "read"]
+__all__ = ["distance", "mask_coordinates", "plant", "read", "synthesise"]
 
 SQRT2 = 2.0**0.5
 
@@ -55,15 +56,38 @@ def mask_coordinates(noise: Tensor, pattern: Pattern) -> Tensor:
     Raises:
         KeyringError: If the noise has too few channels, or holds next to nothing of the pattern.
     """
-    rows, columns = _indices(noise, pattern)
+    channels, height, width = noise.shape[1:]
+    if max(pattern.channels) >= channels:
+        raise KeyringError(
+            f"the key uses latent channel {max(pattern.channels)}, but the model has {channels} channels"
+        )
+    rows, columns = torch.from_numpy(pattern.fitted((height, width)).lattice.T.copy())
     chosen = noise[:, list(pattern.channels)]
     spectrum = torch.fft.fft2((chosen.cpu() if chosen.device.type == "mps" else chosen).double(), norm="ortho")
-    return SQRT2 * torch.view_as_real(spectrum[..., rows, columns])
+    return SQRT2 * torch.view_as_real(spectrum[..., rows % height, columns % width])
 
 
 def read(noise: Tensor, pattern: Pattern) -> Tensor:
     """Coordinates in the space of the pattern, fitted to the noise, with shape (B, d), as :func:`mask_coordinates`."""
     return pattern.fitted(noise.shape[-2:]).project(mask_coordinates(noise, pattern))
+
+
+def synthesise(coordinates: Tensor, pattern: Pattern, canvas: Size) -> Tensor:
+    """The adjoint of :func:`mask_coordinates`: the noise of a canvas that has these coordinates, and no others.
+
+    Arguments:
+        coordinates: With shape (B, channels, n, 2), float64, on the CPU.
+        pattern: Where they stand; it is fitted to the canvas.
+        canvas: Height and width in latent pixels.
+
+    Returns:
+        The channels of the pattern, with shape (B, channels, h, w), float64.
+    """
+    height, width = canvas
+    rows, columns = torch.from_numpy(pattern.fitted(canvas).lattice.T.copy())
+    spectrum = torch.zeros(*coordinates.shape[:2], height, width, dtype=torch.complex128)
+    spectrum[..., rows % height, columns % width] = SQRT2 * torch.view_as_complex(coordinates.contiguous())
+    return torch.fft.ifft2(spectrum, norm="ortho").real
 
 
 def plant(noise: Tensor, key: Key, profile: Tensor | None = None) -> Tensor:
@@ -86,11 +110,7 @@ def plant(noise: Tensor, key: Key, profile: Tensor | None = None) -> Tensor:
     length = _norm(before)
     s = pattern.strength if profile is None else profile
     after = length * (s * v + (1 - s * s) ** 0.5 * across / _norm(across).clamp_min(1e-300))
-
-    spectrum = torch.zeros(*noise[:, list(pattern.channels)].shape, dtype=torch.complex128)
-    rows, columns = _indices(noise, pattern)
-    spectrum[..., rows, columns] = SQRT2 * torch.view_as_complex((after - before).contiguous())
-    change = torch.fft.ifft2(spectrum, norm="ortho").real
+    change = synthesise(after - before, pattern, noise.shape[-2:])
     planted = noise.clone()
     planted[:, list(pattern.channels)] += change.to(noise)
     return planted
@@ -110,13 +130,3 @@ def distance(noise: Tensor, key: Key) -> Tensor:
 
 def _norm(coordinates: Tensor) -> Tensor:
     return coordinates.square().sum(dim=(1, 2, 3), keepdim=True).sqrt()
-
-
-def _indices(noise: Tensor, pattern: Pattern) -> tuple[Tensor, Tensor]:
-    channels, height, width = noise.shape[1:]
-    if max(pattern.channels) >= channels:
-        raise KeyringError(
-            f"the key uses latent channel {max(pattern.channels)}, but the model has {channels} channels"
-        )
-    rows, columns = torch.from_numpy(pattern.fitted((height, width)).lattice.T.copy())
-    return rows % height, columns % width
