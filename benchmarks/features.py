@@ -25,8 +25,8 @@ __all__ = ["FEATURES", "features", "frechet_distance", "load_network"]
 
 FEATURES = "EfficientNet-Lite0, last block (320 channels), every place"
 
-MEAN, STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
-"""Of the pixels that the network was trained on."""
+MEAN, SPREAD = 127, 128
+"""Of pixels from 0 to 255, as the network was trained on them."""
 
 
 def load_network() -> nn.Module:
@@ -51,8 +51,7 @@ def features(network: nn.Module, pictures: Iterable[Image.Image]) -> Tensor:
     """What the network sees at every place of every picture, with shape (places, 320), float64."""
     seen = []
     for picture in pictures:
-        pixels = to_pixels(picture)[None] / 255
-        x = (pixels - torch.tensor(MEAN)[:, None, None]) / torch.tensor(STD)[:, None, None]
+        x = (to_pixels(picture)[None].float() - MEAN) / SPREAD
         x = network._swish(network._bn0(network._conv_stem(x)))
         for block in network._blocks:
             x = block(x)

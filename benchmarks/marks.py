@@ -7,7 +7,7 @@ prompts, one direction a mark, and measured by
     evidence     log10 p where planted, clean and damaged, one test, read evenly and weighted
     distance     PSNR and SSIM against the unmarked twins
     likeness     mean pairwise correlation of the pictures, and of their high-pass
-    quality      Frechet distance from unmarked pictures of other prompts, less that of the twins (the floor)
+    quality      Frechet distance from unmarked pictures of other noise, less that of the twins (the floor)
     trace        what the mean of the pictures less their twins shows, and how much of that the decoder makes of the key
 """
 
@@ -116,7 +116,7 @@ def run(
     Arguments:
         model: The model to generate and read with.
         marks: The marks, of patterns whose every coordinate is free.
-        images: Pictures of each mark, as many unmarked twins of them, and as many unmarked ones of other prompts.
+        images: Pictures of each mark, as many unmarked twins of them, and as many unmarked ones of other noise.
         damaged_images: How many of them are read damaged too.
         seed: Seed of prompts and noise.
         out: Folder of the results.
@@ -151,7 +151,7 @@ class Bench:
         network: What sees features in them.
         origins: Prompts and white noise, unmarked.
         twins: Their pictures.
-        reference: Features of unmarked pictures of other prompts.
+        reference: Features of unmarked pictures of the same prompts and other noise.
         returns: What each channel and ring returns, measured on these.
     """
 
@@ -165,13 +165,12 @@ class Bench:
 
 def prepare_bench(corpus: Corpus, network: nn.Module, images: int, seed: int) -> Bench:
     """Generate unmarked pictures, twice as many as images."""
-    model = corpus.model
+    model, prompts = corpus.model, draw_prompts(images, seed)
 
-    def drawn(seed: int) -> list[Origin]:
-        prompts = draw_prompts(images, seed)
-        return [Origin.draw(model, prompt, seed * 100_000 + i) for i, prompt in enumerate(prompts)]
+    def drawn(first: int) -> list[Origin]:
+        return [Origin.draw(model, prompt, first + i) for i, prompt in enumerate(prompts)]
 
-    origins, others = drawn(seed), drawn(UNSEEN + seed)
+    origins, others = drawn(seed * 100_000), drawn((UNSEEN + seed) * 100_000)
     latents = corpus.latents(origins + others)
     twins, apart = pictures(model, latents[:images]), pictures(model, latents[images:])
     noise = torch.stack([origin.noise for origin in others])

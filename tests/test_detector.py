@@ -81,6 +81,16 @@ def test_every_look_key_and_alignment_is_paid_for(model, ring, marked):
     assert full.log10_p == pytest.approx(expected)
 
 
+def test_both_signs_are_tested_and_paid_for(model, ring, inverted, unmarked):
+    pushed, missed = Detector(model, ring.active(), [CHEAP], align="off").verify([inverted, unmarked])
+    assert (pushed.found, pushed.key_id, pushed.inverted) == (True, "one", True)
+    one_sided = float(hypercone_log10_p(-pushed.cosine, Pattern.of().dimension))
+    assert pushed.log10_p == pytest.approx(one_sided + math.log10(2 * 3))
+    assert not missed.found
+    assert missed.to_json()["inverted"] is None
+    assert missed.to_json(scores=True)["inverted"] == (missed.cosine < 0)
+
+
 def test_auto_stops_as_soon_as_it_is_decisive(model, ring, marked, unmarked, monkeypatch):
     used = []
     monkeypatch.setattr(
