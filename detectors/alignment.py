@@ -132,10 +132,11 @@ class AlignmentSearch:
                 length = samples.abs().square().sum((1, 2)).sqrt().clamp_min(1e-30)
                 for i, key in enumerate(keys):
                     scores = self._scores(samples, key, pattern).flatten(1) / length[:, None]
-                    peak = int(scores.abs().argmax())
-                    where, shift = divmod(peak, scores.shape[1])
-                    cosine = float(scores[where, shift])
+                    least, most = (float(bound) for bound in scores.aminmax())
+                    cosine = most if most >= -least else least
                     if abs(cosine) > abs(found[i][0]):
+                        peak = int(scores.argmax() if cosine == most else scores.argmin())
+                        where, shift = divmod(peak, scores.shape[1])
                         y, x = divmod(shift, self.canvas[1])
                         p = self.placements[start + where]
                         shift_yx = (y / self.canvas[0], x / self.canvas[1])
