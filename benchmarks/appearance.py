@@ -1,4 +1,4 @@
-"""What a mark does to pictures: how far from their unmarked twins they are, how alike they get, what they share.
+"""What a mark does to pictures: how alike they get, and what they share.
 
 A *twin* has the same prompt and the same white noise, and no mark. Pictures that share a direction are compared with
 each other, pair by pair; and what a direction leaves in all of them shows in the mean of `d_i = picture_i - twin_i`,
@@ -12,9 +12,8 @@ from dataclasses import dataclass
 
 import numpy as np
 from PIL import Image, ImageFilter
-from scipy.ndimage import gaussian_filter
 
-__all__ = ["Trace", "correlation", "likeness", "psnr", "ssim", "trace"]
+__all__ = ["Trace", "correlation", "likeness", "trace"]
 
 BLUR = 4.0
 """Standard deviation in pixels of the blur that a high-pass takes off."""
@@ -27,26 +26,6 @@ def unit(picture: Image.Image) -> np.ndarray:
 
 def high_pass(picture: Image.Image) -> np.ndarray:
     return unit(picture) - unit(picture.filter(ImageFilter.GaussianBlur(BLUR)))
-
-
-def psnr(picture: Image.Image, twin: Image.Image) -> float:
-    """Peak signal-to-noise ratio, in dB."""
-    error = float(np.square(unit(picture) - unit(twin)).mean())
-    return float(-10 * np.log10(max(error, 1e-12)))
-
-
-def ssim(picture: Image.Image, twin: Image.Image) -> float:
-    """Structural similarity of the luminance (Wang et al., 2004), Gaussian windows of 1.5 pixels."""
-    x, y = (np.asarray(p.convert("L"), dtype=np.float64) / 255 for p in (picture, twin))
-
-    def local(values: np.ndarray) -> np.ndarray:
-        return gaussian_filter(values, 1.5, truncate=3.5)
-
-    mean_x, mean_y = local(x), local(y)
-    var_x, var_y, cov = local(x * x) - mean_x**2, local(y * y) - mean_y**2, local(x * y) - mean_x * mean_y
-    c1, c2 = 0.01**2, 0.03**2
-    structure = (2 * mean_x * mean_y + c1) * (2 * cov + c2)
-    return float((structure / ((mean_x**2 + mean_y**2 + c1) * (var_x + var_y + c2))).mean())
 
 
 def likeness(pictures: Sequence[Image.Image]) -> dict[str, float]:

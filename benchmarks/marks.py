@@ -23,6 +23,7 @@ from PIL import Image
 from torch import Tensor, nn
 from tqdm import tqdm
 
+from ..attacks import find_damage
 from ..detectors.reading import prepare
 from ..detectors.statistic import cosine, hypercone_log10_p
 from ..files import write_atomically
@@ -35,12 +36,12 @@ from ..models.sampling import Sampling
 from ..watermark.keys import Key
 from ..watermark.patterns import Pattern
 from ..watermark.spectrum import mask_coordinates, plant, synthesise
-from .appearance import correlation, likeness, psnr, ssim, trace
+from .appearance import correlation, likeness, trace
 from .corpus import UNSEEN, Corpus, Origin, pictures
-from .damage import DAMAGES, Damage, jpeg
 from .features import FEATURES, features, frechet_distance, load_network
 from .marks_plot import plot
 from .output import Columns, Rows, provenance, tabulate, write_results
+from .quality import psnr, ssim
 from .returns import Returns, measure_returns
 
 __all__ = ["ENERGIES", "Mark", "run"]
@@ -48,14 +49,8 @@ __all__ = ["ENERGIES", "Mark", "run"]
 ENERGIES = ("even", "return")
 """Energy spread evenly over a pattern's coordinates, or by the share that each channel and ring returns."""
 
-READ: dict[str, Damage] = {
-    "none": DAMAGES["none"],
-    "jpeg-25": DAMAGES["jpeg-25"],
-    "jpeg-10": jpeg(10),
-    "blur-4": DAMAGES["blur-4"],
-    "noise-0.1": DAMAGES["noise-0.1"],
-    "brightness-2": DAMAGES["brightness-2"],
-}
+READ = ("none", "jpeg:25", "jpeg:10", "blur:4", "noise:0.1", "brightness:2")
+"""Damages that marks are read after."""
 
 BATCH = 4
 
@@ -182,7 +177,7 @@ def recovered_noise(model: LatentDiffusion, images: Sequence[Image.Image]) -> It
     """The noise of pictures of one size, whitened, batch by batch, on the CPU."""
     for start in range(0, len(images), BATCH):
         pixels = torch.stack([to_pixels(image) for image in images[start : start + BATCH]])
-        yield prepare(recover(model, FAST, pixels).noise, Pattern.of()).cpu()
+        yield prepare(recover(model, FAST, pixels), Pattern.of()).cpu()
 
 
 def measure_unmarked(bench: Bench) -> dict:
@@ -224,7 +219,7 @@ def measure(bench: Bench, mark: Mark, damaged_images: int, out: Path) -> dict:
 
 
 def damaged_by(damage: str, images: Sequence[Image.Image]) -> list[Image.Image]:
-    return [READ[damage](image, np.random.default_rng(i)) for i, image in enumerate(images)]
+    return [find_damage(damage)(image, seed=i) for i, image in enumerate(images)]
 
 
 def evidence(
