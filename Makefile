@@ -16,6 +16,7 @@ lint: .venv/.installed
 
 bench: .venv/.installed
 	@$(BIN)/wmark bench seconds --out benchmarks/results
+	@$(BIN)/wmark bench marks --out benchmarks/results
 	@$(BIN)/wmark bench confusion --out benchmarks/results
 	@$(BIN)/wmark bench detection --out benchmarks/results
 	@$(BIN)/wmark bench robustness --out benchmarks/results

@@ -165,11 +165,12 @@ def read_rings(found: dict, rings: dict[str, list[Key]], latent: Tensor) -> dict
         "nmse_db": round(nmse_db(found["latent"][None], latent[None]).item(), 3),
     }
     for kind, keys in rings.items():
-        pattern = keys[0].pattern
+        pattern = keys[0].pattern.fitted(latent.shape[-2:])
         coordinates = read(prepare(Recovered.whitened(found["noise"]), pattern), pattern)[0].numpy()
+        cosines = cosine(coordinates, pattern.restrict(np.stack([key.direction for key in keys])))
         row[kind] = {
             "distance": [round(float(distance(found["noise"], key)), 6) for key in keys],
-            "log10_p": [float(hypercone_log10_p(cosine(coordinates, key.direction), len(coordinates))) for key in keys],
+            "log10_p": hypercone_log10_p(cosines, pattern.dimension).tolist(),
         }
     return row
 

@@ -151,9 +151,10 @@ def measure(
 
 def null_p_values(model: LatentDiffusion, latents: Tensor) -> np.ndarray:
     """p-values of unmarked images under random keys, read where planted, with shape (images, RANDOM_KEYS)."""
-    pattern = Pattern.of()
-    keys = [Key.derive(b"wmark bench null".ljust(32, b"\0"), f"null-{i}", pattern) for i in range(RANDOM_KEYS)]
-    directions = np.stack([key.direction for key in keys])
+    whole = Pattern.of()
+    keys = [Key.derive(b"wmark bench null".ljust(32, b"\0"), f"null-{i}", whole) for i in range(RANDOM_KEYS)]
+    pattern = whole.fitted(latents.shape[-2:])
+    directions = pattern.restrict(np.stack([key.direction for key in keys]))
     rows = []
     for image in pictures(model, latents):
         noise = recover(model, FAST, to_pixels(image)[None]).reading

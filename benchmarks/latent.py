@@ -151,16 +151,18 @@ def follow(
     """
     batch = torch.cat(list(found.values()))
     errors = nmse_db(batch.cpu(), latent.expand(len(batch), -1, -1, -1))
+    pattern = key.pattern.fitted(latent.shape[-2:])
+    direction = pattern.restrict(key.direction)
     for steps in STEPS:
         recovered = invert_diffusion(model, Recovery("", steps=steps), batch).noise.cpu()
-        coordinates = read(whiten(recovered), key.pattern).numpy()
+        coordinates = read(whiten(recovered), pattern).numpy()
         for name, error, estimate, c in zip(found, errors, recovered, coordinates, strict=True):
             yield {
                 "inversion": name,
                 "steps": steps,
                 "nmse_db": round(error.item(), 3) if name != TRUE else None,
                 "noise_nmse_db": round(nmse_db(estimate[None], noise[None]).item(), 3),
-                "log10_p": round(float(hypercone_log10_p(cosine(c, key.direction), len(c))), 3),
+                "log10_p": round(float(hypercone_log10_p(cosine(c, direction), pattern.dimension)), 3),
             }
 
 

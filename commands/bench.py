@@ -2,15 +2,38 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import click
 
+from ..errors import KeyringError
 from ..inversion.recovery import EFFORTS
 from ..models import registry
+from ..watermark.patterns import Pattern
 from .options import Device, Number, Seed, choice, fpr_option, model_options, with_options
 
 __all__ = ["bench"]
+
+
+class Place(click.ParamType):
+    """A searchable pattern, named by its kind and its radius."""
+
+    name = "kind:radius"
+
+    def convert(self, value: str | Pattern, param: click.Parameter | None, ctx: click.Context | None) -> Pattern:
+        if isinstance(value, Pattern):
+            return value
+        kind, _, radius = value.partition(":")
+        try:
+            pattern = Pattern.of(kind, int(radius))
+        except ValueError:
+            self.fail(f"{value!r} is no kind and radius, such as disc:16", param, ctx)
+        except KeyringError as error:
+            self.fail(str(error), param, ctx)
+        if not pattern.searchable:
+            self.fail(f"marks of the kind {kind!r} are not compared: name disc:16, square:31 or the like", param, ctx)
+        return pattern
 
 
 @click.group()
@@ -207,6 +230,52 @@ def bench_adapter(out, seed, dtype, device) -> None:
     from ..benchmarks.adapter import run
 
     run(out=out, seed=seed, dtype=dtype, device=device)
+
+
+@bench.command("marks")
+@click.option(
+    "--pattern",
+    "patterns",
+    type=Place(),
+    multiple=True,
+    default=("disc:16", "disc:24", "disc:31", "square:31"),
+    show_default=True,
+    help="Where a mark lives: a kind and its radius. May be repeated, as the next two.",
+)
+@click.option(
+    "--strength",
+    "strengths",
+    type=Number(0, 1, min_open=True),
+    multiple=True,
+    default=(0.2, 0.3, 0.4, 0.5, 0.6),
+    show_default=True,
+)
+@click.option(
+    "--energy",
+    "energies",
+    type=click.Choice(["even", "return"]),
+    multiple=True,
+    default=("even", "return"),
+    show_default=True,
+    help="Spread evenly, or by what each channel and frequency returns.",
+)
+@click.option("-n", "--images", type=click.IntRange(2), default=32, show_default=True, help="Pictures of each mark.")
+@click.option(
+    "--damaged-images", type=click.IntRange(1), default=12, show_default=True, help="How many are read damaged too."
+)
+@with_options(bench_options)
+def bench_marks(patterns, strengths, energies, images, damaged_images, out, seed, model, dtype, device) -> None:
+    """What each mark is worth as evidence, and what it costs the pictures: distance, likeness, quality, traces."""
+    from ..benchmarks.marks import Mark, run
+
+    run(
+        registry.load_model(model, dtype=dtype, device=device),
+        marks=[Mark(replace(p, strength=s), energy) for p in patterns for energy in energies for s in strengths],
+        images=images,
+        damaged_images=damaged_images,
+        seed=seed,
+        out=out,
+    )
 
 
 @bench.command("seconds")

@@ -29,13 +29,17 @@ def keys() -> None:
 @click.option("--id", "key_id", help="Name of the key; random if not given.")
 @click.option("--pattern", type=choice(PATTERNS), default="disc", show_default=True)
 @click.option(
-    "--radius", type=click.IntRange(1), help="Largest frequency, in cycles per latent side.  [disc: 16, others: 10]"
+    "--radius",
+    type=click.IntRange(1),
+    help="Largest frequency, in cycles per latent side.  [disc: 16, square: 31, others: 10]",
 )
-@click.option("--channels", type=Channels(), help="Latent channels, such as 0,1,2,3.  [disc: 0,1,2,3, others: 3]")
+@click.option(
+    "--channels", type=Channels(), help="Latent channels, such as 0,1,2,3.  [disc, square: 0,1,2,3, others: 3]"
+)
 @click.option(
     "--strength",
     type=Number(0, 1, min_open=True),
-    help="Cosine between noise and key, in (0, 1].  [disc: 0.5, others: 1]",
+    help="Cosine between noise and key, in (0, 1].  [disc, square: 0.5, others: 1]",
 )
 @click.option("--note", default="", help="A remark to keep with the key.")
 def create(keyring, key_id, pattern, radius, channels, strength, note) -> None:

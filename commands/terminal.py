@@ -66,6 +66,7 @@ def line(name: str, verdict: Verdict, *, scores: bool = False) -> str:
         name,
         f"key {verdict.key_id}" if verdict.found else "no key",
         revoked,
+        "(inverted)" if verdict.found and verdict.inverted else "",
         f"p {p}",
         cosine,
         describe_alignment(verdict),

@@ -10,7 +10,8 @@ canvas is one inverse FFT:
 
 Turning the recovered noise rather than the key's pattern serves every key with one set of samples, and leaves the
 corners that a rotation lost empty. Each aligned vector is computed without the key, so the hypercone test holds for
-each of the `G` alignments tried, and a union bound pays for taking the best.
+each of the `G` alignments tried, and a union bound pays for taking the best. Frequencies that a canvas does not hold
+are left out on it, of the keys as of the noise. The best is the largest |cos|: both signs of a key are evidence.
 """
 
 from __future__ import annotations
@@ -114,16 +115,16 @@ class AlignmentSearch:
     def best(
         self, spectra: Sequence[Spectrum], planted: Tensor, pattern: Pattern
     ) -> list[list[tuple[float, Alignment]]]:
-        """Best cosine of each key over the whole grid, and the alignment where it stands, image by image.
+        """Cosine of each key where it is largest over the whole grid, whatever its sign, and that alignment, by image.
 
         Arguments:
             spectra: Recovered noise of images of one size, which may differ from the canvas.
-            planted: Masked coordinates of the keys, complex, with shape (K, channels, n).
+            planted: Masked coordinates of the keys on this canvas, complex, with shape (K, channels, n).
             pattern: The pattern of all these keys, a searchable one.
         """
         size, device = spectra[0].size, spectra[0].values.device
         keys = planted.to(device, torch.complex64).conj()
-        best = [[(-1.0, IDENTITY)] * len(keys) for _ in spectra]
+        best = [[(0.0, IDENTITY)] * len(keys) for _ in spectra]
         for start in range(0, len(self.placements), CHUNK):
             points = _points(self, size, pattern, start, device)
             for found, spectrum in zip(best, spectra, strict=True):
@@ -131,10 +132,11 @@ class AlignmentSearch:
                 length = samples.abs().square().sum((1, 2)).sqrt().clamp_min(1e-30)
                 for i, key in enumerate(keys):
                     scores = self._scores(samples, key, pattern).flatten(1) / length[:, None]
-                    peak = int(scores.argmax())
-                    where, shift = divmod(peak, scores.shape[1])
-                    cosine = float(scores[where, shift])
-                    if cosine > found[i][0]:
+                    least, most = (float(bound) for bound in scores.aminmax())
+                    cosine = most if most >= -least else least
+                    if abs(cosine) > abs(found[i][0]):
+                        peak = int(scores.argmax() if cosine == most else scores.argmin())
+                        where, shift = divmod(peak, scores.shape[1])
                         y, x = divmod(shift, self.canvas[1])
                         p = self.placements[start + where]
                         shift_yx = (y / self.canvas[0], x / self.canvas[1])
@@ -144,7 +146,7 @@ class AlignmentSearch:
     def coordinates(self, noise: Tensor, pattern: Pattern, alignment: Alignment) -> Tensor:
         """Masked coordinates of noise (C, h, w) with an alignment undone, with shape (channels, n, 2)."""
         samples = self._at(noise, pattern, alignment)
-        phase = torch.from_numpy(pattern.lattice @ np.array(alignment.shift)) * 2 * math.pi
+        phase = torch.from_numpy(pattern.fitted(self.canvas).lattice @ np.array(alignment.shift)) * 2 * math.pi
         return torch.view_as_real(samples * torch.polar(torch.ones_like(phase), phase).to(samples.device))
 
     def surface(self, noise: Tensor, planted: Tensor, pattern: Pattern, alignment: Alignment) -> Tensor:
@@ -152,7 +154,7 @@ class AlignmentSearch:
 
         Arguments:
             noise: Recovered noise with shape (C, h, w).
-            planted: Masked coordinates of the key, complex, with shape (channels, n).
+            planted: Masked coordinates of the key on this canvas, complex, with shape (channels, n).
             pattern: Its pattern.
             alignment: Where it stands.
         """
@@ -170,9 +172,9 @@ class AlignmentSearch:
         """Correlation with a key, conjugated, at every shift, with shape (placements, *canvas)."""
         height, width = self.canvas
         product = (samples * key).sum(1)
-        rows, columns, axis, mirrored = _half_plane(pattern, height, product.device)
+        rows, columns, axis, mirrored = _half_plane(pattern.fitted(self.canvas), height, product.device)
         # Columns beyond the radius are empty: no transform along y is needed there, and the one along x supplies them.
-        spectrum = product.new_zeros(len(product), height, pattern.radius + 1)
+        spectrum = product.new_zeros(len(product), height, int(columns.max()) + 1)
         spectrum[:, rows, columns] = product
         spectrum[:, mirrored, 0] = product[:, axis].conj()
         along_y = torch.fft.ifft(spectrum, dim=1, norm="forward")
@@ -212,7 +214,7 @@ def _points(search: AlignmentSearch, size: Size, pattern: Pattern, start: int, d
 def _locate(pattern: Pattern, canvas: Size, size: Size, maps: Tensor, device: torch.device) -> _Points:
     """The points `M k` in the padded transform of noise of a size, for frequencies k of a canvas and maps M."""
     height, width = size
-    k = torch.from_numpy(pattern.lattice / np.array(canvas)).float()
+    k = torch.from_numpy(pattern.fitted(canvas).lattice / np.array(canvas)).float()
     frequencies = k @ maps.transpose(1, 2)
 
     n = PADDING * max(size)

@@ -30,8 +30,8 @@ from ..watermark.keys import Key, check_key
 from ..watermark.patterns import Pattern
 from .geometry import Canvas, Size, canvases, fit, working_size
 from .plan import Look, Plan, plan
-from .reading import KeyGroup, Standing, evidence, group_by_pattern, prepare, read_as_planted, search
-from .statistic import corrected, hypercone_log10_p
+from .reading import KeyGroup, Standing, evidence, group_by_pattern, log10_p, prepare, read_as_planted, search
+from .statistic import corrected
 from .verdict import Basis, Verdict
 
 if TYPE_CHECKING:
@@ -193,7 +193,7 @@ class Detector:
     def _look(self, recovered: Recovered, look: Look) -> list[Candidate]:
         """The closest of all keys in one look, image by image."""
         tested = zip(*(self._test(recovered, group, look) for group in self.groups), strict=True)
-        return [min(row, key=lambda c: (c.log10_p, -c.standing.cosine)) for row in tested]
+        return [min(row, key=lambda c: (c.log10_p, -abs(c.standing.cosine))) for row in tested]
 
     def _test(self, recovered: Recovered, group: KeyGroup, look: Look) -> Iterator[Candidate]:
         """The closest key of one pattern, image by image."""
@@ -205,20 +205,20 @@ class Detector:
         else:
             mean = self.means.get(look.recovery.name) if pattern.searchable else None
             standings, alignments = read_as_planted(read_from, group, places[0].size, mean), 1
-        cosines = np.array([[standing.cosine for standing in row] for row in standings])
         trials = self.plan.trials(len(self.keys), alignments)
-        log10_p = corrected(hypercone_log10_p(cosines, pattern.dimension), trials)
-        # The first of equal p-values, which are many at 1, is the one that stands closest.
-        closest = np.lexsort((-cosines, log10_p), axis=1)[:, 0]
-        for row, i in enumerate(closest):
-            yield Candidate(float(log10_p[row, i]), group.keys[i], standings[row][i], alignments)
+        for row in standings:
+            p = corrected(log10_p(row), trials)
+            # The first of equal p-values, which are many at 1, is the one that stands closest.
+            i = np.lexsort((-np.abs([standing.cosine for standing in row]), p))[0]
+            yield Candidate(float(p[i]), group.keys[i], row[i], alignments)
 
     def canvases(self, noise: Size, pattern: Pattern) -> list[Canvas]:
         """The canvases that keys of a pattern may have been planted in, for noise of a size, the likeliest first."""
         f, stated = self.model.downsampling, self.size
         native = tuple(side // f for side in self.model.native_size)
         stated = tuple(side // f for side in stated) if stated else None
-        return canvases(noise, native, stated, 2 * pattern.radius + 1)
+        found = canvases(noise, native, stated)
+        return [canvas for canvas in found if pattern.fits(canvas.size)] or found
 
     def _verdict(self, candidate: Candidate, look: Look, recovered: Recovered) -> Verdict:
         """What one look says of one image."""
@@ -247,7 +247,7 @@ def check(key: Key, model: LatentDiffusion, size: Size | None) -> None:
     """Whether a key can be tested with a model, on the canvas of a stated size in pixels.
 
     Raises:
-        KeyringError: If its pattern tells no keys apart, uses channels that the model has not, or does not fit.
+        KeyringError: If its pattern tells no keys apart, at all or on the canvas, or the model lacks its channels.
     """
     pattern = key.pattern
     if pattern.dimension < 2:
@@ -260,8 +260,5 @@ def check(key: Key, model: LatentDiffusion, size: Size | None) -> None:
             f"key {key.id!r} uses latent channel {max(pattern.channels)}, but the model {model.name} has "
             f"{model.channels} channels"
         )
-    if size and min(size) // model.downsampling <= 2 * pattern.radius:
-        raise KeyringError(
-            f"key {key.id!r} has a radius of {pattern.radius} cycles, which needs more than "
-            f"{2 * pattern.radius * model.downsampling} pixels a side: state a larger size than {size[1]}x{size[0]}"
-        )
+    if size:
+        pattern.fitted(tuple(side // model.downsampling for side in size))

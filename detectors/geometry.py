@@ -65,7 +65,7 @@ def working_size(image: Size, expected: Size, multiple: int) -> Size:
     return tuple(max(multiple, round(side * ratio / multiple) * multiple) for side in image)
 
 
-def canvases(noise: Size, native: Size, stated: Size | None, smallest: int) -> list[Canvas]:
+def canvases(noise: Size, native: Size, stated: Size | None) -> list[Canvas]:
     """The canvases that are searched, the likeliest first.
 
     Only the stated one if one was stated. Else the noise's own and the model's in every rotation, and those of common
@@ -76,15 +76,14 @@ def canvases(noise: Size, native: Size, stated: Size | None, smallest: int) -> l
         noise: Height and width of the recovered noise.
         native: The model's own canvas.
         stated: The canvas that the user stated.
-        smallest: Side of the smallest canvas that the key's pattern fits into.
     """
     if stated:
         return [Canvas(stated)]
     short = min(native)
     long = [round(short * aspect) for aspect in COMMON_ASPECTS]
     turned = [noise[::-1], *((short, side) for side in long), *((side, short) for side in long)]
-    full = list(dict.fromkeys([noise, native] if min(noise) >= smallest else [native]))
-    quarter = [size for size in dict.fromkeys(turned) if min(size) >= smallest and size not in full]
+    full = list(dict.fromkeys([noise, native]))
+    quarter = [size for size in dict.fromkeys(turned) if size not in full]
     return [*(Canvas(size) for size in full), *(Canvas(size, QUARTER_TURNS) for size in quarter)]
 
 

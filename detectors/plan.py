@@ -1,10 +1,10 @@
 """Which looks an image is given, what each pays, and when to stop.
 
 A *look* is one way of recovering the noise, read in one way: where the key was planted (`identity`) or over the whole
-grid of alignments (`search`). Every p-value is paid for all looks that the image was allowed, all keys and all
-alignments, by the union bound, whether they were taken or not; so a look may be left out for any reason. It is left out
-once an image is decided, and where the evidence so far makes it futile: what one way of recovering noise sees nothing
-of, the next, which may see half as much again, does not bring below the threshold.
+grid of alignments (`search`). Every p-value is paid for all looks that the image was allowed, all keys, both signs of
+each and all alignments, by the union bound, whether they were taken or not; so a look may be left out for any reason.
+It is left out once an image is decided, and where the evidence so far makes it futile: what one way of recovering noise
+sees nothing of, the next, which may see half as much again, does not bring below the threshold.
 """
 
 from __future__ import annotations
@@ -20,7 +20,10 @@ from ..inversion.recovery import EFFORTS, EXACT, FAST, LATENT, READER, STEP, Rec
 if TYPE_CHECKING:
     from ..models.reader import Reader
 
-__all__ = ["ALIGN", "HINT", "Look", "Plan", "every_reading", "plan", "read_plan", "write_plan"]
+__all__ = ["ALIGN", "HINT", "SIGNS", "Look", "Plan", "every_reading", "plan", "read_plan", "write_plan"]
+
+SIGNS = 2
+"""Signs of a key that are tested: a key that was pushed away past zero stands at a negative cosine."""
 
 ALIGN: dict[str, tuple[str, ...]] = {"off": ("identity",), "auto": ("identity", "search"), "full": ("search",)}
 """Readings by what the user says of alignment: as planted, then searched, or searched at once."""
@@ -67,7 +70,7 @@ class Plan:
 
     def trials(self, keys_tested: int, alignments_tested: int) -> float:
         """What the union bound pays for one p-value."""
-        return float(keys_tested) * alignments_tested * len(self.looks)
+        return float(keys_tested) * SIGNS * alignments_tested * len(self.looks)
 
     def found(self, log10_p: float) -> bool:
         """Whether a corrected p-value is decisive."""

@@ -30,8 +30,8 @@ def plot_verdict(image: str | Path, verdict: Verdict, key: Key, output: str | Pa
         key: The key that the verdict names.
         output: File to write; its suffix is a format that matplotlib writes.
     """
-    pattern = key.pattern
-    ours = pattern.lift(key.direction).numpy() * pattern.size**0.5
+    pattern = key.pattern.fitted(verdict.canvas)
+    ours = pattern.lift(pattern.restrict(key.direction)).numpy() * pattern.size**0.5
     seen = verdict.evidence.coordinates
     seen = seen * (seen.size / (seen**2).sum()) ** 0.5
 
@@ -46,18 +46,18 @@ def plot_verdict(image: str | Path, verdict: Verdict, key: Key, output: str | Pa
         axis.set_title(f"{title}, channel {pattern.channels[0]}", fontsize=9)
         axis.set_xlabel("cycles per side: hue is phase, brightness magnitude", fontsize=7)
 
-    surface = np.fft.fftshift(verdict.evidence.surface)
+    surface = np.fft.fftshift(-verdict.evidence.surface if verdict.inverted else verdict.evidence.surface)
     half = [side // 2 for side in surface.shape]
     peak.imshow(surface, cmap="magma", origin="lower", vmin=0, extent=[-half[1], half[1], -half[0], half[0]])
-    peak.set_title("cosine at every shift", fontsize=9)
+    peak.set_title("cosine at every shift" + ", its sign changed" * verdict.inverted, fontsize=9)
     peak.set_xlabel("latent pixels: a marked image has one bright dot", fontsize=7)
 
     radius = np.rint(np.hypot(*pattern.lattice.T)).astype(int)
     product = (ours * seen).sum(axis=(0, 2))
-    counts = np.bincount(radius)[1:] * 2 * len(pattern.channels)
-    correlation = np.bincount(radius, product)[1:] / counts
+    rings, radius = np.unique(radius, return_inverse=True)
+    counts = np.bincount(radius) * 2 * len(pattern.channels)
+    correlation = np.bincount(radius, product) / counts
     chance = 2 / np.sqrt(counts)
-    rings = np.arange(1, len(counts) + 1)
     agreement.fill_between(rings, -chance, chance, color="0.85", label="chance, two standard deviations")
     agreement.plot(rings, correlation, marker="o", ms=4, label="this image")
     agreement.axhline(0, color="black", lw=0.6)
@@ -82,6 +82,7 @@ def _colours(coordinates: np.ndarray, pattern: Pattern) -> np.ndarray:
     spectrum[r + y, r + x], spectrum[r - y, r - x] = values, values.conj()
     magnitude = np.abs(spectrum) / max(np.percentile(np.abs(values), 98), 1e-12)
     hue = (np.angle(spectrum) / (2 * np.pi)) % 1
-    inside = np.hypot(*np.mgrid[-r : r + 1, -r : r + 1]) <= r
+    inside = np.zeros(spectrum.shape, dtype=bool)
+    inside[r + y, r + x] = inside[r - y, r - x] = inside[r, r] = True
     value = np.where(inside, 0.08 + 0.92 * magnitude.clip(0, 1), 1.0)
     return hsv_to_rgb(np.stack([hue, np.where(inside, 0.85, 0.0), value], axis=-1))

@@ -16,18 +16,26 @@ from ..watermark.patterns import Pattern
 from ..watermark.spectrum import mask_coordinates
 from .alignment import IDENTITY, Alignment, AlignmentSearch, padded_spectrum
 from .geometry import Canvas, Size
-from .statistic import cosine
+from .statistic import cosine, hypercone_log10_p
 from .verdict import Evidence
 
-__all__ = ["KeyGroup", "Standing", "evidence", "group_by_pattern", "prepare", "read_as_planted", "search"]
+__all__ = ["KeyGroup", "Standing", "evidence", "group_by_pattern", "log10_p", "prepare", "read_as_planted", "search"]
 
 
 class Standing(NamedTuple):
-    """Where a key stands best in one reading of one image."""
+    """Where a key stands best in one reading of one image.
+
+    Attributes:
+        cosine: Cosine with its direction on the canvas; the largest without its sign.
+        alignment: How the image was turned.
+        canvas: Height and width in latent pixels of the noise that the key was planted in.
+        dimension: That of the key space on the canvas.
+    """
 
     cosine: float
     alignment: Alignment
     canvas: Size
+    dimension: int
 
 
 class KeyGroup:
@@ -37,33 +45,42 @@ class KeyGroup:
 
     Arguments:
         keys: The keys, one at least.
+        pattern: Their pattern, or what a canvas holds of it; the whole one if not given.
     """
 
-    __slots__ = ("_directions", "_planted", "keys", "pattern")
+    __slots__ = ("_directions", "_fitted", "_planted", "keys", "pattern")
 
-    def __init__(self, keys: Iterable[Key]) -> None:
+    def __init__(self, keys: Iterable[Key], pattern: Pattern | None = None) -> None:
         self.keys = tuple(keys)
-        self.pattern = self.keys[0].pattern
+        self.pattern = pattern or self.keys[0].pattern
         self._directions: np.ndarray | None = None
         self._planted: Tensor | None = None
+        self._fitted: dict[Pattern, KeyGroup] = {self.pattern: self}
 
     def __repr__(self) -> str:
         return f"KeyGroup({list(self.keys)})"
 
     @property
     def directions(self) -> np.ndarray:
-        """Their directions, with shape (K, d), float64."""
+        """Their directions in the pattern, with shape (K, d), float64."""
         if self._directions is None:
-            self._directions = np.stack([key.direction for key in self.keys])
+            self._directions = self.pattern.restrict(np.stack([key.direction for key in self.keys]))
         return self._directions
 
     @property
     def planted(self) -> Tensor:
         """Their masked coordinates, complex, with shape (K, channels, n)."""
         if self._planted is None:
-            lifted = torch.stack([self.pattern.lift(key.direction) for key in self.keys])
+            lifted = torch.stack([self.pattern.lift(direction) for direction in self.directions])
             self._planted = torch.view_as_complex(lifted.contiguous()).to(torch.complex64)
         return self._planted
+
+    def fitted(self, canvas: Size) -> KeyGroup:
+        """The same keys, as far as a canvas holds them."""
+        pattern = self.pattern.fitted(canvas)
+        if pattern not in self._fitted:
+            self._fitted[pattern] = KeyGroup(self.keys, pattern)
+        return self._fitted[pattern]
 
 
 def group_by_pattern(keys: Iterable[Key]) -> list[KeyGroup]:
@@ -88,15 +105,16 @@ def read_as_planted(noise: Tensor, group: KeyGroup, canvas: Size, mean: Tensor |
         canvas: Height and width in latent pixels of the noise that they were planted in.
         mean: What unmarked readings have in common, with shape (C, h, w); projected out.
     """
+    group = group.fitted(canvas)
+    pattern = group.pattern
     if canvas == tuple(noise.shape[-2:]):
-        masked = mask_coordinates(noise, group.pattern)
+        masked = mask_coordinates(noise, pattern)
         if mean is not None and mean.shape == noise.shape[1:]:
-            masked = without(masked, mask_coordinates(mean[None].to(noise.device), group.pattern))
+            masked = without(masked, mask_coordinates(mean[None].to(noise.device), pattern))
     else:
-        masked = torch.stack([aligned(one, group.pattern, canvas) for one in noise])
-    coordinates = group.pattern.project(masked.double().cpu()).numpy()
-    cosines = cosine(coordinates, group.directions)
-    return [[Standing(float(value), IDENTITY, canvas) for value in row] for row in cosines]
+        masked = torch.stack([aligned(one, pattern, canvas) for one in noise])
+    cosines = cosine(pattern.project(masked.double().cpu()).numpy(), group.directions)
+    return [[Standing(float(value), IDENTITY, canvas, pattern.dimension) for value in row] for row in cosines]
 
 
 def without(coordinates: Tensor, direction: Tensor) -> Tensor:
@@ -119,15 +137,25 @@ def search(noise: Tensor, group: KeyGroup, canvases: Sequence[Canvas]) -> tuple[
     """
     searches = [alignment_search(canvas) for canvas in canvases]
     spectra = [padded_spectrum(one, group.pattern) for one in noise]
-    found = [
-        [[Standing(*best, grid.canvas) for best in row] for row in grid.best(spectra, group.planted, group.pattern)]
-        for grid in searches
-    ]
-    best = [
-        [max(standings, key=lambda s: s.cosine) for standings in zip(*rows, strict=True)]
-        for rows in zip(*found, strict=True)
-    ]
+    found = []
+    for grid in searches:
+        part = group.fitted(grid.canvas)
+        rows = grid.best(spectra, part.planted, part.pattern)
+        found.append([[Standing(*best, grid.canvas, part.pattern.dimension) for best in row] for row in rows])
+    best = [[closest(standings) for standings in zip(*rows, strict=True)] for rows in zip(*found, strict=True)]
     return best, sum(grid.count for grid in searches)
+
+
+def closest(standings: Sequence[Standing]) -> Standing:
+    """The one that chance explains least, whatever the dimensions: by its p-value, then by its cosine."""
+    p = log10_p(standings)
+    return standings[min(range(len(standings)), key=lambda i: (p[i], -abs(standings[i].cosine)))]
+
+
+def log10_p(standings: Sequence[Standing]) -> np.ndarray:
+    """log10 of the p-values of one sign, uncorrected: of a direction as close to the key or to its opposite."""
+    cosines, dimensions = np.array([(s.cosine, s.dimension) for s in standings]).T
+    return hypercone_log10_p(np.abs(cosines), dimensions)
 
 
 def aligned(noise: Tensor, pattern: Pattern, canvas: Size, alignment: Alignment = IDENTITY) -> Tensor:
@@ -141,7 +169,7 @@ def evidence(noise: Tensor, key: Key, standing: Standing) -> Evidence:
     """What is seen of a key in one image's prepared noise (C, h, w)."""
     pattern = key.pattern
     coordinates = aligned(noise, pattern, standing.canvas, standing.alignment)
-    (planted,) = KeyGroup([key]).planted
+    (planted,) = KeyGroup([key]).fitted(standing.canvas).planted
     surface = alignment_search(Canvas(standing.canvas)).surface(noise, planted, pattern, standing.alignment)
     return Evidence(coordinates.double().cpu().numpy(), surface.cpu().numpy())
 

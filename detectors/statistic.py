@@ -6,8 +6,9 @@ not carry the key, `t = cos(u, c)` obeys
     P(cos >= t) = 1/2 I_{1 - t^2}((d - 1)/2, 1/2)        for t >= 0,
 
 with `I` the regularised incomplete beta function, whatever the image, the model or the attack (Furon et al., 2008: the
-hypercone detector). Searching K keys and G alignments costs a factor K G, the union bound. All in log10, because the
-evidence of a clean image underflows a double.
+hypercone detector). Searching K keys and G alignments costs a factor K G, the union bound. A direction that was pushed
+away past zero stands out as well: testing |t|, both signs, costs a factor of 2. All in log10, because the evidence of a
+clean image underflows a double.
 """
 
 from __future__ import annotations
@@ -37,12 +38,12 @@ def cosine(coordinates: np.ndarray, directions: np.ndarray) -> np.ndarray:
     return np.divide(product, norm, out=np.zeros_like(product), where=norm > 0)
 
 
-def hypercone_log10_p(cosine: np.ndarray | float, dimension: int) -> np.ndarray:
+def hypercone_log10_p(cosine: np.ndarray | float, dimension: np.ndarray | int) -> np.ndarray:
     """log10 of the probability that a random direction of R^d stands at least this close.
 
     Arguments:
         cosine: Cosines in [-1, 1], any shape.
-        dimension: d, at least 2.
+        dimension: d, at least 2; one for all, or of a shape that goes with the cosines'.
 
     Returns:
         log10 p with the same shape, float64; -inf only where the cosine is 1.
@@ -50,15 +51,16 @@ def hypercone_log10_p(cosine: np.ndarray | float, dimension: int) -> np.ndarray:
     Raises:
         ArgumentError: If the dimension is smaller.
     """
-    if dimension < 2:
-        raise ArgumentError(f"the hypercone test is not possible in {dimension} dimensions: it needs 2 at least")
+    dimension = np.asarray(dimension)
+    if (dimension < 2).any():
+        raise ArgumentError(f"the hypercone test is not possible in {dimension.min()} dimensions: it needs 2 at least")
     t = np.clip(np.asarray(cosine, dtype=np.float64), -1.0, 1.0)
     a, x = (dimension - 1) / 2, (1 - np.abs(t)) * (1 + np.abs(t))
     with np.errstate(divide="ignore", invalid="ignore", over="ignore"):
         tail = 0.5 * betainc(a, 0.5, x)
         direct = np.log10(np.where(t >= 0, tail, 1 - tail))
         # I_x(a, b) = x^a (1-x)^b / (a B(a, b)) 2F1(a + b, 1; a + 1; x), DLMF 8.17.8
-        log_tail = a * np.log(x) + np.log(np.abs(t)) - math.log(a) - betaln(a, 0.5)
+        log_tail = a * np.log(x) + np.log(np.abs(t)) - np.log(a) - betaln(a, 0.5)
         deep = (log_tail + np.log(hyp2f1(a + 0.5, 1.0, a + 1.0, x))) / math.log(10) + math.log10(0.5)
     return np.where((t > 0) & (tail < 1e-250), np.where(x > 0, deep, -np.inf), direct)
 

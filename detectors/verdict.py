@@ -8,6 +8,7 @@ from dataclasses import asdict, dataclass, field
 import numpy as np
 
 from .alignment import IDENTITY, Alignment
+from .plan import SIGNS
 
 __all__ = ["Basis", "Evidence", "Verdict"]
 
@@ -62,8 +63,8 @@ class Verdict:
         found: Whether the corrected p-value is at most the false-positive rate asked for.
         key_id: The key that stands closest.
         key_revoked: When that key was revoked, ISO 8601 in UTC; None if it was not.
-        log10_p: log10 of the p-value, corrected for all keys, alignments and looks: the probability that an image
-            without any of these keys looks at least this marked.
+        log10_p: log10 of the p-value, corrected for all keys, both their signs, alignments and looks: the probability
+            that an image without any of these keys looks at least this marked.
         cosine: Cosine between the recovered coordinates and the key.
         alignment: Where the key was found, or stands closest.
         canvas: Height and width in latent pixels of the noise that the key is taken to have been planted in.
@@ -99,6 +100,11 @@ class Verdict:
         return 10.0**self.log10_p
 
     @property
+    def inverted(self) -> bool:
+        """Whether the key stands at a negative cosine: somebody pushed it away, past zero."""
+        return self.cosine < 0
+
+    @property
     def aligned(self) -> bool:
         """Whether the image was turned, scaled, mirrored or shifted since the key was planted."""
         return self.alignment != IDENTITY
@@ -122,11 +128,13 @@ class Verdict:
             "key_revoked": self.key_revoked if self.found else None,
             "log10_p": round(self.log10_p, 3) if told else self.magnitude,
             "cosine": round(self.cosine, 6 if scores else 2) if told else None,
+            "inverted": self.inverted if told else None,
             "alignment": placed if told else None,
             **({"closest_key_id": self.key_id} if scores else {}),
             "look": self.look if told else None,
             "tested": {
                 "keys": self.keys_tested,
+                "signs": SIGNS,
                 "alignments": self.alignments_tested,
                 "looks": self.looks_allowed,
             },

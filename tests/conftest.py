@@ -42,6 +42,19 @@ def marked(model, ring):
 
 
 @pytest.fixture(scope="session")
+def inverted(model, ring):
+    """An image whose noise stands at a negative cosine to the key `one`."""
+    import torch
+
+    import wmark
+    from wmark.images import to_image
+
+    noise = -wmark.initial_noise(ring.key("one"), seed=3)
+    with torch.no_grad():
+        return to_image(model.decode(model.sample(noise, [PROMPT], wmark.Sampling(10)))[0])
+
+
+@pytest.fixture(scope="session")
 def unmarked(model):
     """An image from unmarked noise."""
     import torch

@@ -4,7 +4,7 @@ import torch
 
 from wmark import Key, Pattern, initial_noise
 from wmark.detectors.alignment import IDENTITY, Alignment, AlignmentSearch, padded_spectrum
-from wmark.detectors.reading import KeyGroup
+from wmark.detectors.reading import KeyGroup, Standing, closest
 from wmark.detectors.statistic import corrected, hypercone_log10_p
 from wmark.inversion.whitening import whiten
 
@@ -89,3 +89,32 @@ def test_whitening_levels_places_and_frequencies():
     for low, high in ((0.5, 4), (8, 12), (20, 24)):
         ring = (torch.hypot(y, x) > low) & (torch.hypot(y, x) < high)
         assert power[..., ring].mean().item() == pytest.approx(1, abs=0.25)
+
+
+def test_a_key_that_was_pushed_past_zero_is_found_with_its_sign(noise):
+    ((value, alignment),) = best(SMALL, torch.roll(-noise.flip(2), (7, 3), (1, 2)), KEY)
+    assert value == pytest.approx(-0.5, abs=1e-4)
+    assert alignment.mirror
+
+
+@pytest.mark.parametrize("kind", ["disc", "square"])
+def test_a_canvas_smaller_than_the_pattern_is_searched_for_what_it_holds(kind):
+    key = Key.derive(b"a" * 32, "mine", Pattern.of(kind, 31))
+    canvas = (40, 48)
+    moved = torch.roll(initial_noise(key, seed=0, shape=(4, *canvas))[0].flip(2), (5, -9), (1, 2))
+    search = AlignmentSearch(canvas, angle_step=90, scale_range=(0.97, 1.03))
+    group = KeyGroup([key]).fitted(canvas)
+    ((value, alignment),) = search.best([padded_spectrum(moved, key.pattern)], group.planted, group.pattern)[0]
+    assert value == pytest.approx(0.5, abs=1e-4)
+    assert (alignment.mirror, alignment.angle, alignment.scale) == (True, 0, 1)
+    c = search.coordinates(moved, key.pattern, alignment).flatten().double().numpy()
+    assert c @ group.directions[0] / np.linalg.norm(c) == pytest.approx(value, abs=1e-5)
+    assert search.surface(moved, group.planted[0], key.pattern, alignment).max().item() == pytest.approx(
+        value, abs=1e-5
+    )
+
+
+def test_of_canvases_with_different_dimensions_the_one_that_chance_explains_least_counts():
+    """A large cosine on a small canvas is worth less than a smaller one in many dimensions."""
+    small, large = Standing(-0.3, IDENTITY, (8, 8), 300), Standing(0.25, IDENTITY, (64, 64), 12000)
+    assert closest([small, large]) is large

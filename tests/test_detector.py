@@ -69,7 +69,7 @@ def test_every_look_key_and_alignment_is_paid_for(model, ring, marked):
     keys = ring.active()
     (verdict,) = Detector(model, keys, [CHEAP], align="off").verify([marked])
     single = float(hypercone_log10_p(verdict.cosine, Pattern.of().dimension))
-    assert verdict.log10_p == pytest.approx(single + math.log10(3))
+    assert verdict.log10_p == pytest.approx(single + math.log10(2 * 3))
     assert (verdict.keys_tested, verdict.alignments_tested, verdict.looks_allowed) == (3, 1, 1)
 
     (searched,) = Detector(model, keys[:1], [CHEAP], align="auto", fpr=1e-300).verify([marked])
@@ -77,8 +77,18 @@ def test_every_look_key_and_alignment_is_paid_for(model, ring, marked):
     detector = Detector(model, keys[:1], [CHEAP], align="full")
     (full,) = detector.verify([marked])
     assert full.alignments_tested > 10**7
-    expected = float(hypercone_log10_p(full.cosine, Pattern.of().dimension)) + math.log10(full.alignments_tested)
+    expected = float(hypercone_log10_p(full.cosine, Pattern.of().dimension)) + math.log10(2 * full.alignments_tested)
     assert full.log10_p == pytest.approx(expected)
+
+
+def test_both_signs_are_tested_and_paid_for(model, ring, inverted, unmarked):
+    pushed, missed = Detector(model, ring.active(), [CHEAP], align="off").verify([inverted, unmarked])
+    assert (pushed.found, pushed.key_id, pushed.inverted) == (True, "one", True)
+    one_sided = float(hypercone_log10_p(-pushed.cosine, Pattern.of().dimension))
+    assert pushed.log10_p == pytest.approx(one_sided + math.log10(2 * 3))
+    assert not missed.found
+    assert missed.to_json()["inverted"] is None
+    assert missed.to_json(scores=True)["inverted"] == (missed.cosine < 0)
 
 
 def test_auto_stops_as_soon_as_it_is_decisive(model, ring, marked, unmarked, monkeypatch):
@@ -280,8 +290,8 @@ def test_refusals(model, ring):
             Detector(model, ring.active(), size=size)
     with pytest.raises(ModelError, match="more than 16 times"):
         Detector(model, ring.active(), size=(8192, 8192))
-    with pytest.raises(KeyringError, match="larger size than 320x256"):
-        Detector(model, ring.active(), size=(256, 320))
+    with pytest.raises(KeyringError, match="latent of 2x2 pixels holds too few frequencies"):
+        Detector(model, ring.active(), size=(16, 16))
     for images in (None, 5, [None], np.zeros((512, 512, 3)), [torch.zeros(3, 512, 512)]):
         with pytest.raises(ArgumentError, match="is no image"):
             Detector(model, ring.active()).verify(images)

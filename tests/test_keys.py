@@ -10,7 +10,14 @@ SECRET = bytes(range(32))
 
 @pytest.mark.parametrize(
     ("kind", "size", "dimension"),
-    [("disc", 3184, 3184), ("ring", 316, 10), ("rand", 316, 316), ("const", 316, 1), ("zeros", 316, 0)],
+    [
+        ("disc", 3184, 3184),
+        ("square", 15872, 15872),
+        ("ring", 316, 10),
+        ("rand", 316, 316),
+        ("const", 316, 1),
+        ("zeros", 316, 0),
+    ],
 )
 def test_dimensions_of_the_default_patterns(kind, size, dimension):
     pattern = Pattern.of(kind)
@@ -68,8 +75,8 @@ def test_what_is_constant_is_read_unwhitened_and_never_searched():
         kind: Pattern.of(kind).prepare(noise, lambda noise: torch.ones_like(noise)).unique().tolist()
         for kind in PATTERNS
     }
-    assert read == {kind: [1.0] if kind in ("disc", "rand") else [0.0] for kind in PATTERNS}
-    assert {kind for kind, pattern in PATTERNS.items() if pattern.searchable} == {"disc", "rand"}
+    assert read == {kind: [1.0] if kind in ("disc", "square", "rand") else [0.0] for kind in PATTERNS}
+    assert {kind for kind, pattern in PATTERNS.items() if pattern.searchable} == {"disc", "square", "rand"}
 
 
 def test_directions_are_normal_and_independent():

@@ -103,7 +103,7 @@ def test_seeds_do_not_count_past_the_largest():
         seeds_of(2**64 - 2, 3)
 
 
-@pytest.mark.parametrize("shape", [(4, 32, 64), (3, 64, 64)])
+@pytest.mark.parametrize("shape", [(4, 2, 2), (3, 64, 64)])
 def test_noise_that_does_not_fit_the_key_is_refused(shape):
     with pytest.raises(KeyringError, match="key"):
         initial_noise(key(), shape=shape)

@@ -4,7 +4,7 @@ import torch
 from scipy.stats import kstest
 
 from wmark import Key, KeyringError, Pattern, initial_noise
-from wmark.detectors.statistic import cosine
+from wmark.detectors.statistic import cosine, hypercone_log10_p
 from wmark.watermark.spectrum import distance, mask_coordinates, plant, read
 
 KINDS = ["disc", "ring", "rand", "const", "zeros"]
@@ -108,3 +108,72 @@ def test_ring_pattern_survives_quarter_turns():
 def test_direction_of_another_pattern_is_refused():
     with pytest.raises(KeyringError, match="does not fit"):
         Pattern.of().lift(np.ones(10))
+
+
+@pytest.mark.parametrize("shape", [(64, 64), (48, 64), (64, 40), (24, 25), (2, 64)])
+@pytest.mark.parametrize(
+    ("kind", "radius", "strength"), [("disc", 31, 0.5), ("square", 31, 0.3), ("rand", 12, 0.9), ("ring", 12, 1.0)]
+)
+def test_a_canvas_takes_what_it_holds_of_a_key(kind, radius, strength, shape):
+    k = key(kind, radius=radius, channels=(0, 1, 2, 3), strength=strength)
+    part = k.pattern.fitted(shape)
+    assert (2 * np.abs(part.lattice) < shape).all()
+    assert len(part.lattice) == (2 * np.abs(k.pattern.lattice) < shape).all(axis=1).sum()
+    direction = part.restrict(k.direction)
+    assert np.linalg.norm(direction) == pytest.approx(1)
+    noise = white(2, 4, *shape).double()
+    planted = plant(noise, k)
+    assert cosine(read(planted, k.pattern).numpy(), direction) == pytest.approx(strength, abs=1e-9)
+    assert planted.square().sum().item() == pytest.approx(noise.square().sum().item())
+    left_over = torch.fft.fft2(planted - noise)
+    for y, x in part.lattice:
+        left_over[..., y, x] = left_over[..., -y, -x] = 0
+    assert left_over.abs().max() < 1e-9
+
+
+def test_the_square_is_all_of_a_latent_below_its_nyquist():
+    pattern = Pattern.of("square")
+    assert pattern.dimension == 4 * (63 * 63 - 1)
+    assert Pattern.of("square", 40).fitted((64, 64)).dimension == pattern.dimension
+
+
+@pytest.mark.parametrize("kind", ["disc", "square", "ring"])
+def test_what_fits_is_whole_and_its_numbers_are_the_same(kind):
+    k = key(kind, radius=10)
+    whole = k.pattern.fitted((21, 64))
+    assert whole is k.pattern
+    assert whole.restrict(k.direction) is k.direction
+    cut = k.pattern.fitted((20, 64))
+    assert cut.dimension <= k.pattern.dimension and cut.size < k.pattern.size
+    assert cut.fitted((64, 64)) == k.pattern
+    assert cut.to_json() == k.pattern.to_json()
+
+
+@pytest.mark.parametrize(("kind", "radius"), [("disc", 31), ("square", 31), ("ring", 16)])
+def test_p_values_are_uniform_over_keys_on_a_canvas_smaller_than_the_pattern(kind, radius):
+    canvas = (16, 24)
+    pattern = Pattern.of(kind, radius, (0, 1))
+    part = pattern.fitted(canvas)
+    image = white(1, 4, *canvas).cumsum(3)  # Anything that does not know the key, and far from white.
+    c = read(image, pattern)[0].numpy()
+    directions = [key(kind, f"k{i}", radius=radius, channels=(0, 1)).direction for i in range(1500)]
+    t = cosine(c, part.restrict(np.stack(directions)))
+    assert kstest(10 ** hypercone_log10_p(t, part.dimension), "uniform").pvalue > 0.001
+    assert kstest(2 * 10 ** hypercone_log10_p(np.abs(t), part.dimension), "uniform").pvalue > 0.001
+
+
+def test_a_profile_spreads_the_energy_and_leaves_the_noise_white():
+    pattern = Pattern.of(radius=8, channels=(0, 1))
+    rings = torch.from_numpy(np.hypot(*pattern.lattice.T))
+    profile = (0.9 - rings / 10)[:, None]
+    planted = [plant(white(1, 4, 20, 20, seed=i).double(), key(name=f"k{i}", radius=8, channels=(0, 1)), profile)
+               for i in range(500)]  # fmt: skip
+    coordinates = torch.cat([mask_coordinates(noise, pattern) for noise in planted])
+    for members in (rings < 3, rings > 6):
+        assert kstest(coordinates[:, :, members].flatten().numpy(), "norm").pvalue > 0.001
+    lifted = torch.stack([pattern.lift(key(name=f"k{i}", radius=8, channels=(0, 1)).direction) for i in range(500)])
+    returned = (coordinates * lifted).sum((0, 1, 3)) / lifted.square().sum((0, 1, 3)) / pattern.size**0.5
+    assert returned.numpy() == pytest.approx(profile[:, 0].numpy(), abs=0.15)
+    even = torch.full((len(rings), 1), pattern.strength)
+    k = key(radius=8, channels=(0, 1))
+    assert torch.allclose(plant(white(1, 4, 20, 20), k, even), plant(white(1, 4, 20, 20), k))

@@ -15,6 +15,13 @@ def test_p_values_of_random_vectors_are_uniform(dimension):
     assert kstest(p, "uniform").pvalue > 0.001
 
 
+def test_each_cosine_may_have_its_own_dimension():
+    several = hypercone_log10_p([0.3, 0.3, 0.02], np.array([10, 3184, 12000]))
+    assert several == pytest.approx(
+        [float(hypercone_log10_p(t, d)) for t, d in ((0.3, 10), (0.3, 3184), (0.02, 12000))]
+    )
+
+
 def test_three_dimensions_have_the_area_of_a_cap():
     t = np.linspace(-1, 1, 21)[:-1]
     assert 10 ** hypercone_log10_p(t, 3) == pytest.approx((1 - t) / 2)

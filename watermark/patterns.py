@@ -8,28 +8,35 @@ coordinates, `c_re` and `c_im` of each (:mod:`wmark.watermark.spectrum` reads an
     project   R^m -> R^d, its adjoint: what of an image's coordinates can speak for a key
 
     disc      every coordinate is free, d = m; three quarters of the disc's energy stay random (strength 0.5)
+    square    the same with `max(|k_y|, |k_x|) <= radius`: at radius 31 all of a latent of 64x64 below its Nyquist
     rand      every coordinate is free and replaced outright (the paper's Tree-Ring_Rand)
     ring      one real constant a ring and channel, d = rings x channels, replaced outright (Wen et al., 2023)
     const     one real constant a channel (the paper's variant of a constant patch), d = channels
     zeros     the disc is emptied (Tree-Ring_Zeros), d = 0: it marks, but names no key
+
+A canvas of h x w latent pixels has no frequencies from its Nyquist on, `2 |k_y| >= h` or `2 |k_x| >= w`. There a
+pattern is cut down to those it has, and a direction to its coordinates there, scaled back to length 1:
+
+    restrict  S^(d-1) -> S^(d'-1), which takes uniform directions to uniform ones, so that the test stays exact in R^d'
 """
 
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
-from functools import lru_cache
+from copy import copy
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, ClassVar
 
 import numpy as np
 
 from ..errors import KeyringError
+from .lattice import Size, below_nyquist, half_plane
 
 if TYPE_CHECKING:
     from torch import Tensor
 
-__all__ = ["PATTERNS", "Const", "Disc", "Pattern", "Rand", "Ring", "Zeros"]
+__all__ = ["PATTERNS", "Const", "Disc", "Pattern", "Rand", "Ring", "Square", "Zeros"]
 
 
 @dataclass(frozen=True)
@@ -45,6 +52,9 @@ class Pattern(ABC):
         kind: The name of the kind.
         searchable: Whether a key is free in every coordinate: then noise may be evened out before it is read, and
             shifting a picture keeps its key in the key space, so that a search for its place makes sense.
+        corners: Whether the radius bounds each of |k_y| and |k_x|, not |k|.
+        canvas: Height and width in latent pixels that the pattern was cut down to by :meth:`fitted`; None if it is
+            whole.
 
     Raises:
         KeyringError: If a value is out of its range.
@@ -53,9 +63,11 @@ class Pattern(ABC):
     radius: int
     channels: tuple[int, ...]
     strength: float
+    canvas: Size | None = field(default=None, init=False, repr=False)
 
     kind: ClassVar[str]
     searchable: ClassVar[bool] = False
+    corners: ClassVar[bool] = False
 
     def __post_init__(self) -> None:
         if not (isinstance(self.radius, int) and 1 <= self.radius <= 512):
@@ -93,12 +105,53 @@ class Pattern(ABC):
         return PATTERNS[values.pop("kind")](**values)
 
     def to_json(self) -> dict:
-        return {"kind": self.kind, **asdict(self), "channels": list(self.channels)}
+        return {
+            "kind": self.kind, "radius": self.radius, "channels": list(self.channels), "strength": self.strength
+        }  # fmt: skip
+
+    def fitted(self, canvas: Size) -> Pattern:
+        """What of the whole pattern a canvas of (height, width) latent pixels holds: all of it, if there is room.
+
+        Raises:
+            KeyringError: If that is not enough to tell keys apart.
+        """
+        height, width = canvas
+        part = self._on(None if 2 * self.radius < min(canvas) else (height, width))
+        if not part._suffices:
+            raise KeyringError(
+                f"a latent of {width}x{height} pixels holds too few frequencies for a key: use larger images"
+            )
+        return part
+
+    def fits(self, canvas: Size) -> bool:
+        """Whether :meth:`fitted` has an answer."""
+        return self._on(tuple(canvas))._suffices
+
+    @property
+    def whole(self) -> Pattern:
+        """The pattern before it was cut down."""
+        return self._on(None)
+
+    def _on(self, canvas: Size | None) -> Pattern:
+        if canvas == self.canvas:
+            return self
+        part = copy(self)
+        object.__setattr__(part, "canvas", canvas)
+        return part
+
+    @property
+    def _suffices(self) -> bool:
+        return len(self.lattice) > 0 and self.dimension >= min(2, self.whole.dimension)
 
     @property
     def lattice(self) -> np.ndarray:
         """Independent frequencies (k_y, k_x), one of each pair (k, -k), with shape (n, 2), ordered; read-only."""
-        return half_disc(self.radius)
+        return half_plane(self.radius, self.corners, self.canvas)
+
+    @property
+    def held(self) -> np.ndarray:
+        """Which frequencies of the whole pattern the canvas holds, with its length, boolean."""
+        return below_nyquist(self.whole.lattice, self.canvas)
 
     @property
     def size(self) -> int:
@@ -109,6 +162,25 @@ class Pattern(ABC):
     @abstractmethod
     def dimension(self) -> int:
         """Dimension d of the space that keys are drawn from."""
+
+    def restrict(self, direction: np.ndarray) -> np.ndarray:
+        """The direction that a direction of the whole pattern has in this one, with length 1.
+
+        Arguments:
+            direction: One of the whole pattern, or several, with shape (..., whole.dimension).
+
+        Returns:
+            With shape (..., d); the same numbers if nothing was cut off.
+        """
+        if self.canvas is None:
+            return direction
+        left = direction[..., self._left]
+        return left / np.linalg.norm(left, axis=-1, keepdims=True)
+
+    @property
+    @abstractmethod
+    def _left(self) -> np.ndarray:
+        """Which dimensions of the whole key space are left, boolean, with its length."""
 
     @abstractmethod
     def lift(self, direction: np.ndarray) -> Tensor:
@@ -142,6 +214,10 @@ class _Free(Pattern):
     def dimension(self) -> int:
         return self.size
 
+    @property
+    def _left(self) -> np.ndarray:
+        return np.tile(np.repeat(self.held, 2), len(self.channels))
+
     def lift(self, direction: np.ndarray) -> Tensor:
         return self._vector(direction).reshape(len(self.channels), len(self.lattice), 2)
 
@@ -152,14 +228,24 @@ class _Free(Pattern):
 class _Constant(Pattern):
     """One real number for each channel and set of frequencies. Whitening would flatten it: it is read without."""
 
-    @property
+    @staticmethod
     @abstractmethod
+    def _sets(lattice: np.ndarray) -> np.ndarray:
+        """A number for the set that each frequency belongs to, with shape (n,)."""
+
+    @property
     def sets(self) -> np.ndarray:
         """Index of the set that each frequency belongs to, with shape (n,)."""
+        return np.unique(self._sets(self.lattice), return_inverse=True)[1]
 
     @property
     def dimension(self) -> int:
-        return (int(self.sets.max()) + 1) * len(self.channels)
+        return len(np.unique(self._sets(self.lattice))) * len(self.channels)
+
+    @property
+    def _left(self) -> np.ndarray:
+        whole = np.unique(self._sets(self.whole.lattice))
+        return np.tile(np.isin(whole, self._sets(self.lattice)), len(self.channels))
 
     def lift(self, direction: np.ndarray) -> Tensor:
         u = self._vector(direction).reshape(len(self.channels), -1)
@@ -192,6 +278,16 @@ class Disc(_Free):
 
 
 @dataclass(frozen=True)
+class Square(_Free):
+    radius: int = 31
+    channels: tuple[int, ...] = (0, 1, 2, 3)
+    strength: float = 0.5
+
+    kind = "square"
+    corners = True
+
+
+@dataclass(frozen=True)
 class Rand(_Free):
     radius: int = 10
     channels: tuple[int, ...] = (3,)
@@ -208,9 +304,9 @@ class Ring(_Constant):
 
     kind = "ring"
 
-    @property
-    def sets(self) -> np.ndarray:
-        return np.rint(np.hypot(*self.lattice.T)).astype(int) - 1
+    @staticmethod
+    def _sets(lattice: np.ndarray) -> np.ndarray:
+        return np.rint(np.hypot(*lattice.T)).astype(int)
 
 
 @dataclass(frozen=True)
@@ -221,9 +317,9 @@ class Const(_Constant):
 
     kind = "const"
 
-    @property
-    def sets(self) -> np.ndarray:
-        return np.zeros(len(self.lattice), dtype=int)
+    @staticmethod
+    def _sets(lattice: np.ndarray) -> np.ndarray:
+        return np.zeros(len(lattice), dtype=int)
 
 
 @dataclass(frozen=True)
@@ -234,6 +330,7 @@ class Zeros(Pattern):
 
     kind = "zeros"
     dimension = 0
+    _left = np.zeros(0, dtype=bool)
 
     def lift(self, direction: np.ndarray) -> Tensor:
         return self._vector(direction).new_zeros(len(self.channels), len(self.lattice), 2)
@@ -242,14 +339,4 @@ class Zeros(Pattern):
         return coordinates.new_zeros(len(coordinates), 0)
 
 
-PATTERNS: dict[str, type[Pattern]] = {kind.kind: kind for kind in (Disc, Ring, Rand, Const, Zeros)}
-
-
-@lru_cache(maxsize=16)
-def half_disc(radius: int) -> np.ndarray:
-    """Integer points (y, x) with `0 < y^2 + x^2 <= radius^2`, one of each pair (k, -k), by x and then by y."""
-    x, y = np.mgrid[0 : radius + 1, -radius : radius + 1]
-    inside = ((x > 0) | (y > 0)) & (x * x + y * y <= radius * radius)
-    points = np.stack([y[inside], x[inside]], axis=-1)
-    points.flags.writeable = False
-    return points
+PATTERNS: dict[str, type[Pattern]] = {kind.kind: kind for kind in (Disc, Square, Ring, Rand, Const, Zeros)}

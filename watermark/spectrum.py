@@ -10,14 +10,21 @@ are orthonormal coordinates of `n`, so `c ~ N(0, I_m)`. With `A` the map `n -> c
     A^T c = Re F^-1[ sqrt2 (c_re + i c_im) on the half plane, 0 elsewhere ],
 
 real by construction: taking the real part supplies the Hermitian half. Frequencies count cycles per side, so the
-coordinates of a key do not depend on the size of the image.
+coordinates of a key do not depend on the size of the image; one that is too small for some of them has the others
+(:meth:`.patterns.Pattern.fitted`).
 
 Planting a unit vector `v` at strength `s` turns `c` towards it and keeps its length,
 
     c' = |c| (s v + sqrt(1 - s^2) c_perp / |c_perp|),      c_perp = c - <c, v> v,
 
 so `cos(c', v) = s` exactly, and over the draw of the key `c'` is distributed as N(0, I_m) exactly: its length is that
-of a normal vector and its direction is uniform. Everything outside the mask is left as it was.
+of a normal vector and its direction is uniform. Everything outside the mask is left as it was. A *profile* spreads the
+energy of the key unevenly, coordinate by coordinate,
+
+    c'_j = |c| (s_j v_j + sqrt(1 - s_j^2) p_j),      p = c_perp / |c_perp|,      mean of s_j^2 = s^2.
+
+`(v, p)` is uniform among orthonormal pairs, and a rotation within its plane keeps it so: every `c'_j` is distributed as
+N(0, 1) exactly, and a change of sign of coordinate `j` shows that no two are correlated.
 """
 
 from __future__ import annotations
@@ -27,9 +34,10 @@ from torch import Tensor
 
 from ..errors import KeyringError
 from .keys import Key
+from .lattice import Size
 from .patterns import Pattern
 
-__all__ = ["distance", "mask_coordinates", "plant", "read"]
+__all__ = ["distance", "mask_coordinates", "plant", "read", "synthesise"]
 
 SQRT2 = 2.0**0.5
 
@@ -39,49 +47,70 @@ def mask_coordinates(noise: Tensor, pattern: Pattern) -> Tensor:
 
     Arguments:
         noise: Real tensor with shape (B, C, h, w).
-        pattern: Where to read.
+        pattern: Where to read; it is fitted to the noise.
 
     Returns:
         Coordinates with shape (B, channels, n, 2), float64, on the noise's device, or the CPU where that has no float64
         (MPS); the last axis holds the scaled real and imaginary parts.
 
     Raises:
-        KeyringError: If the noise has too few channels or is too small for the pattern.
+        KeyringError: If the noise has too few channels, or holds next to nothing of the pattern.
     """
-    rows, columns = _indices(noise, pattern)
+    channels, height, width = noise.shape[1:]
+    if max(pattern.channels) >= channels:
+        raise KeyringError(
+            f"the key uses latent channel {max(pattern.channels)}, but the model has {channels} channels"
+        )
+    rows, columns = torch.from_numpy(pattern.fitted((height, width)).lattice.T.copy())
     chosen = noise[:, list(pattern.channels)]
     spectrum = torch.fft.fft2((chosen.cpu() if chosen.device.type == "mps" else chosen).double(), norm="ortho")
-    return SQRT2 * torch.view_as_real(spectrum[..., rows, columns])
+    return SQRT2 * torch.view_as_real(spectrum[..., rows % height, columns % width])
 
 
 def read(noise: Tensor, pattern: Pattern) -> Tensor:
-    """Coordinates in the space that keys are drawn from, with shape (B, d); otherwise as :func:`mask_coordinates`."""
-    return pattern.project(mask_coordinates(noise, pattern))
+    """Coordinates in the space of the pattern, fitted to the noise, with shape (B, d), as :func:`mask_coordinates`."""
+    return pattern.fitted(noise.shape[-2:]).project(mask_coordinates(noise, pattern))
 
 
-def plant(noise: Tensor, key: Key) -> Tensor:
+def synthesise(coordinates: Tensor, pattern: Pattern, canvas: Size) -> Tensor:
+    """The adjoint of :func:`mask_coordinates`: the noise of a canvas that has these coordinates, and no others.
+
+    Arguments:
+        coordinates: With shape (B, channels, n, 2), float64, on the CPU.
+        pattern: Where they stand; it is fitted to the canvas.
+        canvas: Height and width in latent pixels.
+
+    Returns:
+        The channels of the pattern, with shape (B, channels, h, w), float64.
+    """
+    height, width = canvas
+    rows, columns = torch.from_numpy(pattern.fitted(canvas).lattice.T.copy())
+    spectrum = torch.zeros(*coordinates.shape[:2], height, width, dtype=torch.complex128)
+    spectrum[..., rows % height, columns % width] = SQRT2 * torch.view_as_complex(coordinates.contiguous())
+    return torch.fft.ifft2(spectrum, norm="ortho").real
+
+
+def plant(noise: Tensor, key: Key, profile: Tensor | None = None) -> Tensor:
     """Turn the masked coordinates of noise towards a key.
 
     Arguments:
         noise: White noise with shape (B, C, h, w).
         key: What to plant; its pattern says where and how strongly.
+        profile: Strength of each coordinate, in [0, 1], in a shape that goes with (channels, n, 2); None takes the
+            pattern's for all.
 
     Returns:
         Noise with the same shape, dtype and device, equal to the input outside the mask.
     """
-    pattern = key.pattern
+    pattern = key.pattern.fitted(noise.shape[-2:])
     before = mask_coordinates(noise.cpu(), pattern)
-    v = pattern.lift(key.direction)
+    v = pattern.lift(pattern.restrict(key.direction))
     along = (before * v).sum(dim=(1, 2, 3), keepdim=True)
     across = before - along * v
     length = _norm(before)
-    s = pattern.strength
+    s = pattern.strength if profile is None else profile
     after = length * (s * v + (1 - s * s) ** 0.5 * across / _norm(across).clamp_min(1e-300))
-
-    spectrum = torch.zeros(*noise[:, list(pattern.channels)].shape, dtype=torch.complex128)
-    rows, columns = _indices(noise, pattern)
-    spectrum[..., rows, columns] = SQRT2 * torch.view_as_complex((after - before).contiguous())
-    change = torch.fft.ifft2(spectrum, norm="ortho").real
+    change = synthesise(after - before, pattern, noise.shape[-2:])
     planted = noise.clone()
     planted[:, list(pattern.channels)] += change.to(noise)
     return planted
@@ -93,25 +122,11 @@ def distance(noise: Tensor, key: Key) -> Tensor:
     Returns:
         Distances with shape (B,); the smaller, the more like the key.
     """
-    seen = mask_coordinates(noise, key.pattern)
-    target = key.pattern.strength * key.pattern.size**0.5 * key.pattern.lift(key.direction).to(seen)
+    pattern = key.pattern.fitted(noise.shape[-2:])
+    seen = mask_coordinates(noise, pattern)
+    target = pattern.strength * pattern.size**0.5 * pattern.lift(pattern.restrict(key.direction)).to(seen)
     return (seen - target).norm(dim=-1).mean(dim=(1, 2)) / SQRT2
 
 
 def _norm(coordinates: Tensor) -> Tensor:
     return coordinates.square().sum(dim=(1, 2, 3), keepdim=True).sqrt()
-
-
-def _indices(noise: Tensor, pattern: Pattern) -> tuple[Tensor, Tensor]:
-    channels, height, width = noise.shape[1:]
-    if max(pattern.channels) >= channels:
-        raise KeyringError(
-            f"the key uses latent channel {max(pattern.channels)}, but the model has {channels} channels"
-        )
-    if 2 * pattern.radius >= min(height, width):
-        raise KeyringError(
-            f"the key's radius of {pattern.radius} cycles needs latents larger than {2 * pattern.radius} on each side, "
-            f"got {height}x{width}: use larger images or a key with a smaller radius"
-        )
-    rows, columns = torch.from_numpy(pattern.lattice.T.copy())
-    return rows % height, columns % width

@@ -6,3 +6,18 @@ def test_an_unknown_damage_is_refused_before_anything_is_generated(run, sentence
     line = sentence(run("bench", name, "--damage", "sledgehammer", "--out", tmp_path / "results"))
     assert "unknown damage 'sledgehammer'" in line and "wmark attack --list" in line
     assert not (tmp_path / "results").exists()
+
+
+@pytest.mark.parametrize(
+    ("options", "said"),
+    [
+        (["--pattern", "disc"], "'disc' is no kind and radius"),
+        (["--pattern", "disc:0"], "radius 0"),
+        (["--pattern", "ring:10"], "'ring' are not compared"),
+        (["--pattern", "spiral:3"], "choose one of"),
+        (["--strength", "1.5"], "1.5"),
+    ],
+)
+def test_marks_that_cannot_be_compared_are_refused(run, sentence, tmp_path, options, said):
+    assert said in sentence(run("bench", "marks", *options, "--out", tmp_path / "results"))
+    assert not (tmp_path / "results").exists()

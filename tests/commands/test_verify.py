@@ -135,6 +135,41 @@ def test_plot(run, sentence, marked, tmp_path):
     assert "one image" in run("verify", "a.png", "a.png", "--plot", "spectrum.png").output
 
 
+def test_a_key_of_more_frequencies_than_a_picture_has_marks_it_and_is_found(run, tmp_path):
+    at = ["--keyring", "own.json"]
+    assert run("keys", "create", *at, "--id", "wide", "--radius", 31).exit_code == 0
+    command = ["embed", "--prompt", "a blue sea wallpaper", "-o", "a.png", "--size", "512x384", "--steps", 10]
+    made = run(*command, "--seed", 1, *at)
+    assert made.exit_code == 0, made.output
+    assert Image.open("a.png").size == (512, 384)
+    result = run("verify", "a.png", "--json", "--plot", "spectrum.png", *at, *FAST)
+    assert result.exit_code == 0, result.output
+    verdict = json.loads(result.stdout)
+    assert verdict["log10_p"] < -50
+    assert verdict["alignment"]["canvas"] == [48, 64]
+    assert Image.open("spectrum.png").width > 1000
+    with Image.open("a.png") as image:
+        image.crop((0, 0, 512, 320)).transpose(Image.Transpose.FLIP_LEFT_RIGHT).save("b.png")
+    assert run("verify", "b.png", *at, "--effort", "fast", "--size", "512x384").exit_code == 0
+
+
+def test_a_key_that_was_pushed_past_zero_is_found_and_said_to_be_inverted(run, inverted, tmp_path):
+    inverted.save(tmp_path / "a.png")
+    inverted.transpose(Image.Transpose.FLIP_LEFT_RIGHT).save(tmp_path / "b.png")
+    seen = [
+        json.loads(line) for line in run("verify", "a.png", "b.png", "--effort", "fast", "--json").stdout.splitlines()
+    ]
+    for verdict in seen:
+        assert (verdict["found"], verdict["key_id"], verdict["inverted"]) == (True, "one", True)
+        assert verdict["cosine"] < 0
+        assert verdict["tested"]["signs"] == 2
+    assert [verdict["look"] for verdict in seen] == ["fast/identity", "fast/search"]
+    shown = run("verify", "a.png", "--plot", "spectrum.png", *FAST)
+    assert shown.exit_code == 0
+    assert "  key one  (inverted)  p " in shown.stdout
+    assert Image.open("spectrum.png").width > 1000
+
+
 def test_plots_that_cannot_be_written_are_refused_before_anything_is_looked_at(run, sentence, keyring, tmp_path):
     Image.new("RGB", (512, 512)).save(tmp_path / "a.png")
     os.symlink("a.png", tmp_path / "link.png")
