@@ -120,7 +120,7 @@ class AlignmentSearch:
         Arguments:
             spectra: Recovered noise of images of one size, which may differ from the canvas.
             planted: Masked coordinates of the keys on this canvas, complex, with shape (K, channels, n).
-            pattern: The pattern of all these keys, a searchable one.
+            pattern: The pattern of all these keys, a searchable one, fitted to the canvas.
         """
         size, device = spectra[0].size, spectra[0].values.device
         keys = planted.to(device, torch.complex64).conj()
@@ -144,9 +144,9 @@ class AlignmentSearch:
         return best
 
     def coordinates(self, noise: Tensor, pattern: Pattern, alignment: Alignment) -> Tensor:
-        """Masked coordinates of noise (C, h, w) with an alignment undone, with shape (channels, n, 2)."""
+        """Masked coordinates (channels, n, 2) of noise (C, h, w), an alignment undone; the pattern fits the canvas."""
         samples = self._at(noise, pattern, alignment)
-        phase = torch.from_numpy(pattern.fitted(self.canvas).lattice @ np.array(alignment.shift)) * 2 * math.pi
+        phase = torch.from_numpy(pattern.lattice @ np.array(alignment.shift)) * 2 * math.pi
         return torch.view_as_real(samples * torch.polar(torch.ones_like(phase), phase).to(samples.device))
 
     def surface(self, noise: Tensor, planted: Tensor, pattern: Pattern, alignment: Alignment) -> Tensor:
@@ -155,7 +155,7 @@ class AlignmentSearch:
         Arguments:
             noise: Recovered noise with shape (C, h, w).
             planted: Masked coordinates of the key on this canvas, complex, with shape (channels, n).
-            pattern: Its pattern.
+            pattern: Its pattern, fitted to the canvas.
             alignment: Where it stands.
         """
         samples = self._at(noise, pattern, alignment)[None]
@@ -172,7 +172,7 @@ class AlignmentSearch:
         """Correlation with a key, conjugated, at every shift, with shape (placements, *canvas)."""
         height, width = self.canvas
         product = (samples * key).sum(1)
-        rows, columns, axis, mirrored = _half_plane(pattern.fitted(self.canvas), height, product.device)
+        rows, columns, axis, mirrored = _half_plane(pattern, height, product.device)
         # Columns beyond the radius are empty: no transform along y is needed there, and the one along x supplies them.
         spectrum = product.new_zeros(len(product), height, int(columns.max()) + 1)
         spectrum[:, rows, columns] = product
@@ -214,7 +214,7 @@ def _points(search: AlignmentSearch, size: Size, pattern: Pattern, start: int, d
 def _locate(pattern: Pattern, canvas: Size, size: Size, maps: Tensor, device: torch.device) -> _Points:
     """The points `M k` in the padded transform of noise of a size, for frequencies k of a canvas and maps M."""
     height, width = size
-    k = torch.from_numpy(pattern.fitted(canvas).lattice / np.array(canvas)).float()
+    k = torch.from_numpy(pattern.lattice / np.array(canvas)).float()
     frequencies = k @ maps.transpose(1, 2)
 
     n = PADDING * max(size)

@@ -22,6 +22,11 @@ from .verdict import Evidence
 __all__ = ["KeyGroup", "Standing", "evidence", "group_by_pattern", "log10_p", "prepare", "read_as_planted", "search"]
 
 
+SEARCHED = 16
+"""Largest frequency in either direction, in cycles per side, that a search compares: higher ones fall off with every
+degree and per cent that the grid stands beside the truth."""
+
+
 class Standing(NamedTuple):
     """Where a key stands best in one reading of one image.
 
@@ -139,7 +144,7 @@ def search(noise: Tensor, group: KeyGroup, canvases: Sequence[Canvas]) -> tuple[
     spectra = [padded_spectrum(one, group.pattern) for one in noise]
     found = []
     for grid in searches:
-        part = group.fitted(grid.canvas)
+        part = group.fitted(tuple(min(side, 2 * SEARCHED + 1) for side in grid.canvas))
         rows = grid.best(spectra, part.planted, part.pattern)
         found.append([[Standing(*best, grid.canvas, part.pattern.dimension) for best in row] for row in rows])
     best = [[closest(standings) for standings in zip(*rows, strict=True)] for rows in zip(*found, strict=True)]
@@ -162,15 +167,17 @@ def aligned(noise: Tensor, pattern: Pattern, canvas: Size, alignment: Alignment 
     """Masked coordinates (channels, n, 2) of one image's prepared noise (C, h, w) on a canvas, an alignment undone."""
     if alignment == IDENTITY and canvas == tuple(noise.shape[-2:]):
         return mask_coordinates(noise[None], pattern)[0]
-    return alignment_search(Canvas(canvas)).coordinates(noise, pattern, alignment)
+    return alignment_search(Canvas(canvas)).coordinates(noise, pattern.fitted(canvas), alignment)
 
 
 def evidence(noise: Tensor, key: Key, standing: Standing) -> Evidence:
     """What is seen of a key in one image's prepared noise (C, h, w)."""
     pattern = key.pattern
     coordinates = aligned(noise, pattern, standing.canvas, standing.alignment)
-    (planted,) = KeyGroup([key]).fitted(standing.canvas).planted
-    surface = alignment_search(Canvas(standing.canvas)).surface(noise, planted, pattern, standing.alignment)
+    group = KeyGroup([key]).fitted(standing.canvas)
+    surface = alignment_search(Canvas(standing.canvas)).surface(
+        noise, group.planted[0], group.pattern, standing.alignment
+    )
     return Evidence(coordinates.double().cpu().numpy(), surface.cpu().numpy())
 
 

@@ -107,9 +107,9 @@ def test_a_canvas_smaller_than_the_pattern_is_searched_for_what_it_holds(kind):
     ((value, alignment),) = search.best([padded_spectrum(moved, key.pattern)], group.planted, group.pattern)[0]
     assert value == pytest.approx(0.5, abs=1e-4)
     assert (alignment.mirror, alignment.angle, alignment.scale) == (True, 0, 1)
-    c = search.coordinates(moved, key.pattern, alignment).flatten().double().numpy()
+    c = search.coordinates(moved, group.pattern, alignment).flatten().double().numpy()
     assert c @ group.directions[0] / np.linalg.norm(c) == pytest.approx(value, abs=1e-5)
-    assert search.surface(moved, group.planted[0], key.pattern, alignment).max().item() == pytest.approx(
+    assert search.surface(moved, group.planted[0], group.pattern, alignment).max().item() == pytest.approx(
         value, abs=1e-5
     )
 
