@@ -70,11 +70,11 @@ def test_patterns_survive_json_and_know_their_kind(kind):
 def test_what_is_constant_is_read_unwhitened_and_never_searched():
     import torch
 
-    noise = torch.full((1, 4, 8, 8), torch.nan)
-    read = {
-        kind: Pattern.of(kind).prepare(noise, lambda noise: torch.ones_like(noise)).unique().tolist()
-        for kind in PATTERNS
-    }
+    from wmark.detectors.reading import prepare
+    from wmark.inversion.chain import Recovered
+
+    recovered = Recovered(torch.zeros(1, 4, 8, 8), torch.ones(1, 4, 8, 8))
+    read = {kind: prepare(recovered, Pattern.of(kind)).unique().tolist() for kind in PATTERNS}
     assert read == {kind: [1.0] if kind in ("disc", "square", "rand") else [0.0] for kind in PATTERNS}
     assert {kind for kind, pattern in PATTERNS.items() if pattern.searchable} == {"disc", "square", "rand"}
 

@@ -67,7 +67,7 @@ def test_embed_leaves_other_files_alone(run, sentence, tmp_path):
     [
         (["-o", "out.bmp"], ".png"),
         (["-o", "out.png", "--size", "500x512"], "multiple of 8"),
-        (["-o", "out.png", "--size", "256x256"], "radius"),
+        (["-o", "out.png", "--size", "16x16"], "too few frequencies"),
         (["-o", "out.png", "--key", "nobody"], "'nobody'"),
     ],
 )

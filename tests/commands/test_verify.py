@@ -206,7 +206,7 @@ def test_a_plot_of_an_image_whose_name_looks_like_mathematics(run, marked, tmp_p
         (["--size", "500x500"], "multiple of 8"),
         (["--size", "80000x80000"], "8192"),
         (["--size", "8192x8192"], "more than 16 times"),
-        (["--size", "64x64"], "larger size than 64x64"),
+        (["--size", "16x16"], "too few frequencies"),
         (["--size", "9" * 5000 + "x8"], "8192"),
         (["--effort", "x"], "'x'"),
         (["--key", ""], "no key ''"),
