@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from dataclasses import dataclass
 from difflib import get_close_matches
 from typing import TYPE_CHECKING
@@ -147,9 +147,14 @@ def sweep(kind: Kind) -> list[Damage]:
     return [Damage(((kind, strength),)) for strength in kind.sweep or (None,)]
 
 
-def draw_photometric(rng: np.random.Generator) -> Damage:
-    """A damage that moves nothing, for training: a kind and a strength drawn uniformly."""
-    return _draw(rng, [kind for kind in KINDS.values() if kind.training and not kind.moves])
+def draw_photometric(rng: np.random.Generator, among: Collection[str] = KINDS) -> Damage:
+    """A damage that moves nothing, for training: a kind and a strength drawn uniformly.
+
+    Arguments:
+        rng: Draws.
+        among: Names of the kinds to draw from.
+    """
+    return _draw(rng, [kind for kind in KINDS.values() if kind.training and not kind.moves and kind.name in among])
 
 
 def draw_geometric(rng: np.random.Generator) -> Damage:

@@ -124,6 +124,7 @@ def fit_reader(
             samples,
             folder,
             photometric=settings.photometric,
+            hard=settings.hard,
             geometric=settings.geometric,
             seed=seed,
             callback=advance(bar, count),

@@ -43,14 +43,15 @@ class ReaderSettings:
     """How a reader is trained.
 
     Arguments:
-        photometric, geometric: Damaged versions of each, beside the picture as it is.
+        photometric, hard, geometric: Damaged versions of each, beside the picture as it is.
         width, dilations: Of the network.
         learning_rate: Peak.
         batch: Readings in a step.
         seed: Seed of prompts, noise, damage and order.
     """
 
-    photometric: int = 4
+    photometric: int = 3
+    hard: int = 2
     geometric: int = 2
     width: int = 64
     dilations: tuple[int, ...] = (1, 2, 4, 8, 4, 2, 1)

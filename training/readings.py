@@ -27,6 +27,11 @@ __all__ = ["Pictured", "Readings", "damaged_pictures", "drawn_readings", "encode
 SHARD = 8
 """Pictures in one file."""
 
+HARD = (
+    "jpeg", "noise", "brightness", "grey", "sepia", "hue", "invert", "solarize", "cutout", "holes", "half",
+)  # fmt: skip
+"""Kinds of damage of which a reader has to see more than a few to read through them."""
+
 Parts = TypeVar("Parts", bound=tuple)
 
 
@@ -65,6 +70,7 @@ def drawn_readings(
     folder: Path,
     *,
     photometric: int,
+    hard: int,
     geometric: int,
     seed: int,
     callback: Callable[[int], None] | None = None,
@@ -75,8 +81,8 @@ def drawn_readings(
         model: The model that the samples are of.
         samples: B samples.
         folder: Where shards are kept; those that are there already are read.
-        photometric, geometric: Damaged versions of each picture that move nothing, and that move its points; half of
-            the latter are damaged otherwise as well.
+        photometric, hard, geometric: Damaged versions of each picture: by any kind that moves nothing, by one of
+            :data:`HARD`, and by one that moves its points; half of the last are damaged otherwise as well.
         seed: Seed of the damages.
         callback: Called with the number of samples that are ready.
     """
@@ -90,6 +96,7 @@ def drawn_readings(
             found = []
             for noise, latent in zip(*(tensor[start : start + SHARD] for tensor in samples), strict=True):
                 drawn = [Damage(), *(draw_photometric(rng) for _ in range(photometric))]
+                drawn += [draw_photometric(rng, HARD) for _ in range(hard)]
                 for i in range(geometric):
                     moved = draw_geometric(rng)
                     drawn.append(Damage(moved.steps + draw_photometric(rng).steps) if i % 2 else moved)
