@@ -7,6 +7,7 @@ from pathlib import Path
 
 import click
 
+from ..detectors.plan import ALIGN
 from ..errors import KeyringError
 from ..inversion.recovery import EFFORTS
 from ..models import registry
@@ -288,3 +289,33 @@ def bench_seconds(repeats, out, seed, model, dtype, device) -> None:
     from ..benchmarks.seconds import run
 
     run(registry.load_model(model, dtype=dtype, device=device), repeats=repeats, seed=seed, out=out)
+
+
+@bench.command("throughput")
+@click.option(
+    "-n", "--images", type=click.IntRange(4), default=64, show_default=True, help="Images, half of them marked."
+)
+@click.option("--repeats", type=click.IntRange(1), default=3, show_default=True, help="Turns; the median counts.")
+@click.option("--align", type=choice(ALIGN), default="off", show_default=True)
+@click.option(
+    "--against",
+    type=click.Path(path_type=Path, exists=True, dir_okay=False),
+    multiple=True,
+    help="Python interpreter that has another release of wmark.",
+)
+@click.option("--threads", type=click.IntRange(1), default=2, show_default=True, help="Threads of each process.")
+@with_options(bench_options)
+def bench_throughput(images, repeats, align, against, threads, out, seed, model, dtype, device) -> None:
+    """Images a second of `verify` on a mixed lot, against other releases, side by side."""
+    from ..benchmarks.throughput import run
+
+    run(
+        registry.load_model(model, dtype=dtype, device=device),
+        images=images,
+        repeats=repeats,
+        align=align,
+        against=against,
+        threads=threads,
+        seed=seed,
+        out=out,
+    )

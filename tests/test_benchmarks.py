@@ -1,5 +1,6 @@
 import csv
 import json
+import sys
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
@@ -24,6 +25,7 @@ from wmark.benchmarks import (
     output,
     robustness,
     seconds,
+    throughput,
 )
 from wmark.benchmarks.corpus import Corpus, Origin
 from wmark.benchmarks.memory import peak_memory
@@ -248,6 +250,23 @@ def test_a_share_has_its_exact_interval():
         "high": 1,
     }
     assert robustness.proportion(0, 20)["high"] == pytest.approx(1 - 0.025 ** (1 / 20))
+
+
+def test_throughput_against_another_release(tmp_path, small_pipeline, capsys):
+    small_pipeline("v_prediction").save_pretrained(tmp_path / "model")
+    model = wmark.load_model(tmp_path / "model", device="cpu")
+    options = dict(images=4, repeats=1, align="off", threads=1, seed=0, out=tmp_path / "out", sampling=Sampling(2))
+    result = throughput.run(model, against=[Path(sys.executable)], **options)
+    ours, other = result["results"]
+    assert (ours["release"], ours["images"], ours["ratio"]) == (wmark.__version__, 4, 1)
+    assert ours["found"] == other["found"]
+    assert other["ratio"] == ours["images_per_second"] / other["images_per_second"]
+    assert "| images/s |" in capsys.readouterr().out
+    broken = tmp_path / "python"
+    broken.write_text("#!/bin/sh\necho no module named wmark >&2; exit 1\n")
+    broken.chmod(0o755)
+    with pytest.raises(WmarkError, match="cannot verify: no module named wmark"):
+        throughput.run(model, against=[broken], **options)
 
 
 def test_seconds_by_stage_and_batch(small, tmp_path, monkeypatch, capsys):
