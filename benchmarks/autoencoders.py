@@ -21,6 +21,7 @@ from tqdm import tqdm
 from ..models.architectures import full_size_autoencoder
 from ..models.patches.half_precision import widen_stream
 from ..models.patches.lean import make_lean
+from ..models.reader import Reader, ReaderNet, Shape
 from .memory import counted_memory
 from .output import Columns, Rows, provenance, tabulate, write_results
 from .timing import median_seconds
@@ -88,7 +89,7 @@ def run(*, out: Path, timed: bool, device: str, repeats: int = 3) -> dict:
 
     Arguments:
         out: Folder of the results.
-        timed: Whether to measure seconds of one call of E, of D, and of D with its gradient.
+        timed: Whether to measure seconds of one call of E, of a reader, of D, and of D with its gradient.
         device: Where to measure them.
         repeats: Measurements of each, interleaved; the median counts.
     """
@@ -148,7 +149,8 @@ def memory_at_hand(device: str) -> float:
 def measure_seconds(
     size: Sequence[int], dtype: torch.dtype, device: str, repeats: int, gradient_fits: bool
 ) -> dict[str, float]:
-    """Median seconds of E, of D and, where its activations fit, of D with its gradient, on one image or frame."""
+    """Median seconds of E, of a learned reader after it, of D and, where its activations fit, of D with its gradient, on
+    one image or frame."""
     _, height, width = size
     vae = autoencoder(dtype).to(device)
     encode, decode = coders(vae, 1)
@@ -160,7 +162,8 @@ def measure_seconds(
             z = latent.clone().requires_grad_()
             decode(z).float().square().mean().backward()
 
-    calls = {"E": lambda: encode(image), "D": lambda: decode(latent)}
+    reader = Reader(ReaderNet(Shape())).to(torch.device(device))
+    calls = {"E": lambda: encode(image), "reader": lambda: reader(latent), "D": lambda: decode(latent)}
     if gradient_fits:
         calls["D and gradient"] = gradient
     return median_seconds(calls, device, repeats)
