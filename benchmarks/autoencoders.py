@@ -149,8 +149,8 @@ def memory_at_hand(device: str) -> float:
 def measure_seconds(
     size: Sequence[int], dtype: torch.dtype, device: str, repeats: int, gradient_fits: bool
 ) -> dict[str, float]:
-    """Median seconds of E, of a learned reader after it, of D and, where its activations fit, of D with its gradient, on
-    one image or frame."""
+    """Median seconds on one image or frame: of E, of a learned reader after it, of D and, where its activations fit, of
+    D with its gradient."""
     _, height, width = size
     vae = autoencoder(dtype).to(device)
     encode, decode = coders(vae, 1)
