@@ -22,17 +22,18 @@ from ..detectors.reading import aligned, prepare
 from ..errors import WmarkError
 from ..files import sha256, write_atomically
 from ..images import open_image
-from ..inversion.chain import recovering
+from ..inversion.chain import recover
 from ..inversion.recovery import FAST, Recovery
 from ..models.latent_diffusion import LatentDiffusion
 from ..progress import progress
 from ..watermark.keys import Key
 from ..watermark.patterns import Pattern
+from ..watermark.spectrum import mask_coordinates
 from .corpus import Corpus, pictures, unseen_latents
 from .null_sources import Picture
 from .null_synthetic import SYNTHETIC, synthetic
 
-__all__ = ["Look", "Readings", "Subject", "null_keys", "own", "real", "recovery_look", "synthetics"]
+__all__ = ["Readings", "Subject", "null_keys", "own", "real", "synthetics"]
 
 BATCH = 4
 
@@ -44,27 +45,6 @@ class Subject:
     kind: str
     hash: str
     load: Callable[[], Image.Image] = field(compare=False)
-
-
-@dataclass(frozen=True)
-class Look:
-    """One way to read pictures.
-
-    Attributes:
-        name: What tables call it.
-        read: From images (B, 3, H, W), uint8, to the noise (B, C, h, w) that keys are read from.
-        settings: All that the noise depends on, beside the images and the model.
-    """
-
-    name: str
-    read: Callable[[Tensor], Tensor]
-    settings: dict
-
-
-def recovery_look(model: LatentDiffusion, recovery: Recovery, pattern: Pattern) -> Look:
-    """The look that recovers noise in one way, and whitens it as the pattern wants it."""
-    recover = recovering(model, recovery)
-    return Look(recovery.name, lambda images: prepare(recover(images).noise, pattern), asdict(recovery))
 
 
 def null_keys(count: int, pattern: Pattern) -> list[Key]:
@@ -92,7 +72,9 @@ def own(corpus: Corpus, count: int, seed: int) -> list[Subject]:
         return []
     latents = unseen_latents(corpus, count, seed)
     return [
-        Subject("model", sha256(latent.numpy().tobytes()), lambda latent=latent: pictures(corpus.model, latent[None])[0])
+        Subject(
+            "model", sha256(latent.numpy().tobytes()), lambda latent=latent: pictures(corpus.model, latent[None])[0]
+        )
         for latent in latents
     ]
 
@@ -111,13 +93,13 @@ class Readings:
         # As the detector sizes a picture and chooses its canvas, whatever the key.
         self.detector = Detector(model, null_keys(1, pattern), [FAST])
 
-    def of(self, look: Look, subjects: Sequence[Subject]) -> np.ndarray:
-        """Coordinates (N, d), float16, at unit mean square, read unless they were kept.
+    def of(self, recovery: Recovery, subjects: Sequence[Subject]) -> np.ndarray:
+        """Coordinates (N, d), float16, at unit mean square, read from what was recovered unless they were kept.
 
         Raises:
             WmarkError: If a reading is not finite.
         """
-        folder = self.folder / "readings" / f"{look.name.replace('/', '+')}-{self._digest(look)}"
+        folder = self.folder / "readings" / f"{recovery.name.replace('/', '+')}-{self._digest(recovery)}"
         shards: dict[str, list[Subject]] = {}
         for subject in subjects:
             shards.setdefault(subject.hash[:2], []).append(subject)
@@ -128,7 +110,7 @@ class Readings:
                 kept = _load(path)
                 missing = [subject for subject in members if subject.hash not in kept]
                 if missing:
-                    kept |= self._read(look, missing)
+                    kept |= self._read(recovery, missing)
                     content = io.BytesIO()
                     np.savez(content, hashes=np.array(list(kept)), coordinates=np.stack(list(kept.values())))
                     write_atomically(path, content.getvalue())
@@ -140,28 +122,40 @@ class Readings:
         """A picture as it is inverted: uint8, with shape (3, H, W)."""
         return self.detector.pixels(subject.load())
 
+    def shipped(self, recovery: Recovery) -> np.ndarray | None:
+        """The unit mean direction (1, d) of unmarked readings that the model's reader holds, if it does."""
+        mean = self.detector.means.get(recovery.name)
+        if mean is None:
+            return None
+        coordinates = self.pattern.project(mask_coordinates(mean[None].cpu(), self.pattern)).numpy()
+        return (coordinates / np.linalg.norm(coordinates)).astype(np.float32)
+
     @torch.no_grad()
-    def _read(self, look: Look, subjects: Sequence[Subject]) -> dict[str, np.ndarray]:
+    def _read(self, recovery: Recovery, subjects: Sequence[Subject]) -> dict[str, np.ndarray]:
         images = {subject.hash: self.pixels(subject) for subject in subjects}
         result: dict[str, np.ndarray] = {}
         for shape in dict.fromkeys(image.shape for image in images.values()):
             hashes = [digest for digest, image in images.items() if image.shape == shape]
             for start in range(0, len(hashes), BATCH):
                 part = hashes[start : start + BATCH]
-                noise = look.read(torch.stack([images[digest] for digest in part]))
+                recovered = recover(self.model, recovery, torch.stack([images[digest] for digest in part]))
+                noise = prepare(recovered, self.pattern)
                 canvas = self.detector.canvases(tuple(noise.shape[-2:]), self.pattern)[0].size
                 masked = torch.stack([aligned(one, self.pattern, canvas) for one in noise])
                 coordinates = self.pattern.project(masked.double().cpu())
                 level = coordinates.square().mean(dim=1, keepdim=True).sqrt().clamp_min(1e-300)
                 values = (coordinates / level).numpy().astype(np.float16)
                 if not np.isfinite(values).all():
-                    raise WmarkError(f"the look {look.name} reads something that is not finite: its weights are broken")
+                    raise WmarkError(
+                        f"{recovery.name} reads something that is not finite: the model's weights are broken"
+                    )
                 result |= dict(zip(part, values, strict=True))
         return result
 
-    def _digest(self, look: Look) -> str:
-        model = [self.model.fingerprint, self.model.left_inverse_fingerprint, str(self.model.dtype)]
-        about = [model, list(self.model.native_size), look.name, look.settings, self.pattern.to_json()]
+    def _digest(self, recovery: Recovery) -> str:
+        model, reader = self.model, self.model.reader
+        made = [model.fingerprint, model.left_inverse_fingerprint, reader.fingerprint if reader else None]
+        about = [made, str(model.dtype), list(model.native_size), asdict(recovery), self.pattern.to_json()]
         return sha256(json.dumps(about, sort_keys=True, default=str).encode())[:16]
 
 

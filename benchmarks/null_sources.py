@@ -14,12 +14,14 @@ import io
 import json
 import sys
 import tempfile
+import zipfile
 from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass
 from fnmatch import fnmatchcase
 from pathlib import Path, PurePosixPath
 
 import numpy as np
+from PIL import Image
 
 from ..errors import ImageError, WmarkError
 from ..files import sha256, write_atomically
@@ -32,7 +34,19 @@ if sys.version_info >= (3, 11):
 else:
     import tomli as tomllib
 
-__all__ = ["KINDS", "Package", "Picture", "Rule", "Sources", "distinct", "excluded", "fetch", "read_sources"]
+__all__ = [
+    "KINDS",
+    "Package",
+    "Picture",
+    "Rule",
+    "Sources",
+    "default_folder",
+    "distinct",
+    "excluded",
+    "fetch",
+    "known_in",
+    "read_sources",
+]
 
 KINDS = ("photograph", "cut-out", "deep sky", "drawing", "map", "screenshot", "texture")
 """What a picture is; a cut-out is a photograph on white."""
@@ -121,6 +135,13 @@ class Picture:
     hash: str
     likeness: str
     file: Path
+
+
+def default_folder() -> Path:
+    """Where the pictures are kept if nobody says where."""
+    from platformdirs import user_cache_path
+
+    return user_cache_path("wmark") / "null"
 
 
 def read_sources(path: Path | None = None) -> Sources:
@@ -241,7 +262,11 @@ def _inspect(content: bytes, name: str, shortest: int) -> tuple[tuple[int, int],
         return None
     if np.asarray(image.convert("L").resize((128, 128)), dtype=np.float32).std() < FLAT:
         return None
-    return image.size, np.packbits(perceptual_hash(image)).tobytes().hex()
+    return image.size, _likeness(image)
+
+
+def _likeness(image: Image.Image) -> str:
+    return np.packbits(perceptual_hash(image)).tobytes().hex()
 
 
 def excluded(path: Path | None = None) -> tuple[set[str], np.ndarray]:
@@ -279,3 +304,21 @@ def _nearest(likeness: np.ndarray, others: np.ndarray) -> int:
 
 def _fits(name: str, patterns: Sequence[str]) -> bool:
     return any(fnmatchcase(f"/{name}", f"*/{pattern}") for pattern in patterns)
+
+
+def known_in(dataset: Path) -> str:
+    """The list of pictures, as :func:`excluded` reads it, of a prepared training dataset.
+
+    Raises:
+        WmarkError: If the folder holds none.
+    """
+    try:
+        entries = json.loads((dataset / "manifest.json").read_text())["pictures"]
+        lines = []
+        for entry in entries:
+            with zipfile.ZipFile(dataset / entry["shard"]) as shard:
+                image = Image.open(io.BytesIO(shard.read(f"{entry['hash']}.webp")))
+            lines.append(f"{entry['hash'][:32]} {_likeness(image)}\n")
+    except (OSError, ValueError, KeyError, zipfile.BadZipFile) as error:
+        raise WmarkError(f"{dataset} is not a prepared dataset: run the stage `data` of `wmark train`") from error
+    return "".join(sorted(lines))

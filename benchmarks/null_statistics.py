@@ -2,12 +2,11 @@
 
 Over the draw of the key u, uniform on the sphere of R^d, the cosine to any reading c has an exactly known law. For one
 fixed key over many pictures it has not, where readings share a direction m: the cosine is shifted by <u, m> in all of
-them. Projecting an orthonormal V (k, d) out of both,
+them. Projecting an orthonormal V (k, d) out of the readings,
 
-    c' = c - V^T V c,    u' = u - V^T V u,    cos(u', c') = (<u, c> - <V u, V c>) / (|c'| |u'|),
+    c' = c - V^T V c,    cos(u, c') = (<u, c> - <V u, V c>) / |c'|,
 
-leaves u' / |u'| uniform on the sphere of R^(d-k), so the test stays exact at the cost of k dimensions as long as V was
-not computed from a key.
+leaves a vector that was computed without the key, so the test stays exact as long as V was too.
 """
 
 from __future__ import annotations
@@ -77,8 +76,7 @@ class Products:
             return p_values(products, self.dimension)
         seen, shared = self.readings[of] @ directions.T, self.keys @ directions.T
         length = np.sqrt(np.clip(1 - np.square(seen).sum(axis=1, keepdims=True), 1e-6, None))
-        length = length * np.sqrt(np.clip(1 - np.square(shared).sum(axis=1), 1e-6, None))
-        return p_values((products - seen @ shared.T) / length, self.dimension - len(directions))
+        return p_values((products - seen @ shared.T) / length, self.dimension)
 
 
 def p_values(cosines: np.ndarray, dimension: int) -> np.ndarray:

