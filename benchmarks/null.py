@@ -3,7 +3,7 @@
 Photographs, drawings, maps and screenshots that ship with packages, none of them seen in training, pictures of the
 model that carry no key, and synthetic ones are read in every way that the detector reads pictures in, and compared with
 random keys. Over keys the test is exact. For one fixed key over pictures it is so only as far as readings share no
-direction, so mean directions of several origins are projected out, each computed on other pictures than it is tested on.
+direction, so mean directions of several origins are projected out, each computed on other pictures than tested.
 """
 
 from __future__ import annotations
@@ -43,14 +43,21 @@ from .output import Columns, provenance, tabulate, write_results
 __all__ = ["COLUMNS", "Extent", "run"]
 
 COMPONENTS = (1, 2, 5, 10)
+TESTED = 5
+"""One picture in so many is tested, the others are learned from."""
+
 FEWEST = 20
 """Pictures that a kind needs for a row of its own."""
+
+DRAWN = ("nothing", "shipped mean", "mean of real", "mean of model", "means of the real kinds")
+"""What the figure shows projected out."""
 
 COLUMNS: Columns = {
     "look": "{look}",
     "tested on": "{tested}",
     "pictures": "{pictures}",
     "projected out": "{removed}",
+    "learned from": "{learned}",
     "directions": "{directions}",
     "keys rejected at 5%": "{rejected:.1%}",
     "spread below .01 / binomial": "{ratio:.2f}",
@@ -164,62 +171,93 @@ def across_keys(products: Products, subjects: Sequence[Subject]) -> dict:
     return {name: over_keys(products.p_values(of=np.flatnonzero(of))) for name, of in kinds_of(subjects).items()}
 
 
+@dataclass(frozen=True)
+class Removed:
+    """What is projected out of readings.
+
+    Attributes:
+        name: What it is.
+        directions: Orthonormal, with shape (k, d); None for nothing.
+        learned: Number of pictures that they were computed from; None where that is not known.
+        of_real: Whether real pictures are among them.
+    """
+
+    name: str
+    directions: np.ndarray | None = None
+    learned: int | None = 0
+    of_real: bool = False
+
+
 def each_key(
     products: Products, subjects: Sequence[Subject], shipped: np.ndarray | None
 ) -> tuple[list[dict], dict[str, np.ndarray]]:
     """Rows of fixed keys by the kind of pictures and by what is projected out, and p-values (N, K) for the figure.
+
+    One real picture in five is tested, the others are learned from; `all real` tests all, with what was learned from
+    none of them.
 
     Arguments:
         products: Readings and keys.
         subjects: What was read.
         shipped: The mean direction (1, d) that the model's reader holds, if it holds one.
     """
-    learning = np.array([int(subject.hash[:8], 16) % 2 == 0 for subject in subjects])
+    learning = np.array([int(subject.hash[:8], 16) % TESTED > 0 for subject in subjects])
     kinds = kinds_of(subjects)
-    everywhere = {"nothing": None, **({"shipped mean": shipped} if shipped is not None else {})}
-    everywhere |= estimates({name: products.readings[of & learning] for name, of in kinds.items()})
+    everywhere = [Removed("nothing")]
+    if shipped is not None:
+        everywhere.append(Removed("shipped mean", shipped, None))
+    everywhere += estimates({name: products.readings[of & learning] for name, of in kinds.items()})
     rows, curves = [], {}
-    for name, of in kinds.items():
-        tested = np.flatnonzero(of & ~learning)
+    for name, of in {**kinds, "all real": kinds.get("real", np.zeros(len(subjects), bool))}.items():
+        whole = name == "all real"
+        tested = np.flatnonzero(of if whole else of & ~learning)
         if len(tested) < FEWEST // 2:
             continue
-        same = {} if name == "real" else components(f"same kind: {name}", products.readings[of & learning])
-        for removed, directions in {**everywhere, **same}.items():
-            values = products.p_values(directions, tested)
-            count = 0 if directions is None else len(directions)
-            rows.append({"tested": name, "removed": removed, "directions": count, **fixed_keys(values)})
-            if name == "real" and removed in ("nothing", "mean of real", "means of the kinds", "mean of model"):
-                curves[removed] = values
+        known = name in (*KINDS, "model", *SYNTHETIC)
+        same = components(name, products.readings[of & learning], "same kind") if known else []
+        for removed in [*everywhere, *same]:
+            if whole and removed.of_real:
+                continue
+            values = products.p_values(removed.directions, tested)
+            count = 0 if removed.directions is None else len(removed.directions)
+            about = {"tested": name, "removed": removed.name, "learned": removed.learned, "directions": count}
+            rows.append({**about, **fixed_keys(values)})
+            if name == "real" and removed.name in DRAWN:
+                curves[removed.name] = values
     return rows, curves
 
 
-def estimates(learning: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
-    """Orthonormal directions (k, d) by what they are estimated on.
+def estimates(learning: Mapping[str, np.ndarray]) -> list[Removed]:
+    """Directions that are projected out of all kinds of pictures.
 
     Arguments:
         learning: Unit readings (N, d) by the kind of pictures; they are tested on others.
     """
-    found: dict[str, np.ndarray] = {}
-    for name in ("real", "model"):
-        if name in learning:
-            found |= components(name, learning[name])
-    drawn = [learning[name] for name in SYNTHETIC if name in learning]
+    found = [row for name in ("real", "model") if name in learning for row in components(name, learning[name])]
+    drawn = {name: learning[name] for name in SYNTHETIC if name in learning}
     if drawn:
-        found |= components("synthetic", np.concatenate(drawn))
-    free = [mean_direction(learning[name]) for name in ("model", *SYNTHETIC) if name in learning]
-    if free:
-        found["means of model and synthetic kinds"] = span(np.concatenate(free))
-    shown = [mean_direction(learning[name]) for name in KINDS if name in learning]
-    if shown:
-        found["means of the kinds"] = span(np.concatenate(shown))
+        found += components("synthetic", np.concatenate(list(drawn.values())))
+    found += means("means of model and synthetic kinds", learning, ("model", *SYNTHETIC))
+    found += means("means of the real kinds", learning, KINDS)
     return found
 
 
-def components(name: str, readings: np.ndarray) -> dict[str, np.ndarray]:
-    """The mean direction of readings (N, d), and spans of their first principal directions."""
-    most = principal_directions(readings, min(COMPONENTS[-1], len(readings)))
-    spans = {f"principal of {name}, {count}": most[:count] for count in COMPONENTS if count <= len(most)}
-    return {f"mean of {name}": mean_direction(readings), **spans}
+def means(name: str, learning: Mapping[str, np.ndarray], kinds: Sequence[str]) -> list[Removed]:
+    """The span of the mean directions of several kinds."""
+    chosen = {kind: learning[kind] for kind in kinds if kind in learning}
+    if not chosen:
+        return []
+    directions = span(np.concatenate([mean_direction(readings) for readings in chosen.values()]))
+    return [Removed(name, directions, sum(map(len, chosen.values())), any(kind in KINDS for kind in chosen))]
+
+
+def components(kind: str, readings: np.ndarray, called: str | None = None) -> list[Removed]:
+    """The mean direction of readings (N, d) of a kind, and the spans of their first principal directions."""
+    count, of_real, called = len(readings), kind in (*KINDS, "real"), called or kind
+    most = principal_directions(readings, min(COMPONENTS[-1], count))
+    found = [Removed(f"mean of {called}", mean_direction(readings), count, of_real)]
+    spans = [k for k in COMPONENTS if k <= len(most)]
+    return [*found, *(Removed(f"principal of {called}", most[:k], count, of_real) for k in spans)]
 
 
 def describe(found: Sequence[Picture], subjects: Sequence[Subject]) -> dict:

@@ -71,12 +71,11 @@ def own(corpus: Corpus, count: int, seed: int) -> list[Subject]:
     if not count:
         return []
     latents = unseen_latents(corpus, count, seed)
-    return [
-        Subject(
-            "model", sha256(latent.numpy().tobytes()), lambda latent=latent: pictures(corpus.model, latent[None])[0]
-        )
-        for latent in latents
-    ]
+
+    def subject(latent: Tensor) -> Subject:
+        return Subject("model", sha256(latent.numpy().tobytes()), lambda: pictures(corpus.model, latent[None])[0])
+
+    return [subject(latent) for latent in latents]
 
 
 class Readings:

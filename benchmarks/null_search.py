@@ -1,8 +1,8 @@
 """Unmarked pictures searched over all alignments: what the union bound pays beside what the search is worth.
 
-The best of M independent alignments with p-values p_i has P(min p <= t) = 1 - (1 - t)^M, about an exponential law of mean
-1 / M. Alignments depend on each other, so they are worth fewer than the bound pays: the mean of the smallest p-values
-tells how many.
+The best of M independent alignments with p-values p_i has P(min p <= t) = 1 - (1 - t)^M, about an exponential law of
+mean 1 / M. Alignments depend on each other, so they are worth fewer than the bound pays: the mean of the smallest
+p-values tells how many.
 """
 
 from __future__ import annotations

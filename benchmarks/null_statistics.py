@@ -6,7 +6,9 @@ them. Projecting an orthonormal V (k, d) out of the readings,
 
     c' = c - V^T V c,    cos(u, c') = (<u, c> - <V u, V c>) / |c'|,
 
-leaves a vector that was computed without the key, so the test stays exact as long as V was too.
+leaves a vector that was computed without the key, so the test stays exact as long as V was too. A mean of n readings is
+known to 1 / sqrt(n) of a standard deviation, as well as the mean of as many tested ones: a test of N pictures still
+sees keys whose mean is off by sqrt(1 + N / n) times what it should be. It takes several times as many to learn as to test.
 """
 
 from __future__ import annotations
@@ -48,7 +50,7 @@ def mean_direction(readings: np.ndarray) -> np.ndarray:
 
 
 def principal_directions(readings: np.ndarray, count: int) -> np.ndarray:
-    """The first principal directions of readings (N, d) about zero, orthonormal, with shape (count, d), the first first."""
+    """The first principal directions of readings (N, d) about zero, orthonormal, (count, d), the first first."""
     from scipy.linalg import eigh
 
     size = len(readings)
@@ -114,8 +116,8 @@ def clopper_pearson(hits: int, trials: int, confidence: float = 0.95) -> tuple[f
 def over_keys(values: np.ndarray) -> dict:
     """p-values (N, K) of N pictures over K keys: shares below the levels, and the pictures whose keys are not uniform.
 
-    A key's p-values of pictures that are alike go together, so beside Clopper and Pearson's interval, which takes all for
-    independent, stands the standard error of the mean over keys, which does not.
+    A key's p-values of pictures that are alike go together, so beside Clopper and Pearson's interval, which takes all
+    for independent, stands the standard error of the mean over keys, which does not.
     """
     pictures, keys = values.shape
     shares = {}
@@ -143,8 +145,8 @@ def over_keys(values: np.ndarray) -> dict:
 def fixed_keys(values: np.ndarray, levels: Sequence[float] = (1e-2, 1e-3)) -> dict:
     """p-values (N, K) of N pictures, each key by itself: how many keys are not uniform, and how far their rates spread.
 
-    `spread` is the standard deviation over keys of the share of pictures below .01, `binomial` what independent pictures
-    would give; `ratio` is their quotient, 1 where a fixed key does what it should.
+    `spread` is the standard deviation over keys of the share of pictures below .01, `binomial` what independent
+    pictures would give; `ratio` is their quotient, 1 where a fixed key does what it should.
     """
     tests = kolmogorov(values)
     below = {level: (values <= level).mean(axis=0) for level in levels}

@@ -156,7 +156,7 @@ def check(archive: Path, expected: str) -> None:
     """
     if (found := sha256(archive)) != expected:
         raise WmarkError(
-            f"{archive.name} has the SHA-256 {found}, but {expected} is listed: it was altered on its way, or published anew"
+            f"{archive.name} has the SHA-256 {found}, but {expected} is listed: it was altered, or published anew"
         )
 
 

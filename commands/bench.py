@@ -156,7 +156,7 @@ def bench_robustness(images, curve_images, damages, effort, another, out, seed, 
 @click.option(
     "--data",
     type=click.Path(path_type=Path, file_okay=False),
-    help="Folder of the real pictures; some 2 GB of packages are fetched if they are missing.  [default: in the user's cache]",
+    help="Folder of the real pictures; fetches 2 GB of packages if they are missing.  [default: in the cache]",
 )
 @click.option(
     "--training",

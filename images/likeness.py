@@ -1,4 +1,4 @@
-"""Whether two files show the same picture: a hash of what is to be seen, which scaling and compression hardly change."""
+"""Whether two files show the same picture: a hash that scaling and compression hardly change."""
 
 from __future__ import annotations
 
