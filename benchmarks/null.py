@@ -60,6 +60,7 @@ COLUMNS: Columns = {
     "learned from": "{learned}",
     "directions": "{directions}",
     "keys rejected at 5%": "{rejected:.1%}",
+    "one sign": "{rejected_one_sign:.1%}",
     "spread below .01 / binomial": "{ratio:.2f}",
     "worst key below .01": "{worst[0.01]:.1%}",
 }

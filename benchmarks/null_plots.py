@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 
 from ..figures import figure, save
-from .null_statistics import kolmogorov
+from .null_statistics import both_signs, kolmogorov
 
 __all__ = ["plot"]
 
@@ -25,13 +25,14 @@ def plot(path: Path, curves: Mapping[str, Mapping[str, np.ndarray]]) -> None:
     """
     canvas, axes = figure(len(curves), 3, width=13, height=4.2 * len(curves))
     for (pooled, tests, rates), (look, found) in zip(axes, curves.items(), strict=True):
-        for number, (removed, values) in enumerate(found.items()):
-            colour = f"C{number}"
+        for number, (removed, one_sign) in enumerate(found.items()):
+            colour, values = f"C{number}", both_signs(one_sign)
             _quantiles(pooled, values.ravel(), colour, removed)
             _quantiles(tests, kolmogorov(values), colour, removed)
             shares = np.sort((values <= 0.01).mean(axis=0))
             rates.plot(shares, (np.arange(len(shares)) + 0.5) / len(shares), color=colour, label=removed)
-        spread = (0.01 * 0.99 / len(values)) ** 0.5
+        pictures = max((len(values) for values in found.values()), default=1)
+        spread = (0.01 * 0.99 / pictures) ** 0.5
         rates.axvspan(0.01 - 1.96 * spread, 0.01 + 1.96 * spread, color="black", alpha=0.08, label="binomial, 95%")
         pooled.set(xscale="log", yscale="log", xlabel="uniform quantile", ylabel="p over keys and pictures", title=look)
         tests.set(xscale="log", yscale="log", ylim=(1e-6, 1.5), xlabel="uniform quantile", ylabel="KS p of a fixed key")

@@ -18,6 +18,7 @@ from PIL import Image
 from torch import Tensor
 
 from ..detectors.detector import Detector
+from ..detectors.geometry import Size
 from ..detectors.reading import aligned, prepare
 from ..errors import WmarkError
 from ..files import sha256, write_atomically
@@ -126,8 +127,19 @@ class Readings:
         mean = self.detector.means.get(recovery.name)
         if mean is None:
             return None
-        coordinates = self.pattern.project(mask_coordinates(mean[None].cpu(), self.pattern)).numpy()
+        canvas = tuple(mean.shape[-2:])
+        coordinates = self.whole(mask_coordinates(mean[None], self.pattern.fitted(canvas)), canvas).numpy()
         return (coordinates / np.linalg.norm(coordinates)).astype(np.float32)
+
+    def whole(self, masked: Tensor, canvas: Size) -> Tensor:
+        """Coordinates (B, d) of the whole pattern from masked ones on a canvas, 0 where it holds no such frequency.
+
+        A key's cosine with them is that of the part that the canvas holds, less by the root of the share of dimensions,
+        and so as far out in standard deviations: p-values can be told without asking for the canvas.
+        """
+        everywhere = masked.new_zeros(len(masked), masked.shape[1], len(self.pattern.lattice), 2, dtype=torch.float64)
+        everywhere[:, :, torch.from_numpy(self.pattern.fitted(canvas).held)] = masked.double()
+        return self.pattern.project(everywhere.cpu())
 
     @torch.no_grad()
     def _read(self, recovery: Recovery, subjects: Sequence[Subject]) -> dict[str, np.ndarray]:
@@ -140,8 +152,8 @@ class Readings:
                 recovered = recover(self.model, recovery, torch.stack([images[digest] for digest in part]))
                 noise = prepare(recovered, self.pattern)
                 canvas = self.detector.canvases(tuple(noise.shape[-2:]), self.pattern)[0].size
-                masked = torch.stack([aligned(one, self.pattern, canvas) for one in noise])
-                coordinates = self.pattern.project(masked.double().cpu())
+                masked = torch.stack([aligned(one, self.pattern.fitted(canvas), canvas) for one in noise])
+                coordinates = self.whole(masked, canvas)
                 level = coordinates.square().mean(dim=1, keepdim=True).sqrt().clamp_min(1e-300)
                 values = (coordinates / level).numpy().astype(np.float16)
                 if not np.isfinite(values).all():

@@ -14,9 +14,9 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from ..detectors.plan import Plan
-from ..detectors.reading import KeyGroup, prepare, search
-from ..detectors.statistic import corrected, hypercone_log10_p
+from ..detectors.plan import SIGNS, Plan
+from ..detectors.reading import KeyGroup, log10_p, prepare, search
+from ..detectors.statistic import corrected
 from ..inversion.chain import recover
 from ..progress import progress
 from .null_readings import Readings, Subject, null_keys
@@ -52,9 +52,8 @@ def searched(readings: Readings, plan: Plan, subjects: Sequence[Subject], keys: 
                 noise = prepare(recover(model, recovery, readings.pixels(subject)[None]), pattern)
                 places = readings.detector.canvases(tuple(noise.shape[-2:]), pattern)
                 (standings,), alignments = search(noise, group, places)
-                cosines = np.array([standing.cosine for standing in standings])
-                log10_p = hypercone_log10_p(cosines, pattern.dimension).round(4).tolist()
-                rows.add({"look": recovery.name, "picture": subject.hash, "log10_p": log10_p, "alignments": alignments})
+                found, trials = log10_p(standings).round(4).tolist(), alignments * SIGNS
+                rows.add({"look": recovery.name, "picture": subject.hash, "log10_p": found, "trials": trials})
     wanted = [subject.hash for subject in subjects]
     chosen = [rows.select(look=recovery.name, picture=wanted) for recovery in recoveries]
     return [summarise(found) for found in chosen if found]
@@ -62,14 +61,14 @@ def searched(readings: Readings, plan: Plan, subjects: Sequence[Subject], keys: 
 
 def summarise(rows: Sequence[dict]) -> dict:
     """How the smallest p-values of searches compare with what the union bound pays."""
-    log10_p = np.array([row["log10_p"] for row in rows])
-    trials = np.array([row["alignments"] for row in rows], dtype=np.float64)[:, None]
-    paid = corrected(log10_p, trials)
+    found = np.array([row["log10_p"] for row in rows])
+    trials = np.array([row["trials"] for row in rows], dtype=np.float64)[:, None]
+    paid = corrected(found, trials)
     return {
         "look": rows[0]["look"],
-        "searches": log10_p.size,
+        "searches": found.size,
         "trials": float(np.median(trials)),
-        "effective_trials": float(np.median(trials) / np.mean(10**log10_p * trials)),
+        "effective_trials": float(np.median(trials) / np.mean(10**found * trials)),
         "share_below": {f"{level:g}": float((paid <= np.log10(level)).mean()) for level in LEVELS},
         "smallest_log10_p": float(paid.min()),
     }
