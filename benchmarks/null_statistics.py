@@ -15,6 +15,7 @@ test.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import lru_cache
 
 import numpy as np
 
@@ -85,10 +86,16 @@ class Products:
 
 def p_values(cosines: np.ndarray, dimension: int) -> np.ndarray:
     """p-values of the hypercone test, any shape, from a table of its logarithm: 1e-5 of their value off at most."""
+    return 10 ** np.interp(cosines, *_table(dimension))
+
+
+@lru_cache(maxsize=8)
+def _table(dimension: int) -> tuple[np.ndarray, np.ndarray]:
+    """Cosines and the logarithms of their p-values."""
     at = np.clip(np.linspace(-FURTHEST, FURTHEST, 6001) / dimension**0.5, -1, 1)
-    table = hypercone_log10_p(at, dimension)
-    usable = np.isfinite(table)
-    return 10 ** np.interp(cosines, at[usable], table[usable])
+    values = hypercone_log10_p(at, dimension)
+    usable = np.isfinite(values)
+    return at[usable], values[usable]
 
 
 def both_signs(values: np.ndarray) -> np.ndarray:

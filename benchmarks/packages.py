@@ -116,7 +116,10 @@ def fetch_archive(registry: str, name: str, version: str, folder: Path, apt: Apt
             wheel = ["--only-binary", ":all:", "--ignore-requires-python"]
             apt.run([*pip, *wheel, "--dest", ".", f"{name}=={version}"], folder)
     except WmarkError as error:
-        raise WmarkError(f"{name} {version} of {registry} cannot be fetched ({error}): check the network") from error
+        raise WmarkError(
+            f"{name} {version} of {registry} cannot be fetched ({error}): check the network, or copy the folder from a "
+            "machine that has it"
+        ) from error
     files = [path for path in folder.iterdir() if path.is_file()]
     if len(files) != 1:
         raise WmarkError(f"fetching {name} {version} of {registry} left {len(files)} files in place of one archive")

@@ -168,7 +168,7 @@ def test_without_a_network_the_sentence_names_the_package(tmp_path, monkeypatch)
         raise WmarkError("npm failed: ENOTFOUND")
 
     with pytest.raises(
-        WmarkError, match=r"art 1 of npm cannot be fetched \(npm failed: ENOTFOUND\): check the network"
+        WmarkError, match=r"art 1 of npm cannot be fetched \(npm failed: ENOTFOUND\): check the network, or copy"
     ):
         fetch(one_package("npm"), tmp_path, offline)
     monkeypatch.setenv("PATH", str(tmp_path))
