@@ -142,7 +142,7 @@ def bench_robustness(images, curve_images, damages, effort, another, out, seed, 
 
 @bench.command("null")
 @click.option(
-    "-n", "--images", type=click.IntRange(1), help="Real pictures, chosen by their hashes.  [default: all, some 3,400]"
+    "-n", "--images", type=click.IntRange(1), help="Real pictures, chosen by their hashes.  [default: all, some 3,300]"
 )
 @click.option("--own", type=click.IntRange(0), default=200, show_default=True, help="Pictures of the model.")
 @click.option(
