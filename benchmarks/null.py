@@ -49,7 +49,7 @@ TESTED = 5
 FEWEST = 20
 """Pictures that a kind needs for a row of its own."""
 
-DRAWN = ("nothing", "shipped mean", "mean of real", "mean of model", "means of the real kinds")
+DRAWN = ("nothing", "shipped mean", "mean of real", "mean of model", "1 principal of real", "1 principal of synthetic")
 """What the figure shows projected out."""
 
 COLUMNS: Columns = {
@@ -258,7 +258,7 @@ def components(kind: str, readings: np.ndarray, called: str | None = None) -> li
     most = principal_directions(readings, min(COMPONENTS[-1], count))
     found = [Removed(f"mean of {called}", mean_direction(readings), count, of_real)]
     spans = [k for k in COMPONENTS if k <= len(most)]
-    return [*found, *(Removed(f"principal of {called}", most[:k], count, of_real) for k in spans)]
+    return [*found, *(Removed(f"{k} principal of {called}", most[:k], count, of_real) for k in spans)]
 
 
 def describe(found: Sequence[Picture], subjects: Sequence[Subject]) -> dict:
