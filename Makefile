@@ -20,6 +20,7 @@ bench: .venv/.installed
 	@$(BIN)/wmark bench confusion --out benchmarks/results
 	@$(BIN)/wmark bench detection --out benchmarks/results
 	@$(BIN)/wmark bench robustness --out benchmarks/results
+	@$(BIN)/wmark bench null --out benchmarks/results
 	@$(BIN)/wmark bench decoder-inversion --out benchmarks/results
 	@$(BIN)/wmark bench ablation --out benchmarks/results
 	@$(BIN)/wmark bench latent --out benchmarks/results

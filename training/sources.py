@@ -18,7 +18,7 @@ from PIL import Image
 
 from ..errors import ImageError, WmarkError
 from ..files import sha256
-from ..images import open_image
+from ..images import SAME, open_image, perceptual_hash
 from ..progress import progress
 from .captions import subject_of
 from .licences import NAMELESS, copyright_text, kde_metadata, licence_of
@@ -34,9 +34,6 @@ LONGEST_ASPECT = 4
 THREADS = 4
 FLAT = 3.0
 """Standard deviation of the 8-bit luma below which a picture is empty."""
-
-SAME = 8
-"""Bits of the 128 in which the hashes of the same picture may differ."""
 
 
 @dataclass
@@ -152,12 +149,6 @@ def find_pictures(sources: dict, trees: Path) -> list[Picture]:
         if kept[picture.package] <= limits.get(picture.package, len(found)):
             result.append(picture)
     return result
-
-
-def perceptual_hash(image: Image.Image) -> np.ndarray:
-    """Signs of the horizontal and vertical differences of a small grey version, with shape (128,), bool."""
-    grey = np.asarray(image.convert("L").resize((9, 9), Image.Resampling.BOX), dtype=np.float32)
-    return np.concatenate([(np.diff(grey, axis=1)[:8] > 0).ravel(), (np.diff(grey, axis=0)[:, :8] > 0).ravel()])
 
 
 def _wanted(sources: dict) -> dict[str, str]:

@@ -21,3 +21,9 @@ def test_an_unknown_damage_is_refused_before_anything_is_generated(run, sentence
 def test_marks_that_cannot_be_compared_are_refused(run, sentence, tmp_path, options, said):
     assert said in sentence(run("bench", "marks", *options, "--out", tmp_path / "results"))
     assert not (tmp_path / "results").exists()
+
+
+def test_pictures_that_cannot_be_fetched_are_named(run, sentence, tmp_path, monkeypatch):
+    monkeypatch.setenv("PATH", str(tmp_path))
+    line = sentence(run("bench", "null", "--data", tmp_path / "data", "--out", tmp_path / "results"))
+    assert "of debian cannot be fetched (apt-get is needed to fetch packages: install it)" in line
