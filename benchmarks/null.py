@@ -20,6 +20,7 @@ import numpy as np
 from ..detectors.detector import Detector
 from ..errors import WmarkError
 from ..files import write_atomically
+from ..images.synthetic import SYNTHETIC
 from ..models.latent_diffusion import LatentDiffusion
 from ..models.sampling import Sampling
 from ..watermark.patterns import Pattern
@@ -37,7 +38,6 @@ from .null_statistics import (
     span,
     unit,
 )
-from .null_synthetic import SYNTHETIC
 from .output import Columns, provenance, tabulate, write_results
 
 __all__ = ["COLUMNS", "Extent", "run"]
@@ -49,7 +49,7 @@ TESTED = 5
 FEWEST = 20
 """Pictures that a kind needs for a row of its own."""
 
-DRAWN = ("nothing", "shipped mean", "mean of real", "mean of model", "1 principal of real", "1 principal of synthetic")
+DRAWN = ("nothing", "shipped", "mean of real", "mean of model", "1 principal of real", "1 principal of synthetic")
 """What the figure shows projected out."""
 
 COLUMNS: Columns = {
@@ -200,13 +200,13 @@ def each_key(
     Arguments:
         products: Readings and keys.
         subjects: What was read.
-        shipped: The mean direction (1, d) that the model's reader holds, if it holds one.
+        shipped: Directions (K, d) that the model's reader holds, if it holds any.
     """
     learning = np.array([int(subject.hash[:8], 16) % TESTED > 0 for subject in subjects])
     kinds = kinds_of(subjects)
     everywhere = [Removed("nothing")]
     if shipped is not None:
-        everywhere.append(Removed("shipped mean", shipped, None))
+        everywhere.append(Removed("shipped", shipped, None))
     everywhere += estimates({name: products.readings[of & learning] for name, of in kinds.items()})
     rows, curves = [], {}
     for name, of in {**kinds, "all real": kinds.get("real", np.zeros(len(subjects), bool))}.items():

@@ -23,6 +23,7 @@ from ..detectors.reading import aligned, prepare
 from ..errors import WmarkError
 from ..files import sha256, write_atomically
 from ..images import open_image
+from ..images.synthetic import SYNTHETIC, synthetic
 from ..inversion.chain import recover
 from ..inversion.recovery import FAST, Recovery
 from ..models.latent_diffusion import LatentDiffusion
@@ -32,7 +33,7 @@ from ..watermark.patterns import Pattern
 from ..watermark.spectrum import mask_coordinates
 from .corpus import Corpus, pictures, unseen_latents
 from .null_sources import Picture
-from .null_synthetic import SYNTHETIC, synthetic
+from .null_statistics import span
 
 __all__ = ["Readings", "Subject", "null_keys", "own", "real", "synthetics"]
 
@@ -123,13 +124,12 @@ class Readings:
         return self.detector.pixels(subject.load())
 
     def shipped(self, recovery: Recovery) -> np.ndarray | None:
-        """The unit mean direction (1, d) of unmarked readings that the model's reader holds, if it does."""
-        mean = self.detector.means.get(recovery.name)
-        if mean is None:
+        """Directions (K, d) that unmarked readings have in common, as the model's reader holds them, if it does."""
+        common = self.detector.common.get(recovery.name)
+        if common is None:
             return None
-        canvas = tuple(mean.shape[-2:])
-        coordinates = self.whole(mask_coordinates(mean[None], self.pattern.fitted(canvas)), canvas).numpy()
-        return (coordinates / np.linalg.norm(coordinates)).astype(np.float32)
+        canvas = tuple(common.shape[-2:])
+        return span(self.whole(mask_coordinates(common, self.pattern.fitted(canvas)), canvas).numpy())
 
     def whole(self, masked: Tensor, canvas: Size) -> Tensor:
         """Coordinates (B, d) of the whole pattern from masked ones on a canvas, 0 where it holds no such frequency.

@@ -12,6 +12,7 @@ import os
 import subprocess
 import sys
 from collections.abc import Sequence
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
@@ -27,7 +28,7 @@ from ..watermark.patterns import Disc
 from .corpus import Corpus, Origin, pictures
 from .output import Columns, provenance, tabulate, write_results
 
-__all__ = ["run"]
+__all__ = ["Extent", "run"]
 
 COLUMNS: Columns = {
     "release": "{release}",
@@ -55,14 +56,27 @@ print(json.dumps({"release": wmark.__version__, "seconds": spent, "verdicts": ro
 """
 
 
+@dataclass(frozen=True)
+class Extent:
+    """How much is measured.
+
+    Arguments:
+        images: Images verified, half of them marked.
+        repeats: Turns of each release; the median counts.
+        threads: Threads of each process.
+    """
+
+    images: int = 64
+    repeats: int = 3
+    threads: int = 2
+
+
 def run(
     model: LatentDiffusion,
+    extent: Extent,
     *,
-    images: int,
-    repeats: int,
     align: str,
     against: Sequence[Path],
-    threads: int,
     seed: int,
     out: Path,
     sampling: Sampling = Sampling(20),  # noqa: B008  A frozen value.
@@ -71,11 +85,9 @@ def run(
 
     Arguments:
         model: The model to generate and verify with.
-        images: Images verified, half of them marked.
-        repeats: Turns of each release; the median counts.
+        extent: How much is measured.
         align: As of `wmark verify`.
         against: Python interpreters that have other releases of wmark.
-        threads: Threads of each process.
         seed: Seed of prompts and noise.
         out: Folder of the results.
         sampling: How images are generated.
@@ -83,8 +95,10 @@ def run(
     Raises:
         WmarkError: If a release cannot verify.
     """
-    settings = dict(images=images, repeats=repeats, align=align, threads=threads, seed=seed)
-    about = provenance(model, **settings, sampling_steps=sampling.steps, size=list(model.native_size))
+    images = extent.images
+    about = provenance(
+        model, **asdict(extent), align=align, seed=seed, sampling_steps=sampling.steps, size=list(model.native_size)
+    )
     ring = Keyring(b"wmark bench throughput".ljust(32, b"\0"), Disc())
     key = ring.add("key-1")
     corpus, prompts = Corpus(model, sampling, out), draw_prompts(images, seed)
@@ -97,8 +111,14 @@ def run(
         ring.save(Path(folder) / "keyring.json")
         releases = [Path(sys.executable), *against]
         weights = str(EMBEDDED.get(model.name, model.name))
-        arguments = [weights, align, str(Path(folder) / "keyring.json"), json.dumps([*map(str, files)]), str(threads)]
-        turns = [[verify(python, arguments, folder) for python in releases] for _ in range(repeats)]
+        arguments = [
+            weights,
+            align,
+            str(Path(folder) / "keyring.json"),
+            json.dumps([*map(str, files)]),
+            str(extent.threads),
+        ]
+        turns = [[verify(python, arguments, folder) for python in releases] for _ in range(extent.repeats)]
     results = [summarise([turn[i] for turn in turns], align) for i in range(len(releases))]
     for row in results:
         row["ratio"] = results[0]["images_per_second"] / row["images_per_second"]

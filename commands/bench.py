@@ -346,15 +346,9 @@ def bench_seconds(repeats, out, seed, model, dtype, device) -> None:
 @with_options(bench_options)
 def bench_throughput(images, repeats, align, against, threads, out, seed, model, dtype, device) -> None:
     """Images a second of `verify` on a mixed lot, against other releases, side by side."""
-    from ..benchmarks.throughput import run
+    from ..benchmarks.throughput import Extent, run
 
+    extent = Extent(images, repeats, threads)
     run(
-        registry.load_model(model, dtype=dtype, device=device),
-        images=images,
-        repeats=repeats,
-        align=align,
-        against=against,
-        threads=threads,
-        seed=seed,
-        out=out,
+        registry.load_model(model, dtype=dtype, device=device), extent, align=align, against=against, seed=seed, out=out
     )

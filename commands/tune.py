@@ -25,6 +25,7 @@ __all__ = ["tune"]
 
 LONGEST_PROMPTS = 64 << 20
 PARTS = ("reader", "left-inverse")
+SYNTHETIC_PICTURES = 180
 
 
 @click.command()
@@ -107,11 +108,12 @@ def fit_reader(
     batch_size: int | None,
     seed: int,
 ) -> Reader:
-    """Train a reader and find the looks that pay; shows both."""
+    """Train a reader, find the looks that pay, and what unmarked readings have in common."""
     from dataclasses import replace
 
     from ..detectors.plan import write_plan
     from ..progress import progress
+    from ..training.common import common_directions
     from ..training.looks import find_looks
     from ..training.reader import TESTS, ReaderSettings, train_reader
     from ..training.readings import drawn_readings
@@ -138,8 +140,16 @@ def fit_reader(
         callback(1, reader.about["curve"])
     looks, worth = find_looks(model, reader, held_out, seed)
     say("mean log10 p of the weaker half: " + ", ".join(f"{name} {value:.1f}" for name, value in worth.items()))
-    say("looks that pay: " + ", ".join(dict.fromkeys(look.recovery.name for look in looks)))
-    return replace(reader, plan=write_plan(looks), about={**reader.about, "worth": worth})
+    ways = dict.fromkeys(look.recovery for look in looks)
+    say("looks that pay: " + ", ".join(way.name for way in ways))
+    with progress(len(ways) * SYNTHETIC_PICTURES, "picture") as bar:
+        common = common_directions(
+            replace(model, reader=reader),
+            ways,
+            pictures=SYNTHETIC_PICTURES,
+            callback=advance(bar, len(ways) * SYNTHETIC_PICTURES),
+        )
+    return replace(reader, common=common, plan=write_plan(looks), about={**reader.about, "worth": worth})
 
 
 def fit_left_inverse(

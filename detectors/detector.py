@@ -104,9 +104,9 @@ class Detector:
         return plan(self.effort, self.align, self.fpr, searchable=searchable, reader=self.model.reader)
 
     @cached_property
-    def means(self) -> Mapping[str, Tensor]:
-        """Mean direction of unmarked readings by recovery, as far as the model's reader knows them."""
-        return self.model.reader.means if self.model.reader else {}
+    def common(self) -> Mapping[str, Tensor]:
+        """What unmarked readings have in common by recovery, as far as the model's reader knows it."""
+        return self.model.reader.common if self.model.reader else {}
 
     @cached_property
     def basis(self) -> Basis:
@@ -203,8 +203,8 @@ class Detector:
         if look.reading == "search" and pattern.searchable:
             standings, alignments = search(read_from, group, places)
         else:
-            mean = self.means.get(look.recovery.name) if pattern.searchable else None
-            standings, alignments = read_as_planted(read_from, group, places[0].size, mean), 1
+            common = self.common.get(look.recovery.name) if pattern.searchable else None
+            standings, alignments = read_as_planted(read_from, group, places[0].size, common), 1
         trials = self.plan.trials(len(self.keys), alignments)
         for row in standings:
             p = corrected(log10_p(row), trials)

@@ -9,6 +9,7 @@ from typing import NamedTuple
 import numpy as np
 import torch
 from torch import Tensor
+from torch.nn.functional import interpolate
 
 from ..inversion.chain import Recovered
 from ..watermark.keys import Key
@@ -101,35 +102,40 @@ def prepare(recovered: Recovered, pattern: Pattern) -> Tensor:
     return recovered.reading if pattern.searchable else recovered.noise.nan_to_num()
 
 
-def read_as_planted(noise: Tensor, group: KeyGroup, canvas: Size, mean: Tensor | None = None) -> list[list[Standing]]:
+def read_as_planted(noise: Tensor, group: KeyGroup, canvas: Size, common: Tensor | None = None) -> list[list[Standing]]:
     """Each key where it was planted, image by image.
 
     Arguments:
         noise: Prepared noise with shape (B, C, h, w).
         group: The keys.
         canvas: Height and width in latent pixels of the noise that they were planted in.
-        mean: What unmarked readings have in common, with shape (C, h, w); projected out.
+        common: What unmarked readings have in common, with shape (K, C, h', w'); projected out.
     """
     group = group.fitted(canvas)
     pattern = group.pattern
     if canvas == tuple(noise.shape[-2:]):
         masked = mask_coordinates(noise, pattern)
-        if mean is not None and mean.shape == noise.shape[1:]:
-            masked = without(masked, mask_coordinates(mean[None].to(noise.device), pattern))
+        if common is not None:
+            masked = without(masked, mask_coordinates(resampled(common, canvas), pattern).to(masked))
     else:
         masked = torch.stack([aligned(one, pattern, canvas) for one in noise])
     cosines = cosine(pattern.project(masked.double().cpu()).numpy(), group.directions)
     return [[Standing(float(value), IDENTITY, canvas, pattern.dimension) for value in row] for row in cosines]
 
 
-def without(coordinates: Tensor, direction: Tensor) -> Tensor:
-    """Masked coordinates (B, channels, n, 2) less their part along a direction (1, channels, n, 2).
+def without(coordinates: Tensor, directions: Tensor) -> Tensor:
+    """Masked coordinates (B, channels, n, 2) less what of them lies in the span of directions (K, channels, n, 2).
 
     Pictures resemble each other, and so do their readings: a key that stands close to what they share would be close to
-    all of them. One dimension is given up, whatever the key, so the test stays exact.
+    all of them. A few dimensions are given up, whatever the key, so the test stays exact.
     """
-    along = (coordinates * direction).sum((1, 2, 3), keepdim=True)
-    return coordinates - along * direction / direction.square().sum().clamp_min(1e-30)
+    basis, flat = torch.linalg.qr(directions.flatten(1).T).Q, coordinates.flatten(1)
+    return (flat - (flat @ basis) @ basis.T).reshape(coordinates.shape)
+
+
+def resampled(noise: Tensor, size: Size) -> Tensor:
+    """Noise-like tensors (K, C, h, w) at another size, if they are of another."""
+    return noise if noise.shape[-2:] == size else interpolate(noise, size, mode="bicubic", antialias=True)
 
 
 def search(noise: Tensor, group: KeyGroup, canvases: Sequence[Canvas]) -> tuple[list[list[Standing]], int]:

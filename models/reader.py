@@ -10,8 +10,8 @@ when it is read. It is trained on a model's own unmarked pictures (`training.rea
 answers is computed without one, and the hypercone test stays exact.
 
 One file holds it, beside the model or in the user's data folder, and names the weights it belongs to. In it are as well
-the mean directions of what unmarked pictures read like, one for each way of recovering noise, and the plan: which ways
-pay on this model, found by the same training.
+the directions that the readings of unmarked pictures have in common, for each way of recovering noise, and the plan:
+which ways pay on this model, found by the same training.
 """
 
 from __future__ import annotations
@@ -88,13 +88,14 @@ class Reader:
 
     Attributes:
         net: The network.
-        means: Mean direction of unmarked readings by the name of the recovery, each with shape (C, h, w), norm 1.
+        common: Directions that unmarked readings have in common, by the name of the recovery, each tensor with shape
+            (K, C, h, w).
         plan: Looks that pay on this model, as :func:`~wmark.detectors.plan.read_plan` understands them.
         about: What is known about the training.
     """
 
     net: ReaderNet = field(repr=False)
-    means: Mapping[str, Tensor] = field(default_factory=dict, repr=False)
+    common: Mapping[str, Tensor] = field(default_factory=dict, repr=False)
     plan: Sequence[Mapping[str, Any]] = ()
     about: Mapping[str, Any] = field(default_factory=dict, repr=False)
 
@@ -107,16 +108,16 @@ class Reader:
     def to(self, device: torch.device) -> Reader:
         """The reader on a device; frozen."""
         net = self.net.requires_grad_(False).eval().to(device)
-        return Reader(net, {name: mean.to(device) for name, mean in self.means.items()}, self.plan, self.about)
+        return Reader(net, {name: shared.to(device) for name, shared in self.common.items()}, self.plan, self.about)
 
     @property
     def fingerprint(self) -> str:
-        """Hash of the weights and means as they are saved."""
+        """Hash of the tensors as they are saved."""
         return sha256(b"".join(value.numpy().tobytes() for value in self._halves().values()))[:16]
 
     def _halves(self) -> dict[str, Tensor]:
         tensors = {f"net.{name}": value for name, value in self.net.state_dict().items()}
-        tensors |= {f"mean.{name}": value for name, value in self.means.items()}
+        tensors |= {f"common.{name}": value for name, value in self.common.items()}
         return {name: tensors[name].detach().half().cpu().contiguous() for name in sorted(tensors)}
 
     def save(self, path: Path, fingerprint: str | None) -> None:
@@ -151,7 +152,7 @@ class Reader:
             shape = Shape(**{**described["shape"], "dilations": tuple(described["shape"]["dilations"])})
             net = ReaderNet(shape)
             net.load_state_dict(_under("net.", tensors))
-            return cls(net, _under("mean.", tensors), described["plan"], described["about"])
+            return cls(net, _under("common.", tensors), described["plan"], described["about"])
         except (KeyError, TypeError, ValueError, RuntimeError) as error:
             raise ModelError(f"{path} is damaged: make it again with `wmark tune`") from error
 

@@ -255,8 +255,9 @@ def test_a_share_has_its_exact_interval():
 def test_throughput_against_another_release(tmp_path, small_pipeline, capsys):
     small_pipeline("v_prediction").save_pretrained(tmp_path / "model")
     model = wmark.load_model(tmp_path / "model", device="cpu")
-    options = dict(images=4, repeats=1, align="off", threads=1, seed=0, out=tmp_path / "out", sampling=Sampling(2))
-    result = throughput.run(model, against=[Path(sys.executable)], **options)
+    extent = throughput.Extent(images=4, repeats=1, threads=1)
+    options = dict(align="off", seed=0, out=tmp_path / "out", sampling=Sampling(2))
+    result = throughput.run(model, extent, against=[Path(sys.executable)], **options)
     ours, other = result["results"]
     assert (ours["release"], ours["images"], ours["ratio"]) == (wmark.__version__, 4, 1)
     assert ours["found"] == other["found"]
@@ -266,7 +267,7 @@ def test_throughput_against_another_release(tmp_path, small_pipeline, capsys):
     broken.write_text("#!/bin/sh\necho no module named wmark >&2; exit 1\n")
     broken.chmod(0o755)
     with pytest.raises(WmarkError, match="cannot verify: no module named wmark"):
-        throughput.run(model, against=[broken], **options)
+        throughput.run(model, extent, against=[broken], **options)
 
 
 def test_seconds_by_stage_and_batch(small, tmp_path, monkeypatch, capsys):

@@ -39,11 +39,11 @@ from wmark.benchmarks.null_statistics import (
     principal_directions,
     unit,
 )
-from wmark.benchmarks.null_synthetic import SYNTHETIC, synthetic
 from wmark.detectors.plan import plan
 from wmark.detectors.reading import KeyGroup, prepare, read_as_planted
 from wmark.detectors.statistic import hypercone_log10_p
 from wmark.images import perceptual_hash
+from wmark.images.synthetic import SYNTHETIC, synthetic
 from wmark.inversion.chain import recover
 from wmark.inversion.recovery import FAST
 from wmark.models.latent_diffusion import LatentDiffusion

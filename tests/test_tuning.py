@@ -2,8 +2,14 @@ import pytest
 import torch
 from click.testing import CliRunner
 
-from wmark import ModelError, load_model
+from wmark import ModelError, Pattern, load_model
 from wmark.cli import main
+from wmark.commands import tune as command
+from wmark.detectors.reading import without
+from wmark.images import to_pixels
+from wmark.images.synthetic import synthetic
+from wmark.inversion.chain import recover
+from wmark.inversion.recovery import FAST
 from wmark.models import left_inverse
 from wmark.models import reader as learned
 from wmark.models.left_inverse import LeftInverse
@@ -12,9 +18,11 @@ from wmark.training import left_inverse as stage
 from wmark.training import looks as looking
 from wmark.training import reader as reading
 from wmark.training import timed
+from wmark.training.common import DIRECTIONS, common_directions
 from wmark.training.reader import TESTS, ReaderSettings, evidence, train_reader
 from wmark.training.readings import drawn_readings
 from wmark.training.samples import Samples, hold_out, sample_latents
+from wmark.watermark.spectrum import mask_coordinates
 
 
 @pytest.fixture(autouse=True)
@@ -148,6 +156,7 @@ def one_test(monkeypatch):
     """One damage to evaluate after: seven of them take a minute."""
     for module in (reading, looking):
         monkeypatch.setattr(module, "TESTS", ("none",))
+    monkeypatch.setattr(command, "SYNTHETIC_PICTURES", 9)
 
 
 def test_looks_are_kept_that_add_to_what_the_reader_says(small, one_test):
@@ -163,17 +172,33 @@ def test_looks_are_kept_that_add_to_what_the_reader_says(small, one_test):
     assert {"reader", "fast", "exact"} < set(worth)
 
 
+def test_common_directions_take_most_of_what_readings_of_drawings_share(small):
+    """Of pictures that they were not learnt from."""
+    common = common_directions(small, [FAST], pictures=30)["fast"]
+    assert common.shape == (DIRECTIONS, 4, 24, 24)
+    assert torch.allclose(common.flatten(1) @ common.flatten(1).T, torch.eye(DIRECTIONS), atol=1e-5)
+    images = torch.stack([to_pixels(synthetic("shapes", i, (96, 96))) for i in range(12)])
+    pattern = Pattern.of("square").fitted((24, 24))
+    seen = mask_coordinates(recover(small, FAST, images).reading, pattern)
+    left = without(seen, mask_coordinates(common, pattern))
+
+    def shared(coordinates):
+        return torch.nn.functional.normalize(coordinates.flatten(1)).mean(0).norm()
+
+    assert shared(left) < 0.8 * shared(seen)
+
+
 def test_a_reader_beside_the_model_is_used_from_then_on(small, folder):
     torch.manual_seed(0)
-    mean = torch.randn(4, 24, 24)
-    reader = Reader(ReaderNet(Shape(width=8, dilations=(1, 2))), {"reader": mean / mean.norm()}, [], {"minutes": 1})
+    common = {"reader": torch.randn(3, 4, 24, 24)}
+    reader = Reader(ReaderNet(Shape(width=8, dilations=(1, 2))), common, [], {"minutes": 1})
     reader.save(folder / learned.FILE_NAME, small.fingerprint)
     again = load_model(folder, device="cpu").reader
     z = torch.randn(1, 4, 24, 24)
     assert (again(z) - reader(z)).abs().max() < 1e-2
     assert again.fingerprint == reader.fingerprint
     assert again.about == {"minutes": 1}
-    assert torch.allclose(again.means["reader"], reader.means["reader"], atol=1e-3)
+    assert torch.allclose(again.common["reader"], reader.common["reader"], atol=2e-3)
     assert load_model(folder, device="cpu", tuned=False).reader is None
 
 
