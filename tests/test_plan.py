@@ -89,12 +89,12 @@ def test_what_unmarked_readings_share_is_projected_out_and_the_test_stays_exact(
     readings = mean + 0.5 * torch.randn(40, 4, 64, 64, generator=generator)
     group = KeyGroup([key] + [Key.derive(b"k" * 32, f"k{i}", Pattern.of()) for i in range(300)])
 
-    def p_values(mean):
-        rows = read_as_planted(readings, group, (64, 64), mean)
+    def p_values(common):
+        rows = read_as_planted(readings, group, (64, 64), common)
         cosines = np.array([[standing.cosine for standing in row] for row in rows])
         return 10 ** hypercone_log10_p(cosines, group.pattern.dimension)
 
-    biased, mended = p_values(None), p_values(mean)
+    biased, mended = p_values(None), p_values(mean[None])
     assert np.median([kstest(column, "uniform").pvalue for column in biased.T]) < 1e-6
     failing = np.mean([kstest(column, "uniform").pvalue < 0.05 for column in mended.T])
     assert failing < 0.1
