@@ -29,7 +29,7 @@ from ..detectors.statistic import cosine, hypercone_log10_p
 from ..files import write_atomically
 from ..images import encode_image, to_pixels
 from ..inversion.chain import recover
-from ..inversion.recovery import FAST
+from ..inversion.recovery import FAST, READER, Recovery
 from ..models.latent_diffusion import LatentDiffusion
 from ..models.prompts import draw_prompts
 from ..models.sampling import Sampling
@@ -119,7 +119,7 @@ def run(
     """
     network = load_network()
     settings = dict(images=images, damaged_images=damaged_images, seed=seed, sampling=asdict(sampling))
-    settings |= dict(recovery=asdict(FAST), damages=list(READ), features=FEATURES)
+    settings |= dict(recovery=asdict(first_recovery(model)), damages=list(READ), features=FEATURES)
     about = provenance(model, **settings, size=list(model.native_size))
     rows = Rows(out / "marks.jsonl", {**settings, "model": about["model"]}, ("mark",))
     if (UNMARKED,) not in rows or any((mark.name,) not in rows for mark in marks):
@@ -135,6 +135,11 @@ def run(
     plot(out / "marks.png", results)
     print(tabulate(columns(), results))
     return result
+
+
+def first_recovery(model: LatentDiffusion) -> Recovery:
+    """How marks are read: by the model's reader where it has one, as `verify` does at first."""
+    return READER if model.reader else FAST
 
 
 @dataclass(frozen=True, eq=False)
@@ -177,7 +182,7 @@ def recovered_noise(model: LatentDiffusion, images: Sequence[Image.Image]) -> It
     """The noise of pictures of one size, whitened, batch by batch, on the CPU."""
     for start in range(0, len(images), BATCH):
         pixels = torch.stack([to_pixels(image) for image in images[start : start + BATCH]])
-        yield prepare(recover(model, FAST, pixels), Pattern.of()).cpu()
+        yield prepare(recover(model, first_recovery(model), pixels), Pattern.of()).cpu()
 
 
 def measure_unmarked(bench: Bench) -> dict:
