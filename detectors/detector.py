@@ -100,8 +100,8 @@ class Detector:
     @cached_property
     def plan(self) -> Plan:
         """The looks that every image is allowed."""
-        searchable = any(key.pattern.searchable for key in self.keys)
-        return plan(self.effort, self.align, self.fpr, searchable=searchable, reader=self.model.reader)
+        patterns = {key.pattern for key in self.keys}
+        return plan(self.effort, self.align, self.fpr, patterns=patterns, reader=self.model.reader)
 
     @cached_property
     def common(self) -> Mapping[str, Tensor]:

@@ -10,7 +10,7 @@ sees nothing of, the next, which may see half as much again, does not bring belo
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -19,6 +19,7 @@ from ..inversion.recovery import EFFORTS, EXACT, FAST, LATENT, READER, STEP, Rec
 
 if TYPE_CHECKING:
     from ..models.reader import Reader
+    from ..watermark.patterns import Pattern
 
 __all__ = ["ALIGN", "HINT", "SIGNS", "Look", "Plan", "every_reading", "plan", "read_plan", "write_plan"]
 
@@ -99,7 +100,12 @@ for its time."""
 
 
 def plan(
-    effort: str | Sequence[Recovery], align: str, fpr: float, *, searchable: bool = True, reader: Reader | None = None
+    effort: str | Sequence[Recovery],
+    align: str,
+    fpr: float,
+    *,
+    patterns: Collection[Pattern],
+    reader: Reader | None = None,
 ) -> Plan:
     """The looks that images are given.
 
@@ -107,7 +113,7 @@ def plan(
         effort: `fast`, `auto` or `exact`; or how the noise is recovered, each tried in turn.
         align: A name in :data:`ALIGN`.
         fpr: False-positive rate of a verdict, in (0, 1).
-        searchable: Whether any key is of a pattern that is read from evened-out noise and may be searched for.
+        patterns: Those of the keys. One that is not searchable is read from inverted noise, and from nothing else.
         reader: The model's learned reader, if it has one.
 
     Raises:
@@ -120,9 +126,10 @@ def plan(
         raise WmarkError(f"the false-positive rate {fpr!r} is not between 0 and 1")
     if isinstance(effort, str) and effort not in EFFORTS:
         raise WmarkError(f"effort {effort!r} is not one of {', '.join(EFFORTS)}")
-    readings = ALIGN[align] if searchable else ("identity",)
-    named = isinstance(effort, str)
-    looks = every_reading(EFFORTS[effort]) if named and not searchable else looks_of(effort, reader)
+    searchable = [pattern.searchable for pattern in patterns]
+    readings = ALIGN[align] if any(searchable) else ("identity",)
+    inverted = isinstance(effort, str) and not all(searchable)
+    looks = every_reading(EFFORTS[effort]) if inverted else looks_of(effort, reader)
     return Plan(tuple(look for look in looks if look.reading in readings), fpr)
 
 

@@ -24,8 +24,9 @@ def reader():
     return Reader(ReaderNet(Shape(width=8, dilations=(1,))), plan=write_plan(every_reading([READER, MIXED], HINT)))
 
 
-def names(effort, align="auto", **options):
-    return [look.name for look in plan(effort, align, 1e-6, **options).looks]
+def names(effort, align="auto", kinds=("disc",), **options):
+    patterns = [Pattern.of(kind) for kind in kinds]
+    return [look.name for look in plan(effort, align, 1e-6, patterns=patterns, **options).looks]
 
 
 def test_a_reader_is_the_first_look_and_brings_its_own_plan(reader):
@@ -41,16 +42,19 @@ def test_a_reader_is_the_first_look_and_brings_its_own_plan(reader):
 
 
 def test_rings_are_read_from_inversions(reader):
-    assert names("auto", searchable=False, reader=reader) == ["fast/identity", "exact/identity"]
+    assert names("auto", kinds=["ring"], reader=reader) == ["fast/identity", "exact/identity"]
+    assert names("auto", kinds=["ring", "disc"], reader=reader) == [
+        *("fast/identity", "fast/search", "exact/identity", "exact/search")
+    ]
 
 
 def test_a_plan_that_cannot_be_read_is_refused(reader):
     assert read_plan(reader.plan) == every_reading([READER, MIXED], HINT)
     for entries in ([], [{}], reader.plan[:1], [{**reader.plan[0], "recovery": {"name": "x", "diffusion": "y"}}]):
         with pytest.raises(ModelError, match="wmark tune"):
-            plan("auto", "auto", 1e-6, reader=replace(reader, plan=entries))
+            plan("auto", "auto", 1e-6, patterns=[Pattern.of()], reader=replace(reader, plan=entries))
     with pytest.raises(WmarkError, match="'heroic' is not one of"):
-        plan("heroic", "auto", 1e-6)
+        plan("heroic", "auto", 1e-6, patterns=[Pattern.of()])
 
 
 def test_what_shows_no_hint_is_not_looked_at_again_and_what_does_is(model, ring, marked, unmarked, monkeypatch):
