@@ -3,11 +3,11 @@
 Running the sampler backwards recovers the noise of a picture that nothing happened to. A network that is shown pictures
 after whatever happens to pictures, and asked for the noise they came from, answers with
 
-    r(x) = E[noise | E(x)],
+    r(x) ~ E[noise | E(x)],
 
-the mean squared error's minimiser: small where the picture says little of its noise, and so weighted as it should be
-when it is read. It is trained on a model's own unmarked pictures (`training.reader`) and sees no key, so whatever it
-answers is computed without one, and the hypercone test stays exact.
+the direction that stands closest to the noise on average: small where the picture says little of its noise, and so
+weighted as it should be when it is read. It is trained on a model's own unmarked pictures (`training.reader`) and sees
+no key, so whatever it answers is computed without one, and the hypercone test stays exact.
 
 One file holds it, beside the model or in the user's data folder, and names the weights it belongs to. In it are as well
 the directions that the readings of unmarked pictures have in common, for each way of recovering noise, and the plan:

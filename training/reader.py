@@ -1,8 +1,15 @@
-"""Training a model's learned reader, `min ||r(E(x)) - noise||^2`, and finding which looks pay on the model.
+"""Training a model's learned reader.
 
 1. Sample pictures from noise that is kept (:mod:`.samples`), damage them in every way that moves nothing or moves
    points, and encode them (:mod:`.readings`). No key and no marked picture is among them.
-2. Fit the network of :mod:`wmark.models.reader` to the noise behind each.
+2. Fit the network of :mod:`wmark.models.reader` to the noise n behind each, by
+
+    - log(cos(r, n) + .1)  +  .05 ||r - n||^2 / d
+
+   A key's log10 p goes with the square of the cosine, so the first term is the logarithm of the decades that a picture
+   gives: one whose evidence grows by a tenth counts as much whether it has three hundred decades or three. (The mean
+   squared error alone reads clean pictures worse and damaged ones no better; the decades themselves, clean ones better
+   and the worst damaged ones worse.) The second term keeps the scale.
 3. With what is held out, see which further looks pay (:mod:`.looks`).
 
 What the curve shows is what the reader is for: log10 p of a random direction, had it been planted in the held-out
@@ -93,7 +100,7 @@ def train_reader(
         latents, noise = (tensor[chosen].to(model.device).float() for tensor in readings)
         with torch.autocast(model.device.type, torch.bfloat16):
             found = net(latents)
-        return (found.float() - noise).square().mean()
+        return log_loss(found.float(), noise)
 
     def evaluate(net: ReaderNet) -> dict[str, float]:
         net = net.eval()
@@ -106,6 +113,12 @@ def train_reader(
     fit.run(loss, evaluate, minutes, callback)
     about = {"minutes": minutes, **asdict(settings), "curve": fit.curve}
     return Reader(fit.average, about=about).to(model.device)
+
+
+def log_loss(found: Tensor, noise: Tensor) -> Tensor:
+    """What a reader is trained down, for readings and true noise (B, C, h, w)."""
+    cosine = torch.cosine_similarity(found.flatten(1), noise.flatten(1))
+    return -torch.log(cosine.clamp_min(-0.05) + 0.1).mean() + 0.05 * (found - noise).square().mean()
 
 
 def evidence(reading: Tensor, noise: Tensor) -> np.ndarray:
