@@ -68,28 +68,6 @@ def test_the_middle_timestep_follows_it_better_than_the_start():
     assert (middle - expected).norm() < (start - expected).norm()
 
 
-def gaussian_noise(shape=SHAPES[0]):
-    return torch.randn(shape, generator=torch.Generator().manual_seed(1), dtype=torch.float64)
-
-
-def apart(found, expected):
-    return float((found - expected).norm() / expected.norm())
-
-
-def small_network(schedule, seed=0):
-    """A random network of two layers that predicts velocity, smooth in the latent and in time."""
-    weights = torch.randn(2, 4, 4, generator=torch.Generator().manual_seed(seed), dtype=torch.float64) / 5
-
-    def predict(z, t):
-        alpha, sigma = schedule(t)
-        v = (torch.tanh(z.movedim(1, -1) @ weights[0] + t) @ weights[1]).movedim(-1, 1)
-        if isinstance(schedule, RectifiedSchedule):
-            return z - t * v, z + (1 - t) * v
-        return alpha * z - sigma * v, alpha * v + sigma * z
-
-    return predict
-
-
 def scheduler_of(name, final):
     from diffusers import DDIMScheduler, FlowMatchEulerDiscreteScheduler
 
@@ -111,10 +89,10 @@ def scheduler_of(name, final):
     [("ddim", 12, None), ("flow", 8, None), ("flow", 1, None), ("dpmsolver++", 16, "sigma_min"),
      ("dpmsolver++", 8, "zero"), ("unipc", 16, "sigma_min"), ("unipc", 8, "zero")],
 )  # fmt: skip
-def test_what_diffusers_samples_is_inverted_exactly(name, steps, final, solver):
+def test_what_diffusers_samples_is_inverted_exactly(toy, name, steps, final, solver):
     scheduler, flow = scheduler_of(name, final), name == "flow"
     schedule = RectifiedSchedule(3.0) if flow else DiscreteSchedule(scheduler.alphas_cumprod)
-    predict, noise = small_network(schedule), gaussian_noise((2, 4, 4, 4))
+    predict, noise = toy.network(schedule, flow), toy.noise(2, 4, 4, 4)
     grid = visited(scheduler, steps)
     z = noise
     for t, asked in zip(grid.times, scheduler.timesteps, strict=False):
@@ -123,15 +101,15 @@ def test_what_diffusers_samples_is_inverted_exactly(name, steps, final, solver):
         z = scheduler.step(eps - x0 if flow else alpha * eps - sigma * x0, asked, z).prev_sample
     how = Correction(solver, iterations=40, tolerance=3e-8, sweeps=20)
     found = invert(predict, MULTISTEP["ddim" if flow else name](grid), z, how)
-    assert apart(found.noise, noise) < 2e-6
-    assert apart(naive(predict, grid, z).noise, noise) > 1e-4
+    assert toy.apart(found.noise, noise) < 2e-6
+    assert toy.apart(naive(predict, grid, z).noise, noise) > 1e-4
     assert found.converged.all() and found.residual.max() <= 3e-8
     assert len(found.path) == steps + 1 and torch.equal(found.path[-1], z)
 
 
-def test_anderson_needs_fewer_calls_than_the_fixed_point():
-    predict, grid = small_network(SCHEDULE), Grid.of(SCHEDULE, 5)
-    z = sample(predict, MULTISTEP["ddim"](grid), gaussian_noise())
+def test_anderson_needs_fewer_calls_than_the_fixed_point(toy):
+    predict, grid = toy.network(), Grid.of(SCHEDULE, 5)
+    z = sample(predict, MULTISTEP["ddim"](grid), toy.noise())
     calls = {
         solver: invert(predict, MULTISTEP["ddim"](grid), z, Correction(solver, 40, 1e-7)).calls
         for solver in ("anderson", "fixed-point")
@@ -139,18 +117,18 @@ def test_anderson_needs_fewer_calls_than_the_fixed_point():
     assert (calls["anderson"] < 0.6 * calls["fixed-point"]).all()
 
 
-def test_pure_noise_is_where_an_inversion_may_end():
+def test_pure_noise_is_where_an_inversion_may_end(toy):
     """With alpha = 0 nothing of the clean latent is left in the first step but through what the network says."""
     squares = (1 - BETAS).cumprod(0)
     squares = ((squares.sqrt() - squares[-1].sqrt()) / (squares[0].sqrt() - squares[-1].sqrt())).square() * squares[0]
     schedule = DiscreteSchedule(squares)
     grid = Grid.at(schedule, [1.0, 0.75, 0.5, 0.25, 0.0])
-    predict, noise = small_network(schedule), gaussian_noise((2, 4, 4, 4))
+    predict, noise = toy.network(schedule), toy.noise(2, 4, 4, 4)
     assert grid.alpha[0] == 0
     for name, table in MULTISTEP.items():
         z = sample(predict, table(grid), noise)
         found = invert(predict, table(grid), z, Correction(iterations=60, tolerance=1e-10, sweeps=30))
-        assert apart(found.noise, noise) < 1e-6, name
+        assert toy.apart(found.noise, noise) < 1e-6, name
 
 
 def test_what_cannot_be_solved_is_never_worse_than_where_it_began():
