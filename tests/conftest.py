@@ -137,7 +137,7 @@ class Toy:
 
     def apart(self, found, expected):
         """Relative distance."""
-        return float((found - expected).norm() / expected.norm())
+        return ((found - expected).norm() / expected.norm()).item()
 
 
 @pytest.fixture(scope="session")
