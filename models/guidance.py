@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from functools import partial
 from typing import Any
 
 from torch import Tensor
 
-from .base import Denoiser
-from .multistep import Predictor
+from .base import Condition, Denoiser
+from .multistep import MULTISTEP, Predictor, sample
+from .sampling import Sampling
+from .schedule import Grid
+from .wired import blocks, sample_wired
 
-__all__ = ["extrapolated", "guided"]
+__all__ = ["extrapolated", "generate_on", "guided"]
 
 Prediction = tuple[Tensor, Tensor]
 
@@ -26,3 +30,26 @@ def guided(denoiser: Denoiser, condition: Any, negative: Any, scale: float) -> P
     if scale <= 1:
         return partial(denoiser.predict, condition=condition)
     return lambda z, t: extrapolated(denoiser.predict(z, t, condition), denoiser.predict(z, t, negative), scale)
+
+
+def generate_on(
+    grid: Grid,
+    denoiser: Denoiser,
+    encode_prompts: Condition,
+    noise: Tensor,
+    prompts: list[str],
+    sampling: Sampling,
+    callback: Callable[[int], None] | None = None,
+) -> Tensor:
+    """Clean latents from initial noise (B, C, ...) by a sampler of our own, on given times.
+
+    Arguments:
+        grid: Times and levels; the sampling's number of steps is not looked at.
+        denoiser, encode_prompts: Of the model.
+        noise, prompts, sampling, callback: As in :data:`~.base.Generate`.
+    """
+    condition, negative = encode_prompts(prompts), encode_prompts([sampling.negative_prompt])
+    predict = guided(denoiser, condition, negative, sampling.guidance_scale)
+    if sampling.scheduler == "wired":
+        return sample_wired(blocks(predict, grid), noise, callback=callback)[0]
+    return sample(predict, MULTISTEP[sampling.scheduler](grid), noise, callback)

@@ -42,8 +42,15 @@ def unipc(config: Mapping) -> UniPCMultistepScheduler:
     return UniPCMultistepScheduler.from_config(config, solver_order=2, final_sigmas_type="sigma_min")
 
 
-SCHEDULERS: dict[str, Callable[[Mapping], SchedulerMixin]] = {"ddim": ddim, "dpmsolver++": dpmsolver, "unipc": unipc}
+SCHEDULERS: dict[str, Callable[[Mapping], SchedulerMixin]] = {
+    "ddim": ddim,
+    "dpmsolver++": dpmsolver,
+    "unipc": unipc,
+    "wired": ddim,
+}
 """From the configuration of a pipeline's scheduler to a deterministic one, by the name that records use.
+
+The wired sampler (:mod:`.wired`) goes through DDIM's times with steps of its own.
 
 Euler's method on noise levels, `EulerDiscreteScheduler`, is DDIM in other coordinates and makes the same images.
 """

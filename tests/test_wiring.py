@@ -4,8 +4,8 @@ import pytest
 import torch
 from torch import nn
 
-from wmark.inversion.diffusion import ddim
-from wmark.inversion.wiring import Wired, reversible, unwired, wired
+from wmark.inversion.diffusion import ddim, unwired, wired
+from wmark.inversion.wiring import Wired, reversible
 from wmark.models.multistep import MULTISTEP, sample
 from wmark.models.schedule import Grid
 from wmark.models.wired import blocks, sample_wired, wire

@@ -21,6 +21,7 @@ from __future__ import annotations
 from ...models.multistep import Predictor
 from .implicit import Correction
 from .solvers import DiffusionInversion, ddim, dpmsolver, exact_ddim, invert, naive, unipc
+from .wired import unwired, wired
 
 __all__ = [
     "Correction",
@@ -32,4 +33,6 @@ __all__ = [
     "invert",
     "naive",
     "unipc",
+    "unwired",
+    "wired",
 ]
