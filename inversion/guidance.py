@@ -44,7 +44,7 @@ class Tuning:
     iterations: int = 10
     learning_rate: float = 1e-2
     tolerance: float = 1e-6
-    correction: Correction = field(default_factory=Correction)
+    correction: Correction = field(default_factory=lambda: Correction(iterations=10, tolerance=1e-4))
 
 
 @dataclass(frozen=True)

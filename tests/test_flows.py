@@ -7,7 +7,9 @@ import torch
 from diffusers import FlowMatchEulerDiscreteScheduler
 
 import wmark
+from wmark.inversion.chain import invert_diffusion
 from wmark.inversion.diffusion import Correction, invert
+from wmark.inversion.recovery import DIFFUSION_INVERSIONS, Recovery
 from wmark.models.guidance import guided
 from wmark.models.multistep import MULTISTEP
 from wmark.models.sampling import SCHEDULERS, visited
@@ -86,3 +88,13 @@ def test_the_wired_sampler_makes_what_its_blocks_make(small_pipeline):
         predict = guided(model.denoiser, model.condition(PROMPTS), model.unprompted, 3.0)
         expected, _ = sample_wired(blocks(predict, grid), noise())
     assert torch.allclose(model.sample(noise(), PROMPTS, wmark.Sampling(5, 3.0, "wired")), expected, atol=1e-5)
+
+
+@pytest.mark.parametrize("name", DIFFUSION_INVERSIONS)
+@pytest.mark.parametrize("kind", ["v_prediction", "flow"])
+def test_every_inversion_runs_by_its_name(flow, small_pipeline, kind, name):
+    model = flow if kind == "flow" else wmark.LatentDiffusion.from_pipeline(small_pipeline(kind))
+    found = invert_diffusion(model, Recovery("", diffusion=name, steps=3), noise())
+    assert found.noise.shape == noise().shape
+    assert found.noise.isfinite().all()
+    assert (found.calls >= 2).all()

@@ -11,7 +11,7 @@ from wmark.models.multistep import ddim, sample
 from wmark.models.sampling import SCHEDULERS, visited
 
 SCALE, STEPS = 7.5, 6
-HOW = Tuning(SCALE, iterations=8, learning_rate=0.4, correction=Correction(tolerance=1e-5))
+HOW = Tuning(SCALE, iterations=8, learning_rate=0.4, correction=Correction(iterations=12, tolerance=1e-5))
 
 
 @pytest.fixture(scope="module")

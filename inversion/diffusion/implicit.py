@@ -45,10 +45,10 @@ class Correction:
     """
 
     solver: str = "anderson"
-    iterations: int = 10
-    tolerance: float = 1e-4
+    iterations: int = 6
+    tolerance: float = 1e-3
     memory: int = 4
-    sweeps: int = 4
+    sweeps: int = 2
 
     def __post_init__(self) -> None:
         if self.solver not in SOLVERS:
