@@ -43,7 +43,13 @@ DECODER_INVERSIONS = {
 }
 """Functions of :mod:`.decoder` by the name that the command line and the verdicts use."""
 
-DIFFUSION_INVERSIONS = {"ddim": "ddim", "dpmsolver++": "dpmsolver"}
+DIFFUSION_INVERSIONS = {
+    "ddim": "ddim",
+    "exact-ddim": "exact_ddim",
+    "dpmsolver++": "dpmsolver",
+    "unipc": "unipc",
+    "wired": "wired",
+}
 """Functions of :mod:`.diffusion` by the name that the command line and the verdicts use."""
 
 ONE_PASS = ("reader", "none")

@@ -6,6 +6,8 @@ rectified    alpha_t = 1 - t,  sigma_t = t                                      
 
 from __future__ import annotations
 
+import math
+from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -14,13 +16,52 @@ from ..errors import ArgumentError, ModelError
 if TYPE_CHECKING:
     from torch import Tensor
 
-__all__ = ["DiscreteSchedule", "RectifiedSchedule"]
+    from .base import Schedule
+
+__all__ = ["DiscreteSchedule", "Grid", "RectifiedSchedule"]
 
 FEWEST = 50
 """Training timesteps below which a schedule is taken for a mistake."""
 
 START_OF_SAMPLING = 0.98
 """Samplers begin between 0.95 and 1 of the training timesteps; inversion ends here."""
+
+
+@dataclass(frozen=True)
+class Grid:
+    """The times that a sampler goes through, noisiest first, and the levels it takes there.
+
+    Attributes:
+        times: `t_0 > t_1 > ... > t_n`. The network is asked at all but the last.
+        alpha, sigma: Signal and noise levels at each.
+    """
+
+    times: tuple[float, ...]
+    alpha: tuple[float, ...]
+    sigma: tuple[float, ...]
+
+    @classmethod
+    def of(cls, schedule: Schedule, steps: int) -> Grid:
+        """The times of a schedule, in `steps` steps."""
+        return cls.at(schedule, schedule.times(steps)[::-1])
+
+    @classmethod
+    def at(cls, schedule: Schedule, times: Iterable[float]) -> Grid:
+        """Given times, noisiest first, with the levels of a schedule."""
+        times = tuple(times)
+        alpha, sigma = zip(*map(schedule, times), strict=True)
+        return cls(times, alpha, sigma)
+
+    @property
+    def steps(self) -> int:
+        """Number n of steps."""
+        return len(self.times) - 1
+
+    def log_snr(self, i: int) -> float:
+        """`lambda_i = log(alpha_i / sigma_i)`, infinite where one of them is 0."""
+        if not self.alpha[i] or not self.sigma[i]:
+            return math.inf if self.alpha[i] else -math.inf
+        return math.log(self.alpha[i] / self.sigma[i])
 
 
 class DiscreteSchedule:

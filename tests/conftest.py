@@ -102,3 +102,44 @@ def build_small_pipeline(prediction_type):
         scheduler=DDIMScheduler(prediction_type=prediction_type, clip_sample=False, steps_offset=1),
         safety_checker=None, feature_extractor=None, requires_safety_checker=False,
     )  # fmt: skip
+
+
+class Toy:
+    """Stable Diffusion's noise levels and a small random network, in double precision."""
+
+    def __init__(self):
+        import torch
+
+        from wmark.models.schedule import DiscreteSchedule
+
+        betas = torch.linspace(0.00085**0.5, 0.012**0.5, 1000, dtype=torch.float64) ** 2
+        self.schedule = DiscreteSchedule((1 - betas).cumprod(0))
+
+    def network(self, schedule=None, flow=False):
+        """Two layers at random that predict velocity, smooth in the latent and in time."""
+        import torch
+
+        weights = torch.randn(2, 4, 4, generator=torch.Generator().manual_seed(0), dtype=torch.float64) / 5
+
+        def predict(z, t):
+            v = (torch.tanh(z.movedim(1, -1) @ weights[0] + t) @ weights[1]).movedim(-1, 1)
+            alpha, sigma = (schedule or self.schedule)(t)
+            if flow:
+                return z - t * v, z + (1 - t) * v
+            return alpha * z - sigma * v, alpha * v + sigma * z
+
+        return predict
+
+    def noise(self, *shape, seed=1):
+        import torch
+
+        return torch.randn(shape or (2, 4, 8, 8), generator=torch.Generator().manual_seed(seed), dtype=torch.float64)
+
+    def apart(self, found, expected):
+        """Relative distance."""
+        return ((found - expected).norm() / expected.norm()).item()
+
+
+@pytest.fixture(scope="session")
+def toy():
+    return Toy()

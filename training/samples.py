@@ -13,7 +13,7 @@ from torch import Tensor
 from ..errors import ModelError
 from ..files import sha256
 from ..models.latent_diffusion import LatentDiffusion
-from ..models.sampling import SCHEDULERS, Sampling
+from ..models.sampling import Sampling
 from ..progress import progress
 from .captions import BRIGHTNESS, COLOURS, SUBJECTS, TEXTURES
 from .export import assemble
@@ -22,6 +22,9 @@ from .loop import read_checkpoint, write_checkpoint
 __all__ = ["HELD_OUT", "Samples", "hold_out", "refinement_latents", "sample_latents"]
 
 BATCH = 32
+SAMPLERS = ("ddim", "dpmsolver++")
+"""What latents are sampled with, in turn."""
+
 HELD_OUT = 16
 
 
@@ -106,7 +109,7 @@ def sample_latents(
             generator = torch.Generator().manual_seed(seed * 100_000 + start)
             noise = torch.randn(len(some), *shape, generator=generator)
             guidance, length = torch.rand(2, generator=generator).tolist()
-            scheduler = list(SCHEDULERS)[start // batch % len(SCHEDULERS)]
+            scheduler = SAMPLERS[start // batch % len(SAMPLERS)]
             sampling = Sampling(max(1, round(steps * (0.5 + length))), 1 + 7 * guidance, scheduler)
             part = Samples(noise, model.sample(noise, some, sampling).cpu())
             write_checkpoint(path, tuple(part))

@@ -1,17 +1,33 @@
-"""From the clean latent up the times of a schedule to the initial noise."""
+"""From the clean latent up the steps of a sampler to the initial noise."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import torch
 from torch import Tensor
 
+from ...models import multistep
 from ...models.base import Schedule
-from .steps import Predictor, Steps
+from ...models.multistep import Multistep, Predictor
+from ...models.schedule import Grid
+from .implicit import Correction, rate, relative, solve
 
-__all__ = ["DiffusionInversion", "Predictor", "ddim", "dpmsolver"]
+__all__ = ["DiffusionInversion", "ddim", "dpmsolver", "exact_ddim", "invert", "naive", "unipc"]
+
+Callback = Callable[[int], None]
+
+EVALUATE_AT: dict[str, Callable[[float, float], float]] = {
+    "start": lambda s, t: s,
+    "middle": lambda s, t: (s + t) / 2,
+    "end": lambda s, t: t,
+}
+"""The time between s and the noisier t at which a naive step asks the network."""
+
+
+ROUGH = 0.03
+"""How exactly the steps of a sweep are solved, in units of what the history leaves of the sweep before."""
 
 
 @dataclass(frozen=True)
@@ -19,13 +35,92 @@ class DiffusionInversion:
     """What an inversion found.
 
     Attributes:
-        noise: Recovered initial noise, with shape (B, C, ...), float32.
-        residual: Largest relative residual of the implicit equations over the steps, with shape (B,); nan where no
+        noise: Recovered initial noise, with shape (B, C, ...), float32 or better.
+        residual: Largest relative residual of the sampler's steps along the path, with shape (B,); nan where no
             implicit equation was solved.
+        converged: Whether that is within the tolerance, with shape (B,).
+        calls: Network calls for each image, with shape (B,).
+        path: Latents from the noise to the clean latent, at each time of the grid.
     """
 
     noise: Tensor
     residual: Tensor
+    converged: Tensor
+    calls: Tensor
+    path: tuple[Tensor, ...]
+
+
+def naive(
+    predict: Predictor, grid: Grid, latent: Tensor, *, evaluate_at: str = "middle", callback: Callback | None = None
+) -> DiffusionInversion:
+    """Up the times of a grid with `eps(z_s, .)` in the place of the unknown `eps(z_t, t)`, whatever the sampler was.
+
+    Arguments:
+        predict: From `z_t` and t to `(x0, eps)`, prompt included.
+        grid: Times and levels.
+        latent: Clean latents with shape (B, C, ...).
+        evaluate_at: Time at which `eps(z_s, .)` is asked for: `start` (s), `middle` or `end` (t).
+        callback: Called with the number of finished steps.
+    """
+    path = [_precise(latent)]
+    for done, i in enumerate(reversed(range(grid.steps)), start=1):
+        eps = predict(path[0], EVALUATE_AT[evaluate_at](grid.times[i + 1], grid.times[i]))[1]
+        path.insert(0, _noisier(grid, i, path[0], eps))
+        if callback:
+            callback(done)
+    unknown = torch.full((len(latent),), torch.nan)
+    calls = torch.full((len(latent),), grid.steps)
+    return DiffusionInversion(path[0], unknown, unknown > 0, calls, tuple(path))
+
+
+def invert(
+    predict: Predictor,
+    sampler: Multistep,
+    latent: Tensor,
+    how: Correction = Correction(),  # noqa: B008  A frozen value.
+    *,
+    callback: Callback | None = None,
+) -> DiffusionInversion:
+    """The noise that a sampler makes a clean latent from: each of its steps is solved as an implicit equation.
+
+    A step of higher order looks at predictions of noisier latents, which are not known on the way up. What is frozen
+    is how far they are from the step's own: in the first sweep not at all, which inverts DDIM on the same times, and in
+    each further one as the sweep before found it. Of each image the path with the least residual is kept.
+
+    Arguments:
+        predict: From `z_t` and t to `(x0, eps)`, prompt included.
+        sampler: The sampler that made the latent.
+        latent: Clean latents with shape (B, C, ...).
+        how: Solver, caps and tolerance.
+        callback: Called with the number of finished steps, those of all sweeps counted.
+    """
+    grid, z = sampler.grid, _precise(latent)
+    predicted = predict(z, EVALUATE_AT["middle"](grid.times[-1], grid.times[-2]))
+    calls = torch.ones(len(z), dtype=torch.long, device=z.device)
+    path, said, found, done = [z] * (grid.steps + 1), [predicted] * (grid.steps + 1), None, 0
+    inner = how if sampler.depth == 1 else replace(how, tolerance=max(how.tolerance, ROUGH))
+    for sweep in range(1 + how.sweeps if sampler.depth > 1 else 1):
+        moved = torch.zeros_like(z)
+        for i in reversed(range(grid.steps)):
+            ahead = [said[j][0] - said[i][0] for j in range(i - 1, max(-1, i - sampler.depth), -1)]
+            start = path[i] + rate(grid, i) * moved if sweep else _noisier(grid, i, path[i + 1], said[i + 1][1])
+            solution = solve(
+                lambda z, i=i: predict(z, grid.times[i]),
+                lambda z, x0, i=i, ahead=ahead: sampler.step(i, z, [x0, *(x0 + change for change in ahead)]),
+                path[i + 1], start, rate(grid, i), inner,
+            )  # fmt: skip
+            moved, path[i], said[i] = solution.z - path[i], solution.z, (solution.x0, solution.eps)
+            calls, done = calls + solution.calls, done + 1
+            if callback:
+                callback(done)
+        residual = _residual(sampler, path, said)
+        now = DiffusionInversion(path[0], residual, residual <= how.tolerance, calls, tuple(path))
+        found = now if found is None else _better(found, now)
+        if found.converged.all():
+            break
+        inner = replace(how, tolerance=max(how.tolerance, ROUGH * float(found.residual.max())))
+    cpu = {name: getattr(found, name).cpu() for name in ("residual", "converged")}
+    return replace(found, **cpu, calls=calls.cpu())
 
 
 def ddim(
@@ -35,63 +130,58 @@ def ddim(
     *,
     steps: int = 5,
     evaluate_at: str = "middle",
-    corrections: int = 0,
-    callback: Callable[[int], None] | None = None,
+    callback: Callback | None = None,
 ) -> DiffusionInversion:
-    """DDIM inversion; on the schedule of a rectified flow, that of its Euler steps.
+    """Naive DDIM inversion on the times of a schedule; see :func:`naive`."""
+    return naive(predict, Grid.of(schedule, steps), latent, evaluate_at=evaluate_at, callback=callback)
 
-    Arguments:
-        predict: From `z_t` and t to `(x0, eps)`, prompt included.
-        schedule: Levels by time.
-        latent: Clean latents with shape (B, C, ...).
-        steps: Number of steps.
-        evaluate_at: Time of the naive prediction: `start` (s), `middle` or `end` (t).
-        corrections: Fixed-point iterations on the implicit equation of each step; 0 is the naive inversion.
-        callback: Called with the number of finished steps.
-    """
-    go = Steps(predict, schedule)
 
-    def step(z: Tensor, s: float, t: float, r: float | None) -> tuple[Tensor, Tensor]:
-        guess = go.naive(z, s, t, evaluate_at)
-        if not corrections:
-            return guess, torch.full((len(z),), torch.nan)
-        return go.implicit(z, guess, s, t, None, corrections)
-
-    return _run(step, schedule.times(steps), latent, callback)
+def exact_ddim(
+    predict: Predictor, schedule: Schedule, latent: Tensor, *, steps: int = 5, **options
+) -> DiffusionInversion:
+    """DDIM inverted exactly on the times of a schedule; on that of a rectified flow, Euler. See :func:`invert`."""
+    return invert(predict, multistep.ddim(Grid.of(schedule, steps)), latent, **options)
 
 
 def dpmsolver(
-    predict: Predictor,
-    schedule: Schedule,
-    latent: Tensor,
-    *,
-    steps: int = 20,
-    evaluate_at: str = "middle",
-    corrections: int = 2,
-    callback: Callable[[int], None] | None = None,
+    predict: Predictor, schedule: Schedule, latent: Tensor, *, steps: int = 20, **options
 ) -> DiffusionInversion:
-    """Inversion of DPM-Solver++(2M): the same arguments as :func:`ddim`, with `corrections` at least 1."""
-    go = Steps(predict, schedule)
-
-    def step(z: Tensor, s: float, t: float, r: float | None) -> tuple[Tensor, Tensor]:
-        guess = go.naive(z, s, t, evaluate_at)
-        second_order = None if r is None else go.second_order(guess, s, t, r, evaluate_at)
-        return go.implicit(z, guess, s, t, second_order, max(1, corrections))
-
-    return _run(step, schedule.times(steps), latent, callback)
+    """DPM-Solver++(2M) inverted exactly on the times of a schedule; see :func:`invert`."""
+    return invert(predict, multistep.dpmsolver(Grid.of(schedule, steps)), latent, **options)
 
 
-def _run(
-    step: Callable[[Tensor, float, float, float | None], tuple[Tensor, Tensor]],
-    times: list[float],
-    latent: Tensor,
-    callback: Callable[[int], None] | None,
-) -> DiffusionInversion:
-    """Go up the times; a step is told s, t and the next noisier r, and returns z_t with its residual."""
-    z, worst = latent.float(), torch.full((len(latent),), torch.nan)
-    for done, (s, t, r) in enumerate(zip(times, times[1:], [*times[2:], None], strict=False), start=1):
-        z, residual = step(z, s, t, r)
-        worst = torch.fmax(worst, residual)
-        if callback:
-            callback(done)
-    return DiffusionInversion(z, worst)
+def unipc(predict: Predictor, schedule: Schedule, latent: Tensor, *, steps: int = 20, **options) -> DiffusionInversion:
+    """UniPC-2 inverted exactly on the times of a schedule; see :func:`invert`."""
+    return invert(predict, multistep.unipc(Grid.of(schedule, steps)), latent, **options)
+
+
+def _precise(latent: Tensor) -> Tensor:
+    return latent.to(torch.promote_types(latent.dtype, torch.float32))
+
+
+def _noisier(grid: Grid, i: int, z: Tensor, eps: Tensor) -> Tensor:
+    """`z_i` from `z_{i+1}` along a noise that is taken to be the same at both."""
+    return grid.alpha[i] * (z - grid.sigma[i + 1] * eps) / grid.alpha[i + 1] + grid.sigma[i] * eps
+
+
+def _residual(sampler: Multistep, path: list[Tensor], said: list[tuple[Tensor, Tensor]]) -> Tensor:
+    """Largest relative residual of the sampler's steps, its history taken from the path itself, with shape (B,)."""
+    worst = torch.zeros(len(path[0]), device=path[0].device, dtype=path[0].dtype)
+    for i in range(sampler.grid.steps):
+        data = [said[j][0] for j in range(i, max(-1, i - sampler.depth), -1)]
+        worst = torch.maximum(worst, relative(sampler.step(i, path[i], data) - path[i + 1], path[i + 1]))
+    return worst
+
+
+def _better(before: DiffusionInversion, now: DiffusionInversion) -> DiffusionInversion:
+    """Of each image the path with the smaller residual."""
+    better = now.residual < before.residual
+    chosen = better.reshape(-1, *[1] * (now.noise.ndim - 1))
+    path = tuple(torch.where(chosen, new, old) for new, old in zip(now.path, before.path, strict=True))
+    return DiffusionInversion(
+        path[0],
+        torch.where(better, now.residual, before.residual),
+        torch.where(better, now.converged, before.converged),
+        now.calls,
+        path,
+    )

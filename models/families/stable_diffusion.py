@@ -1,4 +1,7 @@
-"""Stable Diffusion 1.x and 2.x, epsilon or v-prediction, of any size: `StableDiffusionPipeline` of diffusers."""
+"""Stable Diffusion 1.x and 2.x, epsilon or v-prediction, of any size: `StableDiffusionPipeline` of diffusers.
+
+With the scheduler of a rectified flow, its U-Net is one (:mod:`.rectified_flow`).
+"""
 
 from __future__ import annotations
 
@@ -12,17 +15,25 @@ import torch
 from torch import Tensor, nn
 
 from ...errors import ModelError
+from ..base import Condition, Denoiser
 from ..codec import AutoencoderCodec
 from ..fingerprint import weights_fingerprint
+from ..guidance import generate_on
 from ..latent_diffusion import LatentDiffusion
 from ..left_inverse import LeftInverse
 from ..quiet import quiet
 from ..reader import Reader
-from ..sampling import SCHEDULERS, Sampling
+from ..sampling import SCHEDULERS, Sampling, visited
 from ..schedule import DiscreteSchedule
+from .rectified_flow import FlowDenoiser
 
 with quiet():
-    from diffusers import AutoencoderKL, StableDiffusionPipeline, UNet2DConditionModel
+    from diffusers import (
+        AutoencoderKL,
+        FlowMatchEulerDiscreteScheduler,
+        StableDiffusionPipeline,
+        UNet2DConditionModel,
+    )
     from transformers import CLIPTextModel, CLIPTokenizer
 
 __all__ = ["UNetDenoiser", "load", "model"]
@@ -124,10 +135,14 @@ def model(
     try:
         vae = pipeline.vae if ours else copy.deepcopy(pipeline.vae)
         codec = AutoencoderCodec(vae, device, tiled=tiled, left_inverse=left_inverse)
-        denoiser = UNetDenoiser(pipeline.unet, pipeline.scheduler)
+        denoiser = (FlowDenoiser if _flows(pipeline) else UNetDenoiser)(pipeline.unet, pipeline.scheduler)
         height, width = own_size(pipeline.unet.config.sample_size)
     except ModelError as error:
         raise ModelError(f"the model {name} cannot be used: {error}") from error
+
+    def encode_prompts(prompts: list[str]) -> Tensor:
+        return pipeline.encode_prompt(prompts, device, 1, False)[0]
+
     if ours:
         pipeline.unet.requires_grad_(False).eval().to(memory_format=torch.channels_last)
         pipeline.text_encoder.requires_grad_(False).eval()
@@ -136,9 +151,9 @@ def model(
         fingerprint=fingerprint or weights_fingerprint(pipeline.vae, pipeline.unet, pipeline.text_encoder),
         native_size=(height * codec.downsampling, width * codec.downsampling),
         codec=codec,
-        encode_prompts=lambda prompts: pipeline.encode_prompt(prompts, device, 1, False)[0],
+        encode_prompts=encode_prompts,
         denoiser=denoiser,
-        generate=partial(generate, pipeline),
+        generate=partial(generate, pipeline, denoiser, encode_prompts),
         cut=partial(cut, pipeline.tokenizer),
         pipeline=pipeline,
         device=device,
@@ -161,12 +176,25 @@ def own_size(sample_size: object) -> tuple[int, int]:
 
 def generate(
     pipeline: StableDiffusionPipeline,
+    denoiser: Denoiser,
+    encode_prompts: Condition,
     noise: Tensor,
     prompts: list[str],
     sampling: Sampling,
     callback: Callable[[int], None] | None = None,
 ) -> Tensor:
-    """Clean latents from initial noise by diffusers' own pipeline, with a scheduler of the sampling's own."""
+    """Clean latents from initial noise by diffusers' own pipeline, with a scheduler of the sampling's own.
+
+    What that pipeline does not run, rectified flows and the wired sampler, is sampled here.
+    """
+    config = pipeline.scheduler.config
+    if _flows(pipeline) or sampling.scheduler == "wired":
+        with quiet():
+            scheduler = (
+                type(pipeline.scheduler).from_config(config) if _flows(pipeline) else SCHEDULERS["wired"](config)
+            )
+        grid = visited(scheduler, sampling.steps)
+        return generate_on(grid, denoiser, encode_prompts, noise.to(pipeline.device), prompts, sampling, callback)
 
     def on_step(pipeline, step, timestep, state):
         if callback:
@@ -174,7 +202,7 @@ def generate(
         return state
 
     with quiet():
-        scheduler = SCHEDULERS[sampling.scheduler](pipeline.scheduler.config)
+        scheduler = SCHEDULERS[sampling.scheduler](config)
         parts = {**pipeline.components, "scheduler": scheduler}
         sampler = StableDiffusionPipeline(**parts, requires_safety_checker=False)
         sampler.set_progress_bar_config(disable=True)
@@ -187,6 +215,10 @@ def generate(
         output_type="latent",
         callback_on_step_end=on_step,
     ).images.float()
+
+
+def _flows(pipeline: StableDiffusionPipeline) -> bool:
+    return isinstance(pipeline.scheduler, FlowMatchEulerDiscreteScheduler)
 
 
 def cut(tokenizer: CLIPTokenizer, prompt: str) -> str:
