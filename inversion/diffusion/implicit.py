@@ -4,9 +4,9 @@
 
 With DDIM's step `alpha_s x0(z) + sigma_s eps(z)` the rate alpha_t / alpha_s leaves the unknown in `eps` alone, as the
 backward Euler method is usually written (Hong et al., CVPR 2024, algorithm 1); sigma_t / sigma_s leaves it in `x0`
-alone, and 1 in the velocity of a rectified flow. They are the inverse of the slope of `step` along directions in which
-data spreads infinitely, not at all, or like the noise. :func:`rate` takes a wide but finite spread, so that it serves
-at every level, pure noise included, where alpha_t = 0.
+alone, and 1 in the velocity of a rectified flow. Their inverses are the slopes of `step` along directions in which data
+spreads infinitely, not at all, and like the noise. :func:`rate` stands between a wide but finite spread and none, and
+serves at every level, pure noise included, where alpha_t = 0.
 """
 
 from __future__ import annotations
@@ -74,11 +74,11 @@ class Solution:
 
 
 def rate(grid: Grid, i: int) -> float:
-    """The step that is safe for an iteration on step i of a sampler, at most 1."""
+    """The step that contracts most evenly on step i of a sampler, from wide directions to narrow ones; at most 1."""
     alpha, sigma = grid.alpha[i], grid.sigma[i]
-    slope = WIDEST * alpha * grid.alpha[i + 1] + sigma * grid.sigma[i + 1]
-    spread = WIDEST * alpha**2 + sigma**2
-    return min(1.0, spread / slope) if slope else 1.0
+    wide = (WIDEST * alpha * grid.alpha[i + 1] + sigma * grid.sigma[i + 1]) / (WIDEST * alpha**2 + sigma**2)
+    slopes = wide + grid.sigma[i + 1] / sigma
+    return min(1.0, 2 / slopes) if slopes else 1.0
 
 
 def relative(error: Tensor, target: Tensor) -> Tensor:
