@@ -20,7 +20,7 @@ from torch import Tensor
 from ...errors import ArgumentError
 from ...models.schedule import Grid
 
-__all__ = ["Correction", "Solution", "rate", "solve"]
+__all__ = ["Correction", "Solution", "advance", "rate", "relative", "solve"]
 
 WIDEST = 1000.0
 """Variance of the data along its widest direction, the mean of a latent, in units of that of a number of it."""
@@ -122,11 +122,11 @@ def solve(
             break
         tried = [(z, error), *tried][: how.memory + 1]
         remembered = tried if how.solver == "anderson" else []
-        z = _update(best[0], best[1], remembered, _like(rate * damping, z).to(z.dtype))
+        z = advance(best[0], best[1], remembered, _like(rate * damping, z).to(z.dtype))
     return Solution(best[0], best[2], best[3], calls)
 
 
-def _update(z: Tensor, error: Tensor, tried: list[tuple[Tensor, Tensor]], step: Tensor) -> Tensor:
+def advance(z: Tensor, error: Tensor, tried: list[tuple[Tensor, Tensor]], step: float | Tensor) -> Tensor:
     """`z - dZ gamma - step (F - dF gamma)`, `gamma = argmin ||F - dF gamma||`, changes seen from the best iterate."""
     if len(tried) > 1:
         steps = torch.stack([other - z for other, _ in tried], dim=1)

@@ -12,7 +12,7 @@ from ...models import multistep
 from ...models.base import Schedule
 from ...models.multistep import Multistep, Predictor
 from ...models.schedule import Grid
-from .implicit import Correction, rate, relative, solve
+from .implicit import Correction, advance, rate, relative, solve
 
 __all__ = ["DiffusionInversion", "ddim", "dpmsolver", "exact_ddim", "invert", "naive", "unipc"]
 
@@ -98,15 +98,16 @@ def invert(
     predicted = predict(z, EVALUATE_AT["middle"](grid.times[-1], grid.times[-2]))
     calls = torch.ones(len(z), dtype=torch.long, device=z.device)
     path, said, found, done = [z] * (grid.steps + 1), [predicted] * (grid.steps + 1), None, 0
+    ahead, tried = z.new_zeros(len(z), grid.steps, sampler.depth - 1, *z.shape[1:]), []
     inner = how if sampler.depth == 1 else replace(how, tolerance=max(how.tolerance, ROUGH))
     for sweep in range(1 + how.sweeps if sampler.depth > 1 else 1):
         moved = torch.zeros_like(z)
         for i in reversed(range(grid.steps)):
-            ahead = [said[j][0] - said[i][0] for j in range(i - 1, max(-1, i - sampler.depth), -1)]
+            frozen = ahead[:, i].unbind(1)
             start = path[i] + rate(grid, i) * moved if sweep else _noisier(grid, i, path[i + 1], said[i + 1][1])
             solution = solve(
                 lambda z, i=i: predict(z, grid.times[i]),
-                lambda z, x0, i=i, ahead=ahead: sampler.step(i, z, [x0, *(x0 + change for change in ahead)]),
+                lambda z, x0, i=i, frozen=frozen: sampler.step(i, z, [x0, *(x0 + change for change in frozen)]),
                 path[i + 1], start, rate(grid, i), inner,
             )  # fmt: skip
             moved, path[i], said[i] = solution.z - path[i], solution.z, (solution.x0, solution.eps)
@@ -118,7 +119,10 @@ def invert(
         found = now if found is None else _better(found, now)
         if found.converged.all():
             break
-        inner = replace(how, tolerance=max(how.tolerance, ROUGH * float(found.residual.max())))
+        if sampler.depth > 1:
+            tried = [(ahead, ahead - _ahead(sampler, said)), *tried][: how.memory + 1]
+            ahead = advance(*tried[0], tried if how.solver == "anderson" else [], 1.0)
+            inner = replace(how, tolerance=max(how.tolerance, ROUGH * float(found.residual.max())))
     cpu = {name: getattr(found, name).cpu() for name in ("residual", "converged")}
     return replace(found, **cpu, calls=calls.cpu())
 
@@ -162,6 +166,15 @@ def _precise(latent: Tensor) -> Tensor:
 def _noisier(grid: Grid, i: int, z: Tensor, eps: Tensor) -> Tensor:
     """`z_i` from `z_{i+1}` along a noise that is taken to be the same at both."""
     return grid.alpha[i] * (z - grid.sigma[i + 1] * eps) / grid.alpha[i + 1] + grid.sigma[i] * eps
+
+
+def _ahead(sampler: Multistep, said: list[tuple[Tensor, Tensor]]) -> Tensor:
+    """How far the history of each step is from its own prediction, with shape (B, steps, depth - 1, C, ...)."""
+    rows = [
+        torch.stack([said[max(i - j, 0)][0] - said[i][0] for j in range(1, sampler.depth)], dim=1)
+        for i in range(sampler.grid.steps)
+    ]
+    return torch.stack(rows, dim=1)
 
 
 def _residual(sampler: Multistep, path: list[Tensor], said: list[tuple[Tensor, Tensor]]) -> Tensor:
