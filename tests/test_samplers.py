@@ -51,7 +51,7 @@ def noise(*shape):
 
 @pytest.mark.parametrize("final", ["sigma_min", "zero"])
 @pytest.mark.parametrize("steps", [1, 2, 3, 10, 20])
-@pytest.mark.parametrize("name", SCHEDULERS)
+@pytest.mark.parametrize("name", MULTISTEP)
 def test_tables_make_the_steps_of_diffusers(name, steps, final):
     scheduler = scheduler_of(name, final)
     schedule = DiscreteSchedule(scheduler.alphas_cumprod)
