@@ -5,7 +5,7 @@ import torch
 
 from wmark import ModelError
 from wmark.errors import ArgumentError
-from wmark.inversion.diffusion import Correction, ddim, dpmsolver, exact_ddim, invert, naive, unipc
+from wmark.inversion.diffusion import Correction, ddim, dpmsolver, exact_ddim, invert, naive, unipc, wired
 from wmark.models.multistep import MULTISTEP, sample
 from wmark.models.sampling import SCHEDULERS, visited
 from wmark.models.schedule import DiscreteSchedule, Grid, RectifiedSchedule
@@ -193,3 +193,11 @@ def test_callback_counts_steps():
     seen = []
     ddim(gaussian(SCHEDULE), SCHEDULE, clean(), steps=3, callback=seen.append)
     assert seen == [1, 2, 3]
+
+
+def test_inversion_keeps_no_graph(toy):
+    weight = torch.ones((), dtype=torch.float64, requires_grad=True)
+    network = toy.network()
+    predict = lambda z, t: network(weight * z, t)  # noqa: E731
+    for method in (ddim, exact_ddim, dpmsolver, unipc, wired):
+        assert not method(predict, toy.schedule, toy.noise(), steps=3).noise.requires_grad

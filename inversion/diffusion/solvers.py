@@ -50,6 +50,7 @@ class DiffusionInversion:
     path: tuple[Tensor, ...]
 
 
+@torch.no_grad()
 def naive(
     predict: Predictor, grid: Grid, latent: Tensor, *, evaluate_at: str = "middle", callback: Callback | None = None
 ) -> DiffusionInversion:
@@ -73,6 +74,7 @@ def naive(
     return DiffusionInversion(path[0], unknown, unknown > 0, calls, tuple(path))
 
 
+@torch.no_grad()
 def invert(
     predict: Predictor,
     sampler: Multistep,

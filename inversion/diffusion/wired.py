@@ -25,6 +25,7 @@ def unwired(steps: Sequence[Block], y1: Tensor, y2: Tensor, v: float = MIX) -> t
     return tuple(reversed(path))
 
 
+@torch.no_grad()
 def wired(
     predict: Predictor,
     schedule: Schedule,
