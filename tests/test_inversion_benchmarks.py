@@ -181,8 +181,8 @@ def test_seconds_are_measured_where_the_memory_is_there(monkeypatch):
     with_gradient, without = (
         autoencoders.measure_seconds((1, 64, 64), torch.float32, "cpu", 1, fits) for fits in (True, False)
     )
-    assert list(with_gradient) == ["E", "D", "D and gradient"]
-    assert list(without) == ["E", "D"]
+    assert list(with_gradient) == ["E", "reader", "D", "D and gradient"]
+    assert list(without) == ["E", "reader", "D"]
 
 
 def test_autoencoders_are_measured_once(tmp_path, capsys, monkeypatch):
