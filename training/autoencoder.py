@@ -2,12 +2,14 @@
 
 With z ~ q(z|x), noise n on half of the batch and y = D(z + n), the generator's loss is
 
-    |x - y|  +  structure S(x, y)  +  kl KL(q || N(0, I))  +  adversary w(-C(y))
+    |x - y|  +  colour |M x - M y|  +  structure S(x, y)  +  kl KL(q || N(0, I))  +  adversary w(-C(y))
              +  cycle ||E(y) - (z + n)||^2 / ||z + n||^2  +  spikes P(D)
 
-S compares gradients and local structure (SSIM) at three scales; C is a patch discriminator with the hinge loss, its
-weight w the ratio of gradients at D's last layer (Esser et al., CVPR 2021); P holds down the isolated huge activations
-through which a decoder with GroupNorm sneaks brightness, and which show as blobs (Karras et al., CVPR 2020).
+M takes means over 8x8 pixels, what one latent pixel has to know first: without that term all four channels went to
+detail, and half of the colours were lost. S compares gradients and local structure (SSIM) at three scales; C is a patch
+discriminator with the hinge loss, its weight w the ratio of gradients at D's last layer (Esser et al., CVPR 2021); P
+holds down the isolated huge activations through which a decoder with GroupNorm sneaks brightness, and which show as
+blobs (Karras et al., CVPR 2020).
 
 `refine` goes on with latents g sampled from the diffusion model, for which `||E(clip(D(g))) - g||^2` is what decoder
 inversion meets; E is held to its former self on pictures, D to what its former self shows of g, so that the diffusion
@@ -196,7 +198,12 @@ def _stage(configuration, name, settings, vae, critic, run, device, start=None) 
 
 
 def _picture_losses(settings: dict, x: Tensor, y: Tensor) -> dict[str, Tensor]:
-    return {"l1": (x - y.float()).abs().mean(), "structure": settings["structure"] * structure_loss(x, y)}
+    error = x - y.float()
+    return {
+        "l1": error.abs().mean(),
+        "colour": settings["colour"] * F.avg_pool2d(error, 8).abs().mean(),
+        "structure": settings["structure"] * structure_loss(x, y),
+    }
 
 
 def _noise(z: Tensor, largest: float, generator: torch.Generator) -> Tensor:
