@@ -77,7 +77,7 @@ class Grid:
         return [(b * math.cos(angle), b * math.sin(angle)) for angle in angles]
 
 
-COARSE = (Grid(10.0, (0.5, 2.7)), Grid(9.0, (0.7, 1.5), 1.27, 6))
+COARSE = (Grid(10.0, (0.5, 2.7)), Grid(9.0, (0.7, 1.5), 1.25, 8))
 """Content that was turned, scaled and mirrored; and, less closely, content that was stretched or sheared as well."""
 
 

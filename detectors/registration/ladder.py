@@ -56,7 +56,7 @@ class Rung(NamedTuple):
     rounds: int = 1
 
 
-RUNGS = (Rung(11.0, 150), Rung(15.0, 40), Rung(22.0, 15, 2), Rung(31.0, 5, 2), Rung(64.0, 3, 2))
+RUNGS = (Rung(11.0, 300), Rung(14.0, 100), Rung(19.0, 25, 2), Rung(28.0, 8, 2), Rung(64.0, 3, 2))
 
 
 def climb(spectrum: Spectrum, template: Template, candidates: Candidates, rungs: tuple[Rung, ...] = RUNGS) -> Candidates:
