@@ -2,11 +2,11 @@
 
     y = f(x) = L x + t + sum_ij c_ij P_i(x / H) P_j(x' / H),      i, j <= DEGREE, P the Legendre polynomials,
 
-in latent pixels from the centres, `H` half of the longer side of the noise. The coefficients are those that bring blocks
-of the noise, compared one by one, to where the pilot fits them best (:func:`follow`). With `e(x, d)` the product of
-noise at x and pilot at `f(x) + d`, a block's score for a displacement d is the sum of e over it, under a smooth window;
-its best displacement counts by how far it stands out, and roughness costs. Windows shrink and frequencies rise from
-pass to pass.
+in latent pixels from the centres, `H` half of the longer side of the noise. The coefficients are those that bring
+blocks of the noise, compared one by one, to where the pilot fits them best (:func:`follow`). With `e(x, d)` the product
+of noise at x and pilot at `f(x) + d`, a block's score for a displacement d is the sum of e over it, under a smooth
+window; its displacement counts by how sure it is, and roughness costs. Windows shrink and frequencies rise from pass to
+pass.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from torch import Tensor
 from ..geometry import Size
 from .template import Template
 
-__all__ = ["PASSES", "Bend", "Pass", "follow", "positions"]
+__all__ = ["PASSES", "Bend", "Pass", "Sampled", "follow", "positions"]
 
 DEGREE = 5
 
@@ -35,17 +35,45 @@ class Bend:
         shift: t in latent pixels, with shape (2,).
         size: Height and width of the noise in latent pixels.
         coefficients: c, with shape ((DEGREE + 1)^2, 2); None for an affine map.
+        square: Centre (x, y) of the square that the polynomials live on, in latent pixels, and half of its side; None
+            for that around the noise.
     """
 
     linear: Tensor
     shift: Tensor
     size: Size
     coefficients: Tensor | None = None
+    square: tuple[float, float, float] | None = None
 
     def __call__(self, x: Tensor) -> Tensor:
-        """Positions (..., 2) on the canvas of positions (..., 2) in the noise, both in latent pixels from the centre."""
+        """Positions (..., 2) on the canvas of positions (..., 2) in the noise, in latent pixels from the centres."""
         y = x @ self.linear.T + self.shift
-        return y if self.coefficients is None else y + polynomials(x / (max(self.size) / 2)) @ self.coefficients
+        return y if self.coefficients is None else y + self.basis(x) @ self.coefficients
+
+    def basis(self, x: Tensor) -> Tensor:
+        """The polynomials at positions (..., 2), with shape (..., (DEGREE + 1)^2)."""
+        *centre, half = self.square or (0.0, 0.0, max(self.size) / 2)
+        return polynomials((x - torch.tensor(centre, device=x.device, dtype=x.dtype)) / half)
+
+    def within(self, offset: tuple[float, float], size: Size) -> Bend:
+        """The same for larger noise of a size, in which this one's centre lies at an offset (x, y)."""
+        by = torch.tensor(offset).to(self.shift)
+        x, y, half = self.square or (0.0, 0.0, max(self.size) / 2)
+        square = (x + offset[0], y + offset[1], half)
+        return replace(self, shift=self.shift - self.linear @ by, size=size, square=square)
+
+    def inverse(self, y: Tensor, rounds: int = 12) -> Tensor:
+        """Positions (..., 2) in the noise of positions (..., 2) on the canvas, by iteration where the map is bent."""
+        back = torch.linalg.inv(self.linear).T
+        x = (y - self.shift) @ back
+        for _ in range(rounds if self.coefficients is not None else 0):
+            x = x + (y - self(x)) @ back
+        return x
+
+    @property
+    def affine(self) -> Bend:
+        """The same without what is not affine."""
+        return replace(self, coefficients=None)
 
 
 def polynomials(x: Tensor) -> Tensor:
@@ -75,6 +103,7 @@ class Pass(NamedTuple):
         step: Length of a step, latent pixels of the canvas.
         window: Standard deviation of a block's window, latent pixels of the noise.
         stiffness: What roughness costs.
+        degree: Largest i + j.
     """
 
     radius: int
@@ -82,12 +111,14 @@ class Pass(NamedTuple):
     step: float
     window: float
     stiffness: float
+    degree: int = 2 * DEGREE
 
 
 PASSES = (
-    Pass(14, 4, 1.0, 11.0, 30.0),
-    Pass(20, 4, 0.75, 8.0, 10.0),
-    Pass(31, 4, 0.5, 7.0, 4.0),
+    Pass(14, 4, 1.0, 12.0, 3.0, 3),
+    Pass(16, 4, 1.0, 10.0, 3.0, 4),
+    Pass(20, 4, 0.75, 8.0, 5.0),
+    Pass(31, 4, 0.5, 7.0, 2.0),
     Pass(31, 4, 0.25, 6.0, 2.0),
 )
 
@@ -99,14 +130,15 @@ def follow(noise: Tensor, template: Template, bend: Bend, passes: tuple[Pass, ..
     """A bend that follows the pilot block by block, begun at an affine placement.
 
     Arguments:
-        noise: Channels of the pilot, with shape (C, h, w).
+        noise: With shape (C, h, w); the pilot stands in it with a positive sign.
     """
+    noise = noise[list(template.channels)]
     x = positions(bend.size, noise.device)
     for each in passes:
         pattern = Sampled.of(template.within(each.radius))
         steps = torch.arange(-each.reach, each.reach + 1, device=noise.device)
         scores = blocks(pattern.products(noise, bend(x), steps, each.step), noise, each.window)
-        bend = fitted(bend, *expected(scores, steps * each.step), each.stiffness)
+        bend = fitted(bend, *expected(scores, steps * each.step), each)
     return bend
 
 
@@ -129,6 +161,10 @@ class Sampled:
     @cached_property
     def rows(self) -> Tensor:
         return self.values.flatten(0, 1)
+
+    def product(self, noise: Tensor, y: Tensor) -> Tensor:
+        """e(x, 0), with shape (h, w)."""
+        return self.products(noise, y, torch.zeros(1, dtype=torch.long, device=y.device), 0.0)[0, 0]
 
     def products(self, noise: Tensor, y: Tensor, steps: Tensor, length: float) -> Tensor:
         """e(x, d) for displacements of whole steps, with shape (steps, steps, h, w), x first."""
@@ -196,7 +232,7 @@ def expected(scores: Tensor, displacements: Tensor) -> tuple[Tensor, Tensor]:
     return torch.stack(mean, dim=-1), (1 / (variance + floor) - 1 / (unknown + floor)).clamp_min(0)
 
 
-def fitted(bend: Bend, displacement: Tensor, weight: Tensor, stiffness: float) -> Bend:
+def fitted(bend: Bend, displacement: Tensor, weight: Tensor, each: Pass) -> Bend:
     """The bend whose blocks are displaced so, as far as they are sure of it and the coefficients stay small."""
     rows, columns = weight.shape
     height, width = bend.size
@@ -205,12 +241,20 @@ def fitted(bend: Bend, displacement: Tensor, weight: Tensor, stiffness: float) -
         for n, side in ((rows, height), (columns, width))
     )
     y, x = torch.meshgrid(y, x, indexing="ij")
-    basis = polynomials(torch.stack([x, y], dim=-1) / (max(bend.size) / 2)).flatten(0, 1).double()
+    basis = bend.basis(torch.stack([x, y], dim=-1)).flatten(0, 1).double()
     before = basis.new_zeros(basis.shape[1], 2) if bend.coefficients is None else bend.coefficients.double()
     target = basis @ before + displacement.flatten(0, 1)
     i = torch.arange(DEGREE + 1, device=weight.device)
     order = (i[:, None] + i).flatten()
-    cost = torch.where(order > 1, (i.square()[:, None] + i.square()).flatten().double(), 1e-3)
+    cost = roughness(weight.device)
     w = weight.flatten().double()[:, None]
-    normal = basis.T @ (w * basis) + torch.diag(stiffness * cost)
+    cost = each.stiffness * torch.where(order > each.degree, 1e9, cost)
+    normal = basis.T @ (w * basis) + torch.diag(cost)
     return replace(bend, coefficients=torch.linalg.solve(normal, basis.T @ (w * target)).float())
+
+
+def roughness(device: torch.device) -> Tensor:
+    """What each coefficient costs, those of an affine map next to nothing; shape ((DEGREE + 1)^2,), float64."""
+    i = torch.arange(DEGREE + 1, device=device)
+    squares = (i.square()[:, None] + i.square()).flatten().double()
+    return torch.where((i[:, None] + i).flatten() > 1, squares, 1e-3)

@@ -15,7 +15,7 @@ from torch import Tensor
 
 from .grid import HALF, STEP
 from .maps import changed, magnification
-from .scores import Peaks, nearby
+from .scores import nearby
 from .template import Spectrum, Template
 
 __all__ = ["Candidates", "Rung", "climb", "distinct"]
@@ -56,13 +56,17 @@ class Rung(NamedTuple):
     rounds: int = 1
 
 
-RUNGS = (Rung(11.0, 300), Rung(14.0, 100), Rung(19.0, 25, 2), Rung(28.0, 8, 2), Rung(64.0, 3, 2))
+RUNGS = (Rung(11.0, 400), Rung(14.0, 100), Rung(19.0, 25, 2), Rung(28.0, 8, 2), Rung(64.0, 3, 2))
 
 
-def climb(spectrum: Spectrum, template: Template, candidates: Candidates, rungs: tuple[Rung, ...] = RUNGS) -> Candidates:
+def climb(
+    spectrum: Spectrum, template: Template, candidates: Candidates, rungs: tuple[Rung, ...] = RUNGS
+) -> Candidates:
     """The best candidates, placed as exactly as the pilot shows."""
-    for rung in rungs:
-        candidates = distinct(candidates.best(3 * rung.count), template).of(slice(rung.count))
+    for i, rung in enumerate(rungs):
+        if i:
+            candidates = distinct(candidates.best(3 * rung.count), template)
+        candidates = candidates.best(rung.count)
         candidates = step(spectrum, template, candidates, rung)
     return candidates
 
@@ -88,7 +92,9 @@ def moved(spectrum: Spectrum, low: Template, members: Candidates, reach: float, 
         size = STEP / (HALF * reach) / 2 ** (turn + 1)
         last = turn == rounds
         steps = stencil(0.0 if last else size, centre.maps.device)
-        maps = changed(centre.maps[:, None].expand(-1, len(steps), -1, -1).flatten(0, 1), steps.repeat(len(centre.z), 1))
+        maps = changed(
+            centre.maps[:, None].expand(-1, len(steps), -1, -1).flatten(0, 1), steps.repeat(len(centre.z), 1)
+        )
         around = centre.shifts.repeat_interleave(len(steps), 0)
         z, shifts = nearby(spectrum, low, maps, around, *((4, near) if turn == 0 else (3, near / 2)))
         tried = Candidates(maps, shifts, z)

@@ -55,6 +55,10 @@ class Template:
         values[x, y + r] = (lifted * turn).T
         return cls(torch.from_numpy(values), canvas, pattern.channels)
 
+    def to(self, device: torch.device) -> Template:
+        """The same on a device."""
+        return self if self.values.device == device else Template(self.values.to(device), self.canvas, self.channels)
+
     @property
     def radius(self) -> int:
         """Largest frequency r in either direction, cycles a side."""
