@@ -70,7 +70,7 @@ def ring(aspect: float, count: int) -> tuple[tuple[float, float], ...]:
     return tuple((b * math.cos(angle), b * math.sin(angle)) for angle in angles)
 
 
-UPRIGHT = tuple((b, g) for b in (-0.2, -0.13, -0.065, 0.065, 0.13, 0.2) for g in (-0.07, 0.0, 0.07))
+UPRIGHT = tuple((b, g) for b in (-0.2, -0.13, -0.065, 0.0, 0.065, 0.13, 0.2) for g in (-0.08, 0.0, 0.08) if b or g)
 
 COARSE = (Grid(10.0, (0.5, 2.7)), Grid(11.0, (0.7, 1.5), UPRIGHT, 4.0), Grid(7.0, (0.7, 1.5), ring(1.25, 6)))
 """Content that was turned, scaled and mirrored; that was stretched along its sides or sheared, upright or in quarter

@@ -99,6 +99,6 @@ def scores(values: Tensor, norm: Tensor, template: Template, x: Tensor, y: Tenso
 
 def best(z: Tensor, x: Tensor, y: Tensor) -> Peaks:
     """The largest of z (X Y, G) without its sign."""
-    magnitude, where = z.abs().max(dim=0)
+    where = z.abs().argmax(dim=0)
     value = z.gather(0, where[None])[0]
     return Peaks(value, torch.stack([x[where // len(y)], y[where % len(y)]], dim=-1))

@@ -23,7 +23,7 @@ from torch import Tensor
 
 from ...watermark.keys import Key
 from ..geometry import Size
-from ..statistic import cosine, corrected, hypercone_log10_p
+from ..statistic import corrected, cosine, hypercone_log10_p
 from .bend import Bend, Sampled, follow, positions
 from .grid import COARSE, Grid, rows
 from .ladder import RUNGS, Candidates, climb
@@ -169,7 +169,7 @@ def on_its_canvas(noise: Tensor, template: Template, bend: Bend) -> tuple[Placem
     """An affine placement on that copy of the canvas, or on all of them, where the pilot stands out most, and by how
     many standard deviations.
 
-    Copies of the pilot repeat side by side, so a shift is only known up to them until it is seen where the noise agrees.
+    Copies of the pilot repeat side by side: a shift is known up to them until it is seen where the noise agrees.
     """
     chosen = noise[list(template.channels)]
     y = bend(positions(bend.size, noise.device))
@@ -225,8 +225,10 @@ def windows(noise: Tensor, canvas: Size) -> Iterator[tuple[tuple[float, float], 
 
 
 def cut_out(noise: Tensor, placement: Placement) -> tuple[tuple[float, float], Tensor, Bend] | None:
-    """What of the noise lies on a canvas, zeros around it, with its centre's offset (x, y) and the bend seen from there;
-    None if next to nothing does."""
+    """What of the noise lies on a canvas, zeros around it; its centre's offset (x, y), and the bend seen from there.
+
+    None if next to nothing does.
+    """
     inside = placement.inside
     rows, columns = (torch.nonzero(inside.any(axis)).flatten() for axis in (1, 0))
     if int(inside.sum()) < LEAST:

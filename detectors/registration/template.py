@@ -128,7 +128,7 @@ class Spectrum:
 
 
 def index(frequencies: Tensor, maps: Tensor, length: int) -> Tensor:
-    """Rows of a spectrum nearest to `L^T kappa`, with shape (frequencies, G), for frequencies (n, 2) and maps (G, 2, 2)."""
+    """Rows of a spectrum nearest to `L^T kappa`, with shape (n, G), for frequencies (n, 2) and maps (G, 2, 2)."""
     half = length // 2
     # Laid out so that one frequency of all maps lies together; what is beyond the Nyquist ends up in the zeros.
     x, y = (
