@@ -170,7 +170,9 @@ class Keyring:
 
     @classmethod
     @contextmanager
-    def edit(cls, path: str | os.PathLike, create: Pattern | None = None) -> Iterator[Keyring]:
+    def edit(
+        cls, path: str | os.PathLike, create: Pattern | None = None, pilot: float | None = None
+    ) -> Iterator[Keyring]:
         """Change a stored keyring while nobody else can: load, hand out, save. Nothing is saved after an exception.
 
         >>> with Keyring.edit(path) as ring:
@@ -179,6 +181,7 @@ class Keyring:
         Arguments:
             path: The keyring's file.
             create: The pattern of a new keyring if there is no file at the path; `None` refuses instead.
+            pilot: Strength of a new keyring's pilot, or `None` for none. One that is there keeps what it has.
 
         Raises:
             KeyringError: As :meth:`load` and :meth:`save`.
@@ -188,7 +191,7 @@ class Keyring:
             cls.load(path)  # No folder and no lock where there is no keyring.
         with locked(path):
             known = os.path.exists(path)
-            ring = cls.create(create) if create is not None and not known else cls.load(path)
+            ring = cls.create(create, pilot) if create is not None and not known else cls.load(path)
             yield ring
             ring._write(path, overwrite=known)
 

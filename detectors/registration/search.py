@@ -50,9 +50,6 @@ PARTS = 12
 WHOLE = 1.5
 """Sides of noise, over the canvas', up to which it is one window."""
 
-PROMISING = 5.0
-"""Least score with which a window's placement is looked at more closely."""
-
 LEAST = 256
 """Latent pixels that a marked part has at least."""
 
@@ -104,7 +101,7 @@ def search(noise: Tensor, pilot: Key, canvas: Size) -> list[Found]:
         return [
             settled(noise, pilot, template, Bend(m, t, size)) for m, t in zip(places.maps, places.shifts, strict=True)
         ]
-    return distinct(sorted(parts(noise, pilot, template), key=lambda one: -abs(one.z)))[:PARTS]
+    return parts(noise, pilot, template)
 
 
 def reads(size: Size, canvas: Size) -> int:
@@ -188,28 +185,36 @@ def on_its_canvas(noise: Tensor, template: Template, bend: Bend) -> tuple[Placem
     return (Placement(bend, template.canvas, True), everywhere) if abs(everywhere) > WRAPPED * abs(z) else (best, z)
 
 
-def parts(noise: Tensor, pilot: Key, template: Template) -> Iterator[Found]:
-    """What is found in windows of larger noise, each begun where a window showed it and settled on its own canvas."""
+def parts(noise: Tensor, pilot: Key, template: Template) -> list[Found]:
+    """What is found in windows of larger noise: the best of those that lie over each other, settled by itself."""
     size = tuple(noise.shape[1:])
+    begun: list[tuple[float, Placement]] = []
     for offset, window in windows(noise, template.canvas):
         places = candidates(window, template, COARSE[:1])
         for linear, shift in zip(places.maps, places.shifts, strict=True):
             first, z = on_its_canvas(window, template, Bend(linear, shift, tuple(window.shape[1:])))
-            if abs(z) < PROMISING or first.wrapped:
-                continue
-            cut = cut_out(noise, replace(first, bend=first.bend.within(offset, size)))
-            if cut is None:
-                continue
-            middle, own, bend = cut
-            seen = spectrum(own, template.channels, FINE_PADDING)
-            begun = Candidates(bend.linear[None], bend.shift[None], torch.tensor([z]))
-            refined = climb(seen, template, begun, RUNGS[-2:])
-            one = settled(own, pilot, template, replace(bend, linear=refined.maps[0], shift=refined.shifts[0]))
-            yield replace(
-                one,
-                placement=replace(one.placement, bend=one.placement.bend.within(middle, size)),
-                bent=one.bent and replace(one.bent, bend=one.bent.bend.within(middle, size)),
-            )
+            if not first.wrapped:
+                begun.append((z, replace(first, bend=first.bend.within(offset, size))))
+    begun.sort(key=lambda pair: -abs(pair[0]))
+    apart = distinct([placement for _, placement in begun])[:PARTS]
+    found = [one for placement in apart if (one := part(noise, pilot, template, placement))]
+    return sorted(found, key=lambda one: -abs(one.z))
+
+
+def part(noise: Tensor, pilot: Key, template: Template, placement: Placement) -> Found | None:
+    """One marked part, refined on what of the noise lies on its canvas; None where next to nothing does."""
+    cut = cut_out(noise, placement)
+    if cut is None:
+        return None
+    middle, own, bend = cut
+    begun = Candidates(bend.linear[None], bend.shift[None], bend.shift.new_ones(1))
+    refined = climb(spectrum(own, template.channels, FINE_PADDING), template, begun, RUNGS[-2:])
+    one = settled(own, pilot, template, replace(bend, linear=refined.maps[0], shift=refined.shifts[0]))
+    straight, bent = (
+        place and replace(place, bend=place.bend.within(middle, tuple(noise.shape[1:])))
+        for place in (one.placement, one.bent)
+    )
+    return replace(one, placement=straight, bent=bent)
 
 
 def windows(noise: Tensor, canvas: Size) -> Iterator[tuple[tuple[float, float], Tensor]]:
@@ -241,12 +246,11 @@ def cut_out(noise: Tensor, placement: Placement) -> tuple[tuple[float, float], T
     return middle, own, replace(bend, square=None)
 
 
-def distinct(found: Sequence[Found]) -> list[Found]:
+def distinct(placements: Sequence[Placement]) -> list[Placement]:
     """Those that do not lie over a better one, which come first."""
-    kept: list[Found] = []
-    for one in found:
-        here = one.placement.inside
-        overlaps = ((here & other.placement.inside).sum() / here.sum().clamp_min(1) for other in kept)
-        if not any(overlap > OVERLAP for overlap in overlaps):
+    kept: list[Placement] = []
+    for one in placements:
+        area = one.inside.sum().clamp_min(1)
+        if not any((one.inside & other.inside).sum() > OVERLAP * area for other in kept):
             kept.append(one)
     return kept
