@@ -73,7 +73,7 @@ def test_frequencies_beyond_the_nyquist_are_taken_as_zero():
     ("damage", "words"),
     [
         ("none", "as it was marked"),
-        ("rotation:30+mirror", "turned by 30 degrees, mirrored"),
+        ("rotation:30+mirror", "mirrored, turned by -30 degrees"),
         ("crop:60", "36% of it seen"),
         ("shift:25", "wrapped around"),
         ("shrink:75", "reduced to 75%, 5"),

@@ -2,8 +2,8 @@
 
     L = exp(-s) Q(b, g) R(a) M,     Q = exp [[b, g], [g, -b]],     R(a) = [[cos, -sin], [sin, cos]],     M = diag(m, 1)
 
-for content that was mirrored (m = -1), turned anticlockwise by `a`, magnified by `exp(s)`; `b` squeezes it along the
-sides of the canvas and `g` along its diagonals. `exp(2 |(b, g)|)` is the ratio of the largest to the smallest
+for content that was turned anticlockwise by `a`, then mirrored (m = -1), and magnified by `exp(s)`; `b` squeezes it
+along the sides of the canvas and `g` along its diagonals. `exp(2 |(b, g)|)` is the ratio of the largest to the smallest
 magnification.
 """
 

@@ -56,6 +56,11 @@ class Decomposed:
     squeeze: tuple[float, float]
 
     @property
+    def turn(self) -> float:
+        """Degrees, anticlockwise, from -180 to 180, that content was turned by after it was mirrored, if it was."""
+        return math.degrees(-self.angle if self.mirrored else self.angle)
+
+    @property
     def map(self) -> Tensor:
         """L, with shape (2, 2)."""
         parts = (torch.tensor([part]) for part in (self.angle, self.log_scale, self.mirrored, self.squeeze))

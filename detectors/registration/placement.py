@@ -59,7 +59,7 @@ class Placement:
         parts = decomposed(self.bend.linear)
         x, y = (-self.bend.shift).tolist()
         return Alignment(
-            angle=math.degrees(parts.angle) % 360,
+            angle=parts.turn % 360,
             scale=math.exp(parts.log_scale),
             mirror=parts.mirrored,
             shift=(y / self.canvas[0] % 1, x / self.canvas[1] % 1),
@@ -109,14 +109,13 @@ class Placement:
 
     @property
     def words(self) -> str:
-        """What happened, such as `turned by 30 degrees, mirrored, enlarged to 167%, 36% of it seen`."""
+        """What happened, such as `mirrored, turned by 30 degrees, enlarged to 167%, 36% of it seen`."""
         parts = decomposed(self.bend.linear)
-        angle = (math.degrees(parts.angle) + 180) % 360 - 180
         ratio, scale = math.exp(2 * math.hypot(*parts.squeeze)), math.exp(parts.log_scale)
         seen, share = self.seen, float(self.inside.float().mean())
         said = [
-            f"turned by {angle:.0f} degrees" if abs(angle) >= 1 else "",
             "mirrored" if parts.mirrored else "",
+            f"turned by {parts.turn:.0f} degrees" if abs(parts.turn) >= 1 else "",
             f"stretched by {ratio:.2f}" if ratio > 1.03 else "",
             f"{'enlarged' if scale > 1 else 'reduced'} to {scale:.0%}" if abs(math.log(scale)) > 0.03 else "",
             "bent" if self.bend.coefficients is not None else "",
@@ -134,8 +133,12 @@ class Placement:
         return float((self.bend.inverse(on_canvas).abs() <= size).all(-1).float().mean()) if not self.wrapped else 1.0
 
     def to_json(self) -> dict:
+        alignment = self.alignment
         return {
-            **self.alignment.to_json(),
+            "angle": round(alignment.angle, 2),
+            "scale": round(alignment.scale, 4),
+            "mirror": alignment.mirror,
+            "shift": [round(part, 4) for part in alignment.shift],
             "canvas": list(self.canvas),
             "matrix": [[round(value, 5) for value in row] for row in self.matrix],
             "words": self.words,

@@ -26,21 +26,15 @@ from ..geometry import Size
 from ..statistic import corrected, cosine, hypercone_log10_p
 from .bend import Bend, Sampled, follow, positions
 from .grid import COARSE, Grid, rows
-from .ladder import RUNGS, Candidates, climb
+from .ladder import RUNGS, Candidates, Rung, climb
 from .net import rounded
 from .placement import Placement
 from .scores import CHUNK, everywhere, peaks
 from .template import Template, spectrum
 
-__all__ = ["Found", "reads", "search"]
+__all__ = ["QUARTERS", "THOROUGH", "Effort", "Found", "reads", "search"]
 
 SIGNS = 2
-KEPT = 450
-"""Maps of the coarse grid that are looked at again, the best of some 13,000."""
-
-MOST = 3
-"""Placements read in a window, at most."""
-
 FOLLOWED = 6.5
 """Least score from which blocks are followed, in standard deviations: what chance reaches over the whole search."""
 
@@ -60,6 +54,30 @@ WRAPPED = 1.12
 """Score on all copies of the canvas over that on the best one, from which noise is taken to be wrapped around."""
 
 FINE_PADDING = 8
+
+
+@dataclass(frozen=True)
+class Effort:
+    """How far and how closely is searched.
+
+    Attributes:
+        grids: The coarse grids; larger noise is searched on the first alone.
+        kept: Maps of them that are looked at again, the best.
+        rungs: How these are refined.
+        most: Placements that keys are read at in a window, straight and bent.
+    """
+
+    grids: tuple[Grid, ...]
+    kept: int
+    rungs: tuple[Rung, ...]
+    most: int
+
+
+THOROUGH = Effort(COARSE, 450, RUNGS, 3)
+"""Some 13,000 maps; what the picture is most likely to have been."""
+
+QUARTERS = Effort((Grid(10.0, (0.5, 2.0), tilt=0.0),), 24, (Rung(14.0, 12), Rung(24.0, 4, 2), Rung(64.0, 1, 2)), 1)
+"""Quarter turns alone, for canvases of other shapes."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -84,29 +102,31 @@ class Found:
         return [self.placement] if self.bent is None else [self.placement, self.bent]
 
 
-def search(noise: Tensor, pilot: Key, canvas: Size) -> list[Found]:
+def search(noise: Tensor, pilot: Key, canvas: Size, effort: Effort = THOROUGH) -> list[Found]:
     """Where a pilot stands in noise, the best first.
 
     Arguments:
         noise: Recovered noise with shape (C, h, w), as it is read.
         pilot: The pilot.
         canvas: Height and width in latent pixels of the noise that it was planted in.
+        effort: How far and how closely is searched.
 
     Returns:
-        At most :data:`MOST` places, or :data:`PARTS` in noise of several windows; some of them chance.
+        At most `effort.most` places, or :data:`PARTS` in noise of several windows; some of them chance.
     """
     template, noise = template_of(pilot, canvas).to(noise.device), noise.float()
     if whole(size := tuple(noise.shape[1:]), canvas):
-        places = candidates(noise, template, COARSE)
-        return [
-            settled(noise, pilot, template, Bend(m, t, size)) for m, t in zip(places.maps, places.shifts, strict=True)
-        ]
-    return parts(noise, pilot, template)
+        places = candidates(noise, template, effort)
+        settling = (settled(noise, template, Bend(m, t, size)) for m, t in zip(places.maps, places.shifts, strict=True))
+    else:
+        settling = parts(noise, template, replace(effort, grids=effort.grids[:1]))
+    found = [Found(straight, bent, z, tested(noise, pilot, straight)) for straight, bent, z in settling]
+    return sorted(found, key=lambda one: -abs(one.z))
 
 
-def reads(size: Size, canvas: Size) -> int:
+def reads(size: Size, canvas: Size, effort: Effort = THOROUGH) -> int:
     """Placements that a key may be read at in noise of a size: what its union bound pays."""
-    return 2 * (MOST if whole(size, canvas) else PARTS)
+    return 2 * (effort.most if whole(size, canvas) else PARTS)
 
 
 def whole(size: Size, canvas: Size) -> bool:
@@ -119,16 +139,16 @@ def template_of(pilot: Key, canvas: Size) -> Template:
     return Template.of(pilot, canvas)
 
 
-def candidates(noise: Tensor, template: Template, grids: Sequence[Grid]) -> Candidates:
+def candidates(noise: Tensor, template: Template, effort: Effort) -> Candidates:
     """The best placements in one window of noise (C, h, w)."""
     seen = spectrum(noise, template.channels)
     scored = [
         (low, maps, torch.cat([everywhere(seen, low, part) for part in chunks]))
-        for grid in grids
+        for grid in effort.grids
         for low, maps, chunks in rows(grid, template, seen.length, CHUNK)
     ]
     every = torch.cat([z for *_, z in scored])
-    limit = every.topk(min(KEPT, len(every))).values[-1]
+    limit = every.topk(min(effort.kept, len(every))).values[-1]
     kept = []
     for low, maps, z in scored:
         chosen = maps[z >= limit]
@@ -136,17 +156,17 @@ def candidates(noise: Tensor, template: Template, grids: Sequence[Grid]) -> Cand
             best = peaks(seen, low, chosen)
             kept.append(Candidates(chosen, best.shift, best.z))
     joined = Candidates(*(torch.cat(part) for part in zip(*kept, strict=True)))
-    return climb(spectrum(noise, template.channels, FINE_PADDING), template, joined, RUNGS).best(MOST)
+    return climb(spectrum(noise, template.channels, FINE_PADDING), template, joined, effort.rungs).best(effort.most)
 
 
-def settled(noise: Tensor, pilot: Key, template: Template, bend: Bend) -> Found:
-    """A placement in noise (C, h, w): on which copy of the canvas it lies, followed, and tested."""
+def settled(noise: Tensor, template: Template, bend: Bend) -> tuple[Placement, Placement | None, float]:
+    """A placement in noise (C, h, w): on which copy of the canvas it lies, the same followed, and its score."""
     placement, z = on_its_canvas(noise, template, bend)
     bent = None
     if abs(z) >= FOLLOWED:
         seen = noise * placement.inside * math.copysign(1.0, z)
         bent = replace(placement, bend=follow(seen, template, placement.bend))
-    return Found(placement, bent, z, tested(noise, pilot, placement))
+    return placement, bent, z
 
 
 def tested(noise: Tensor, pilot: Key, placement: Placement) -> float:
@@ -185,36 +205,31 @@ def on_its_canvas(noise: Tensor, template: Template, bend: Bend) -> tuple[Placem
     return (Placement(bend, template.canvas, True), everywhere) if abs(everywhere) > WRAPPED * abs(z) else (best, z)
 
 
-def parts(noise: Tensor, pilot: Key, template: Template) -> list[Found]:
+def parts(noise: Tensor, template: Template, effort: Effort) -> Iterator[tuple[Placement, Placement | None, float]]:
     """What is found in windows of larger noise: the best of those that lie over each other, settled by itself."""
     size = tuple(noise.shape[1:])
     begun: list[tuple[float, Placement]] = []
     for offset, window in windows(noise, template.canvas):
-        places = candidates(window, template, COARSE[:1])
+        places = candidates(window, template, effort)
         for linear, shift in zip(places.maps, places.shifts, strict=True):
             first, z = on_its_canvas(window, template, Bend(linear, shift, tuple(window.shape[1:])))
             if not first.wrapped:
                 begun.append((z, replace(first, bend=first.bend.within(offset, size))))
     begun.sort(key=lambda pair: -abs(pair[0]))
-    apart = distinct([placement for _, placement in begun])[:PARTS]
-    found = [one for placement in apart if (one := part(noise, pilot, template, placement))]
-    return sorted(found, key=lambda one: -abs(one.z))
+    for placement in distinct([placement for _, placement in begun])[:PARTS]:
+        if int(placement.inside.sum()) >= LEAST:
+            yield part(noise, template, placement)
 
 
-def part(noise: Tensor, pilot: Key, template: Template, placement: Placement) -> Found | None:
-    """One marked part, refined on what of the noise lies on its canvas; None where next to nothing does."""
-    cut = cut_out(noise, placement)
-    if cut is None:
-        return None
-    middle, own, bend = cut
+def part(noise: Tensor, template: Template, placement: Placement) -> tuple[Placement, Placement | None, float]:
+    """One marked part, refined on what of the noise lies on its canvas."""
+    middle, own, bend = cut_out(noise, placement)
     begun = Candidates(bend.linear[None], bend.shift[None], bend.shift.new_ones(1))
     refined = climb(spectrum(own, template.channels, FINE_PADDING), template, begun, RUNGS[-2:])
-    one = settled(own, pilot, template, replace(bend, linear=refined.maps[0], shift=refined.shifts[0]))
-    straight, bent = (
-        place and replace(place, bend=place.bend.within(middle, tuple(noise.shape[1:])))
-        for place in (one.placement, one.bent)
-    )
-    return replace(one, placement=straight, bent=bent)
+    *places, z = settled(own, template, replace(bend, linear=refined.maps[0], shift=refined.shifts[0]))
+    size = tuple(noise.shape[1:])
+    straight, bent = (place and Placement(place.bend.within(middle, size), place.canvas) for place in places)
+    return straight, bent, z
 
 
 def windows(noise: Tensor, canvas: Size) -> Iterator[tuple[tuple[float, float], Tensor]]:
@@ -229,15 +244,10 @@ def windows(noise: Tensor, canvas: Size) -> Iterator[tuple[tuple[float, float], 
         yield (left + (part.shape[2] - width) / 2, top + (part.shape[1] - height) / 2), part
 
 
-def cut_out(noise: Tensor, placement: Placement) -> tuple[tuple[float, float], Tensor, Bend] | None:
-    """What of the noise lies on a canvas, zeros around it; its centre's offset (x, y), and the bend seen from there.
-
-    None if next to nothing does.
-    """
+def cut_out(noise: Tensor, placement: Placement) -> tuple[tuple[float, float], Tensor, Bend]:
+    """What of the noise lies on a canvas, zeros around it; its centre's offset (x, y), and the bend seen from there."""
     inside = placement.inside
     rows, columns = (torch.nonzero(inside.any(axis)).flatten() for axis in (1, 0))
-    if int(inside.sum()) < LEAST:
-        return None
     (top, bottom), (left, right) = ((int(part[0]), int(part[-1]) + 1) for part in (rows, columns))
     height, width = noise.shape[1:]
     own = (noise * inside)[:, top:bottom, left:right]
