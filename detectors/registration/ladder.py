@@ -63,10 +63,8 @@ def climb(
     spectrum: Spectrum, template: Template, candidates: Candidates, rungs: tuple[Rung, ...] = RUNGS
 ) -> Candidates:
     """The best candidates, placed as exactly as the pilot shows."""
-    for i, rung in enumerate(rungs):
-        if i:
-            candidates = distinct(candidates.best(3 * rung.count), template)
-        candidates = candidates.best(rung.count)
+    for rung in rungs:
+        candidates = distinct(candidates.best(3 * rung.count), template).best(rung.count)
         candidates = step(spectrum, template, candidates, rung)
     return candidates
 

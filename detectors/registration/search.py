@@ -53,6 +53,9 @@ OVERLAP = 0.3
 WRAPPED = 1.12
 """Score on all copies of the canvas over that on the best one, from which noise is taken to be wrapped around."""
 
+ROUGH = 2
+"""Rungs that the coarse grid's transform serves as well."""
+
 FINE_PADDING = 8
 
 
@@ -76,7 +79,7 @@ class Effort:
 THOROUGH = Effort(COARSE, 450, RUNGS, 3)
 """Some 13,000 maps; what the picture is most likely to have been."""
 
-QUARTERS = Effort((Grid(10.0, (0.5, 2.0), tilt=0.0),), 24, (Rung(14.0, 12), Rung(24.0, 4, 2), Rung(64.0, 1, 2)), 1)
+QUARTERS = Effort((Grid(10.0, (0.5, 2.0), tilt=0.0),), 24, (Rung(14.0, 8), Rung(24.0, 3), Rung(64.0, 1, 2)), 1)
 """Quarter turns alone, for canvases of other shapes."""
 
 
@@ -156,7 +159,9 @@ def candidates(noise: Tensor, template: Template, effort: Effort) -> Candidates:
             best = peaks(seen, low, chosen)
             kept.append(Candidates(chosen, best.shift, best.z))
     joined = Candidates(*(torch.cat(part) for part in zip(*kept, strict=True)))
-    return climb(spectrum(noise, template.channels, FINE_PADDING), template, joined, effort.rungs).best(effort.most)
+    joined = climb(seen, template, joined, effort.rungs[:ROUGH])
+    fine = spectrum(noise, template.channels, FINE_PADDING)
+    return climb(fine, template, joined, effort.rungs[ROUGH:]).best(effort.most)
 
 
 def settled(noise: Tensor, template: Template, bend: Bend) -> tuple[Placement, Placement | None, float]:
