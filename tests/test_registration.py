@@ -77,7 +77,7 @@ def test_frequencies_beyond_the_nyquist_are_taken_as_zero():
         ("crop:60", "36% of it seen"),
         ("shift:25", "wrapped around"),
         ("shrink:75", "reduced to 75%, 5"),
-        ("stretch:1.5", "stretched by 1.50"),
+        ("stretch:1.5", "stretched by 1.5"),
     ],
 )
 def test_the_pilot_leads_to_the_key_and_says_what_happened(damage, words):

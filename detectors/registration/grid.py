@@ -39,12 +39,14 @@ class Grid:
         scales: Smallest and largest magnification of the content.
         squeezes: (b, g) of each squeeze, see :mod:`.maps`.
         tilt: Largest angle to a quarter turn, in degrees; 45 stands for all angles.
+        kept: Maps that are looked at again, the best.
     """
 
     reach: float
     scales: tuple[float, float]
     squeezes: tuple[tuple[float, float], ...] = ((0.0, 0.0),)
     tilt: float = 45.0
+    kept: int = 150
 
     def bands(self, radius: int) -> Iterator[tuple[int, Tensor]]:
         """Frequencies used, at most the radius, and the maps (G, 2, 2) that they are used with."""
@@ -72,7 +74,11 @@ def ring(aspect: float, count: int) -> tuple[tuple[float, float], ...]:
 
 UPRIGHT = tuple((b, g) for b in (-0.2, -0.13, -0.065, 0.0, 0.065, 0.13, 0.2) for g in (-0.08, 0.0, 0.08) if b or g)
 
-COARSE = (Grid(10.0, (0.5, 2.7)), Grid(11.0, (0.7, 1.5), UPRIGHT, 4.0), Grid(7.0, (0.7, 1.5), ring(1.25, 6)))
+COARSE = (
+    Grid(12.0, (0.5, 2.6), kept=250),
+    Grid(11.0, (0.7, 1.5), UPRIGHT, 4.0, kept=100),
+    Grid(7.0, (0.7, 1.5), ring(1.25, 6), kept=80),
+)
 """Content that was turned, scaled and mirrored; that was stretched along its sides or sheared, upright or in quarter
 turns; and, less closely, that was turned and stretched in any direction."""
 

@@ -7,6 +7,7 @@ frequencies, so that what one rung leaves open the next can tell.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import NamedTuple
 
 import numpy as np
@@ -18,7 +19,7 @@ from .maps import changed, magnification
 from .scores import nearby
 from .template import Spectrum, Template
 
-__all__ = ["Candidates", "Rung", "climb", "distinct"]
+__all__ = ["RUNGS", "Candidates", "Rung", "chained", "climb", "distinct"]
 
 
 class Candidates(NamedTuple):
@@ -79,7 +80,12 @@ def step(spectrum: Spectrum, template: Template, candidates: Candidates, rung: R
         widest = 2 ** (float(level) / 3)
         low = template.within(min(template.radius, round(rung.reach * widest)))
         parts.append(moved(spectrum, low, members, min(rung.reach, template.radius), rung.rounds))
-    return Candidates(*(torch.cat(part) for part in zip(*parts, strict=True))).best(rung.count)
+    return chained(parts).best(rung.count)
+
+
+def chained(parts: Sequence[Candidates]) -> Candidates:
+    """All of them in one."""
+    return Candidates(*(torch.cat(part) for part in zip(*parts, strict=True)))
 
 
 def moved(spectrum: Spectrum, low: Template, members: Candidates, reach: float, rounds: int) -> Candidates:

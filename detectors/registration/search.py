@@ -26,11 +26,11 @@ from ..geometry import Size
 from ..statistic import corrected, cosine, hypercone_log10_p
 from .bend import Bend, Sampled, follow, positions
 from .grid import COARSE, Grid, rows
-from .ladder import RUNGS, Candidates, Rung, climb
+from .ladder import RUNGS, Candidates, Rung, chained, climb
 from .net import rounded
 from .placement import Placement
 from .scores import CHUNK, everywhere, peaks
-from .template import Template, spectrum
+from .template import Spectrum, Template, spectrum
 
 __all__ = ["QUARTERS", "THOROUGH", "Effort", "Found", "reads", "search"]
 
@@ -64,23 +64,25 @@ class Effort:
     """How far and how closely is searched.
 
     Attributes:
-        grids: The coarse grids; larger noise is searched on the first alone.
-        kept: Maps of them that are looked at again, the best.
+        grids: The coarse grids.
         rungs: How these are refined.
         most: Placements that keys are read at in a window, straight and bent.
     """
 
     grids: tuple[Grid, ...]
-    kept: int
     rungs: tuple[Rung, ...]
     most: int
 
 
-THOROUGH = Effort(COARSE, 450, RUNGS, 3)
-"""Some 13,000 maps; what the picture is most likely to have been."""
+THOROUGH = Effort(COARSE, RUNGS, 3)
+"""Some 16,000 maps; what the picture is most likely to have been."""
 
-QUARTERS = Effort((Grid(10.0, (0.5, 2.0), tilt=0.0),), 24, (Rung(14.0, 8), Rung(24.0, 3), Rung(64.0, 1, 2)), 1)
+QUARTERS = Effort((Grid(10.0, (0.5, 2.0), tilt=0.0, kept=24),), (Rung(14.0, 8), Rung(24.0, 3), Rung(64.0, 1, 2)), 1)
 """Quarter turns alone, for canvases of other shapes."""
+
+
+WINDOW = Effort((Grid(12.0, (0.6, 1.7), kept=120),), (Rung(13.0, 120), Rung(18.0, 25), Rung(28.0, 5), Rung(64.0, 2)), 2)
+"""For windows of larger noise, of which there are many: parts that were turned, scaled and mirrored."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -122,7 +124,7 @@ def search(noise: Tensor, pilot: Key, canvas: Size, effort: Effort = THOROUGH) -
         places = candidates(noise, template, effort)
         settling = (settled(noise, template, Bend(m, t, size)) for m, t in zip(places.maps, places.shifts, strict=True))
     else:
-        settling = parts(noise, template, replace(effort, grids=effort.grids[:1]))
+        settling = parts(noise, template)
     found = [Found(straight, bent, z, tested(noise, pilot, straight)) for straight, bent, z in settling]
     return sorted(found, key=lambda one: -abs(one.z))
 
@@ -145,23 +147,25 @@ def template_of(pilot: Key, canvas: Size) -> Template:
 def candidates(noise: Tensor, template: Template, effort: Effort) -> Candidates:
     """The best placements in one window of noise (C, h, w)."""
     seen = spectrum(noise, template.channels)
-    scored = [
-        (low, maps, torch.cat([everywhere(seen, low, part) for part in chunks]))
-        for grid in effort.grids
-        for low, maps, chunks in rows(grid, template, seen.length, CHUNK)
-    ]
-    every = torch.cat([z for *_, z in scored])
-    limit = every.topk(min(effort.kept, len(every))).values[-1]
-    kept = []
-    for low, maps, z in scored:
-        chosen = maps[z >= limit]
-        if len(chosen):
-            best = peaks(seen, low, chosen)
-            kept.append(Candidates(chosen, best.shift, best.z))
-    joined = Candidates(*(torch.cat(part) for part in zip(*kept, strict=True)))
+    joined = chained([kept(seen, template, grid) for grid in effort.grids])
     joined = climb(seen, template, joined, effort.rungs[:ROUGH])
     fine = spectrum(noise, template.channels, FINE_PADDING)
     return climb(fine, template, joined, effort.rungs[ROUGH:]).best(effort.most)
+
+
+def kept(seen: Spectrum, template: Template, grid: Grid) -> Candidates:
+    """The best of a coarse grid, as many as it keeps."""
+    bands = rows(grid, template, seen.length, CHUNK)
+    scored = [torch.cat([everywhere(seen, low, part) for part in chunks]) for low, _, chunks in bands]
+    every = torch.cat(scored)
+    limit = every.topk(min(grid.kept, len(every))).values[-1]
+    found = []
+    for (low, maps, _), z in zip(bands, scored, strict=True):
+        chosen = maps[z >= limit]
+        if len(chosen):
+            best = peaks(seen, low, chosen)
+            found.append(Candidates(chosen, best.shift, best.z))
+    return chained(found)
 
 
 def settled(noise: Tensor, template: Template, bend: Bend) -> tuple[Placement, Placement | None, float]:
@@ -210,12 +214,12 @@ def on_its_canvas(noise: Tensor, template: Template, bend: Bend) -> tuple[Placem
     return (Placement(bend, template.canvas, True), everywhere) if abs(everywhere) > WRAPPED * abs(z) else (best, z)
 
 
-def parts(noise: Tensor, template: Template, effort: Effort) -> Iterator[tuple[Placement, Placement | None, float]]:
+def parts(noise: Tensor, template: Template) -> Iterator[tuple[Placement, Placement | None, float]]:
     """What is found in windows of larger noise: the best of those that lie over each other, settled by itself."""
     size = tuple(noise.shape[1:])
     begun: list[tuple[float, Placement]] = []
     for offset, window in windows(noise, template.canvas):
-        places = candidates(window, template, effort)
+        places = candidates(window, template, WINDOW)
         for linear, shift in zip(places.maps, places.shifts, strict=True):
             first, z = on_its_canvas(window, template, Bend(linear, shift, tuple(window.shape[1:])))
             if not first.wrapped:
