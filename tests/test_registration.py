@@ -12,6 +12,7 @@ from scipy.stats import kstest
 from wmark import Key, Pattern, initial_noise
 from wmark.attacks import find_damage
 from wmark.attacks.warping import UNMOVED
+from wmark.benchmarks import registration
 from wmark.benchmarks.simulated import pasted, simulated_reading
 from wmark.detectors.registration.bend import Bend, positions
 from wmark.detectors.registration.maps import maps
@@ -176,3 +177,14 @@ def test_placements_are_tested_on_a_net_that_was_laid_before():
     assert [one.linear.tolist() for one, _ in rounded(near, CANVAS)][1] == near.linear.tolist()
     assert list(rounded(Bend(linear * 10, bend.shift, CANVAS), CANVAS)) == []
     assert similar > 2 * (2 * math.pi / STEP) * (math.log(8) / STEP) * 192**2
+
+
+def test_the_benchmark_writes_what_it_prints(tmp_path, monkeypatch, capsys):
+    monkeypatch.setattr(registration, "CASES", {"mirror": 0.7})
+    result = registration.run(readings=1, compared=1, fpr=1e-6, seed=0, out=tmp_path)
+    (row,) = result["results"]
+    assert row["key"][0] < -50
+    assert row["grid"][0] < -50
+    assert row["seconds"] > 0
+    assert "| mirror | 0.70 | 100%" in capsys.readouterr().out
+    assert (tmp_path / "search.csv").read_text().startswith("case,kept,found at 1e-06")
