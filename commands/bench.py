@@ -272,6 +272,24 @@ def bench_adapter(out, seed, dtype, device) -> None:
     run(out=out, seed=seed, dtype=dtype, device=device)
 
 
+@bench.command("search")
+@click.option("-n", "--readings", type=click.IntRange(1), default=16, show_default=True, help="Readings of each case.")
+@click.option(
+    "--compared",
+    type=click.IntRange(0),
+    default=4,
+    show_default=True,
+    help="Those of them that are also searched without a pilot, which takes longer.",
+)
+@fpr_option
+@with_options(bench_options[:2])
+def bench_search(readings, compared, fpr, out, seed) -> None:
+    """How far a pilot leads after turns, crops and warps and in larger pictures, on simulated readings."""
+    from ..benchmarks.registration import run
+
+    run(readings=readings, compared=compared, fpr=fpr, seed=seed, out=out)
+
+
 @bench.command("marks")
 @click.option(
     "--pattern",

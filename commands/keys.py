@@ -41,14 +41,23 @@ def keys() -> None:
     type=Number(0, 1, min_open=True),
     help="Cosine between noise and key, in (0, 1].  [disc, square: 0.5, others: 1]",
 )
+@click.option(
+    "--pilot",
+    type=Number(0, 1, min_open=True),
+    help="Strength of a pilot beside every key of a new keyring, which leads to them in pictures that were turned, cut "
+    "or bent.  [none]",
+)
 @click.option("--note", default="", help="A remark to keep with the key.")
-def create(keyring, key_id, pattern, radius, channels, strength, note) -> None:
+def create(keyring, key_id, pattern, radius, channels, strength, pilot, note) -> None:
     """Create a key, and the keyring if there is none."""
     from ..watermark.keyring import Keyring, default_path
 
     path = keyring or default_path()
     chosen = Pattern.of(pattern, radius=radius, channels=channels, strength=strength)
-    with Keyring.edit(path, create=chosen) as ring:
+    with Keyring.edit(path, create=chosen, pilot=pilot) as ring:
+        if pilot not in (None, ring.pilot_strength):
+            has = f"a pilot of strength {ring.pilot_strength}" if ring.pilot_strength else "no pilot"
+            raise KeyringError(f"keyring {ring.fingerprint} has {has}, which stays: start another with --keyring")
         key = ring.add(key_id, pattern=chosen, note=note)
     say(f"created key {key.id} ({describe(key.pattern)}) in {path}")
 

@@ -158,9 +158,12 @@ class AlignmentSearch:
             pattern: Its pattern, fitted to the canvas.
             alignment: Where it stands.
         """
-        samples = self._at(noise, pattern, alignment)[None]
+        return self.surface_of(self._at(noise, pattern, alignment), planted, pattern)
+
+    def surface_of(self, samples: Tensor, planted: Tensor, pattern: Pattern) -> Tensor:
+        """The same from masked coordinates of the noise, complex, with shape (channels, n)."""
         key = planted.to(samples).conj()
-        return self._scores(samples, key, pattern)[0] / samples.abs().square().sum().sqrt().clamp_min(1e-30)
+        return self._scores(samples[None], key, pattern)[0] / samples.abs().square().sum().sqrt().clamp_min(1e-30)
 
     def _at(self, noise: Tensor, pattern: Pattern, alignment: Alignment) -> Tensor:
         """Coefficients (channels, n) at M k for one alignment, its shift left as it is."""

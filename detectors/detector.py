@@ -29,6 +29,7 @@ from ..version import __version__
 from ..watermark.keys import Key, check_key
 from ..watermark.patterns import Pattern
 from .geometry import Canvas, Size, canvases, fit, working_size
+from .leading import lead
 from .plan import Look, Plan, plan
 from .reading import KeyGroup, Standing, evidence, group_by_pattern, log10_p, prepare, read_as_planted, search
 from .statistic import corrected
@@ -94,7 +95,7 @@ class Detector:
 
     @cached_property
     def groups(self) -> list[KeyGroup]:
-        """The keys by their patterns."""
+        """The keys by their patterns and pilots."""
         return group_by_pattern(self.keys)
 
     @cached_property
@@ -196,12 +197,12 @@ class Detector:
         return [min(row, key=lambda c: (c.log10_p, -abs(c.standing.cosine))) for row in tested]
 
     def _test(self, recovered: Recovered, group: KeyGroup, look: Look) -> Iterator[Candidate]:
-        """The closest key of one pattern, image by image."""
+        """The closest key of one pattern and pilot, image by image."""
         pattern = group.pattern
         read_from = prepare(recovered, pattern)
         places = self.canvases(tuple(read_from.shape[-2:]), pattern)
         if look.reading == "search" and pattern.searchable:
-            standings, alignments = search(read_from, group, places)
+            standings, alignments = (lead if group.keys[0].pilot else search)(read_from, group, places)
         else:
             common = self.common.get(look.recovery.name) if pattern.searchable else None
             standings, alignments = read_as_planted(read_from, group, places[0].size, common), 1
@@ -231,6 +232,7 @@ class Detector:
             cosine=standing.cosine,
             alignment=standing.alignment,
             canvas=standing.canvas,
+            placement=standing.placement,
             look=look.name,
             keys_tested=len(self.keys),
             alignments_tested=candidate.alignments_tested,

@@ -17,6 +17,7 @@ from ..watermark.patterns import Pattern
 from ..watermark.spectrum import mask_coordinates
 from .alignment import IDENTITY, Alignment, AlignmentSearch, padded_spectrum
 from .geometry import Canvas, Size
+from .registration.placement import Placement
 from .statistic import cosine, hypercone_log10_p
 from .verdict import Evidence
 
@@ -36,12 +37,14 @@ class Standing(NamedTuple):
         alignment: How the image was turned.
         canvas: Height and width in latent pixels of the noise that the key was planted in.
         dimension: That of the key space on the canvas.
+        placement: Where a pilot led to it; None without one.
     """
 
     cosine: float
     alignment: Alignment
     canvas: Size
     dimension: int
+    placement: Placement | None = None
 
 
 class KeyGroup:
@@ -90,10 +93,10 @@ class KeyGroup:
 
 
 def group_by_pattern(keys: Iterable[Key]) -> list[KeyGroup]:
-    """Keys by their patterns, in the order in which these come."""
-    groups: dict[Pattern, list[Key]] = {}
+    """Keys by their patterns and pilots, in the order in which these come."""
+    groups: dict[tuple[Pattern, Key | None], list[Key]] = {}
     for key in keys:
-        groups.setdefault(key.pattern, []).append(key)
+        groups.setdefault((key.pattern, key.pilot), []).append(key)
     return [KeyGroup(members) for members in groups.values()]
 
 
@@ -179,11 +182,14 @@ def aligned(noise: Tensor, pattern: Pattern, canvas: Size, alignment: Alignment 
 def evidence(noise: Tensor, key: Key, standing: Standing) -> Evidence:
     """What is seen of a key in one image's prepared noise (C, h, w)."""
     pattern = key.pattern
-    coordinates = aligned(noise, pattern, standing.canvas, standing.alignment)
-    group = KeyGroup([key]).fitted(standing.canvas)
-    surface = alignment_search(Canvas(standing.canvas)).surface(
-        noise, group.planted[0], group.pattern, standing.alignment
-    )
+    group, grid = KeyGroup([key]).fitted(standing.canvas), alignment_search(Canvas(standing.canvas))
+    if standing.placement:
+        coordinates = standing.placement.coordinates(noise, pattern)
+        samples = torch.view_as_complex(coordinates).to(torch.complex64)
+        surface = grid.surface_of(samples, group.planted[0], group.pattern)
+    else:
+        coordinates = aligned(noise, pattern, standing.canvas, standing.alignment)
+        surface = grid.surface(noise, group.planted[0], group.pattern, standing.alignment)
     return Evidence(coordinates.double().cpu().numpy(), surface.cpu().numpy())
 
 

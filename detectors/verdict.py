@@ -9,6 +9,7 @@ import numpy as np
 
 from .alignment import IDENTITY, Alignment
 from .plan import SIGNS
+from .registration.placement import Placement
 
 __all__ = ["Basis", "Evidence", "Verdict"]
 
@@ -74,6 +75,7 @@ class Verdict:
         seconds: Time spent on this image; in a batch, its share.
         basis: What the verdict rests on.
         fallbacks: What was done otherwise than asked, such as working in tiles where memory was short.
+        placement: Where the key's pilot led to; None for a key that was found without one.
         evidence: What was seen, if the detector was asked to keep it.
     """
 
@@ -92,6 +94,7 @@ class Verdict:
     seconds: float
     basis: Basis
     fallbacks: tuple[str, ...] = ()
+    placement: Placement | None = field(default=None, repr=False, compare=False)
     evidence: Evidence | None = field(default=None, repr=False, compare=False)
 
     @property
@@ -120,7 +123,8 @@ class Verdict:
                 the key.
         """
         told = self.found or scores
-        placed = {**self.alignment.to_json(), "canvas": list(self.canvas)}
+        place = self.placement
+        placed = place.to_json() if place else {**self.alignment.to_json(), "canvas": list(self.canvas)}
         return {
             "schema": SCHEMA,
             "found": self.found,

@@ -400,3 +400,24 @@ def test_a_lock_is_held_by_one_and_removed(tmp_path: Path):
 def test_device_is_written_to_and_not_replaced():
     files.write_atomically("/dev/null", b"data")
     assert stat.S_ISCHR(os.stat("/dev/null").st_mode)
+
+
+def test_a_keyrings_pilot_is_kept_as_a_strength_and_planted_beside_every_key_that_can_have_one(tmp_path: Path):
+    ring = Keyring.create(Pattern.of("square"), pilot=0.3)
+    key, ringed = ring.add("mine"), ring.add("old", Pattern.of("ring"))
+    ring.save(path := tmp_path / "keyring.json")
+    content = json.loads(path.read_text())
+    assert content["pilot"] == 0.3
+    assert [entry["id"] for entry in content["keys"]] == ["mine", "old"]
+    loaded = Keyring.load(path)
+    assert loaded.key("mine") == key
+    assert loaded.key("mine").pilot == loaded.pilot() == ring.pilot()
+    assert loaded.pilot().pattern.strength == 0.3
+    assert loaded.key("old").pilot is None is ringed.pilot
+    assert "pilot" not in repr(key)
+
+
+def test_a_keyring_without_a_pilot_is_stored_as_ever(ring: Keyring, stored: Path):
+    assert "pilot" not in json.loads(stored.read_text())
+    assert ring.pilot() is None
+    assert all(key.pilot is None for key in Keyring.load(stored).active())

@@ -177,3 +177,48 @@ def test_a_profile_spreads_the_energy_and_leaves_the_noise_white():
     even = torch.full((len(rings), 1), pattern.strength)
     k = key(radius=8, channels=(0, 1))
     assert torch.allclose(plant(white(1, 4, 20, 20), k, even), plant(white(1, 4, 20, 20), k))
+
+
+def with_pilot(name="k", strength=0.4, pilot=0.3, kind="square", **options):
+    return Key.derive(b"s" * 32, name, Pattern.of(kind, strength=strength, **options), pilot=pilot)
+
+
+@pytest.mark.parametrize("shape", [(64, 64), (96, 64), (40, 48)])
+def test_a_pilot_and_a_key_are_planted_at_their_strengths(shape):
+    k = with_pilot()
+    planted = plant(white(3, 4, *shape).double(), k)
+    pattern = k.pattern.fitted(shape)
+    c, v, u = read(planted, pattern).numpy(), *(pattern.restrict(part.direction) for part in (k.pilot, k))
+    across = u - (u @ v) * v
+    assert cosine(c, v) == pytest.approx(0.3, abs=1e-6)
+    assert cosine(c, across / np.linalg.norm(across)) == pytest.approx(0.4, abs=1e-6)
+    assert cosine(c, u) == pytest.approx(0.4, abs=0.02)
+
+
+def test_keys_of_one_pilot_are_normal_and_share_the_pilot_alone():
+    keys = [with_pilot(f"k{i}", radius=8, channels=(0, 1)) for i in range(200)]
+    assert len({k.pilot.direction.tobytes() for k in keys}) == 1
+    assert keys[0].pilot.direction.tobytes() != with_pilot("pilot", radius=8, channels=(0, 1)).direction.tobytes()
+    c = read(torch.cat([initial_noise(k, seed=0, shape=(2, 20, 20)) for k in keys]), keys[0].pattern).numpy()
+    v = keys[0].pilot.direction
+    left = c - (c @ v)[:, None] * v
+    likeness = np.corrcoef(left)[np.triu_indices(len(left), 1)]
+    assert np.abs(likeness).mean() < 1.2 * (2 / np.pi / c.shape[1]) ** 0.5
+    many = [
+        initial_noise(Key.derive(bytes([i]) * 32, "k", keys[0].pattern, pilot=0.3), seed=0, shape=(2, 20, 20))
+        for i in range(200)
+    ]
+    assert kstest(torch.cat(many).flatten().numpy()[::3], "norm").pvalue > 0.001
+
+
+@pytest.mark.parametrize(
+    ("options", "complaint"),
+    [
+        (dict(kind="ring", strength=0.5), "cannot have a pilot"),
+        (dict(strength=0.96), "more than the noise holds"),
+        (dict(pilot=1.5), "not in"),
+    ],
+)
+def test_a_pilot_that_cannot_be_planted_is_refused(options, complaint):
+    with pytest.raises(KeyringError, match=complaint):
+        with_pilot(**options)

@@ -91,6 +91,7 @@ def generate(
                 "keyring": key.keyring,
                 "key_id": key.id,
                 "pattern": key.pattern.to_json(),
+                **({"pilot": key.pilot.pattern.strength} if key.pilot else {}),
                 "prompt": prompt,
                 "seed": seed,
                 "sampler": asdict(sampling),

@@ -37,17 +37,26 @@ class Keyring:
         secret: The 32-byte master secret. Never shown, and never pickled.
         pattern: Where its keys live unless :meth:`add` is told otherwise.
         entries: The keys it already has.
+        pilot: Strength at which the keyring's pilot is planted beside each key that can have one, in (0, 1); `None`
+            plants none, as in keyrings that were made without.
     """
 
-    def __init__(self, secret: bytes | Secret, pattern: Pattern, entries: Iterable[KeyEntry] = ()) -> None:
+    def __init__(
+        self,
+        secret: bytes | Secret,
+        pattern: Pattern,
+        entries: Iterable[KeyEntry] = (),
+        pilot: float | None = None,
+    ) -> None:
         self._secret = secret = Secret.of(secret)
-        self.pattern = pattern
+        self.pattern, self.pilot_strength = pattern, pilot
+        self.pilot()
         self._entries = {entry.id: entry for entry in entries}
 
     @classmethod
-    def create(cls, pattern: Pattern | None = None) -> Keyring:
+    def create(cls, pattern: Pattern | None = None, pilot: float | None = None) -> Keyring:
         """A keyring with a fresh master secret from the operating system, and no keys yet."""
-        return cls(Secret(os.urandom(32)), pattern or Pattern.of())
+        return cls(Secret(os.urandom(32)), pattern or Pattern.of(), pilot=pilot)
 
     def __repr__(self) -> str:
         return f"Keyring(fingerprint={self.fingerprint!r}, keys={len(self)})"
@@ -111,6 +120,13 @@ class Keyring:
             raise KeyringError(f"key {key_id!r} was revoked at {entry.revoked}: choose an active key")
         return self._derive(entry)
 
+    def pilot(self, pattern: Pattern | None = None) -> Key | None:
+        """The pilot of the keys of a pattern, by default the keyring's; None if they have none."""
+        pattern = pattern or self.pattern
+        if self.pilot_strength is None or not pattern.searchable:
+            return None
+        return Key.derive_pilot(self._secret, pattern, self.pilot_strength, keyring=self.fingerprint)
+
     def active(self) -> list[Key]:
         """The keys that are not revoked, in the order of their adding."""
         return [self._derive(entry) for entry in self._entries.values() if not entry.revoked]
@@ -154,7 +170,9 @@ class Keyring:
 
     @classmethod
     @contextmanager
-    def edit(cls, path: str | os.PathLike, create: Pattern | None = None) -> Iterator[Keyring]:
+    def edit(
+        cls, path: str | os.PathLike, create: Pattern | None = None, pilot: float | None = None
+    ) -> Iterator[Keyring]:
         """Change a stored keyring while nobody else can: load, hand out, save. Nothing is saved after an exception.
 
         >>> with Keyring.edit(path) as ring:
@@ -163,6 +181,7 @@ class Keyring:
         Arguments:
             path: The keyring's file.
             create: The pattern of a new keyring if there is no file at the path; `None` refuses instead.
+            pilot: Strength of a new keyring's pilot, or `None` for none. One that is there keeps what it has.
 
         Raises:
             KeyringError: As :meth:`load` and :meth:`save`.
@@ -172,16 +191,21 @@ class Keyring:
             cls.load(path)  # No folder and no lock where there is no keyring.
         with locked(path):
             known = os.path.exists(path)
-            ring = cls.create(create) if create is not None and not known else cls.load(path)
+            ring = cls.create(create, pilot) if create is not None and not known else cls.load(path)
             yield ring
             ring._write(path, overwrite=known)
 
     def _derive(self, entry: KeyEntry) -> Key:
-        return Key.derive(self._secret, entry.id, entry.pattern, keyring=self.fingerprint, revoked=entry.revoked)
+        pilot = self.pilot_strength if entry.pattern.searchable else None
+        return Key.derive(
+            self._secret, entry.id, entry.pattern, keyring=self.fingerprint, revoked=entry.revoked, pilot=pilot
+        )
 
     def _write(self, path: Path, overwrite: bool) -> None:
         try:
-            content = serialise(Content(self._secret, self.pattern, self.entries), self.fingerprint)
+            content = serialise(
+                Content(self._secret, self.pattern, self.entries, self.pilot_strength), self.fingerprint
+            )
             write_atomically(path, content, mode=0o600, overwrite=overwrite, locked=True)
         except (OSError, ValueError) as error:
             raise KeyringError(f"keyring {quoted(path)} cannot be written: {reason(error)}") from error

@@ -5,7 +5,8 @@ Beside the master secret `s` and the list of keys it holds
     integrity = HMAC(s, "wmark/integrity/v1/" || content)       over the canonical JSON of everything else
 
 which a file that was cut short or edited fails. That tells damage from the original; it does not keep out whoever can
-read the secret, which is why the file is for its owner alone.
+read the secret, which is why the file is for its owner alone. If its keys have a pilot beside them, the pilot's
+strength is in it, and nothing else of the pilot: that is derived from `s`. A file without has no pilot.
 """
 
 from __future__ import annotations
@@ -67,11 +68,13 @@ class Content(NamedTuple):
         secret: The master secret.
         pattern: Where its keys live unless they say otherwise.
         entries: Every key ever added, in the order of their adding.
+        pilot: Strength of the pilot that is planted beside its keys; None for a keyring that has none.
     """
 
     secret: Secret
     pattern: Pattern
     entries: Sequence[KeyEntry]
+    pilot: float | None = None
 
 
 def read(path: str | os.PathLike) -> Content:
@@ -122,7 +125,7 @@ def parse(data: bytes, name: str) -> Content | KeyringError:
         if not hmac.compare_digest(stated, integrity(secret, content).encode()):
             return damaged
         entries = [KeyEntry.from_json(entry) for entry in content["keys"]]
-        found = Content(secret, Pattern.from_json(content["pattern"]), entries)
+        found = Content(secret, Pattern.from_json(content["pattern"]), entries, content.get("pilot"))
     except (AttributeError, KeyError, TypeError, ValueError, KeyringError):
         return damaged
     return found if len({entry.id for entry in entries}) == len(entries) else damaged
@@ -136,6 +139,7 @@ def serialise(content: Content, fingerprint: str) -> memoryview:
         "pattern": content.pattern.to_json(),
         "secret": base64.b64encode(content.secret.reveal()).decode(),
         "keys": [entry.to_json() for entry in content.entries],
+        **({} if content.pilot is None else {"pilot": content.pilot}),
     }
     stored["integrity"] = integrity(content.secret, stored)
     return memoryview(json.dumps(stored, indent=1).encode() + b"\n")

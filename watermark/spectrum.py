@@ -25,6 +25,14 @@ energy of the key unevenly, coordinate by coordinate,
 
 `(v, p)` is uniform among orthonormal pairs, and a rotation within its plane keeps it so: every `c'_j` is distributed as
 N(0, 1) exactly, and a change of sign of coordinate `j` shows that no two are correlated.
+
+Several directions share the noise: a pilot `v_1` and a key `v_2`, made orthogonal to it, with strengths `s_i`,
+
+    c' = |c| (sum_i s_i v_i + sqrt(1 - sum_i s_i^2) p),      v_2 = (u - <u, v_1> v_1) / |u - <u, v_1> v_1|.
+
+Over the draw of the secrets `(v_1, v_2, p)` is uniform among orthonormal frames, so `c'` is N(0, I_m) as before; and
+since `u` is drawn apart from `v_1`, whatever is computed with the pilot is computed without the key: the test of each
+stays exact. `<u, v_1>` is about 1 / sqrt(d), so `u` itself is read as well as `v_2`.
 """
 
 from __future__ import annotations
@@ -91,25 +99,33 @@ def synthesise(coordinates: Tensor, pattern: Pattern, canvas: Size) -> Tensor:
 
 
 def plant(noise: Tensor, key: Key, profile: Tensor | None = None) -> Tensor:
-    """Turn the masked coordinates of noise towards a key.
+    """Turn the masked coordinates of noise towards a key, and towards its pilot if it has one.
 
     Arguments:
         noise: White noise with shape (B, C, h, w).
         key: What to plant; its pattern says where and how strongly.
-        profile: Strength of each coordinate, in [0, 1], in a shape that goes with (channels, n, 2); None takes the
-            pattern's for all.
+        profile: Strength of the key in each coordinate, in [0, 1], in a shape that goes with (channels, n, 2); None
+            takes the pattern's for all. A pilot is planted evenly.
 
     Returns:
         Noise with the same shape, dtype and device, equal to the input outside the mask.
     """
     pattern = key.pattern.fitted(noise.shape[-2:])
     before = mask_coordinates(noise.cpu(), pattern)
-    v = pattern.lift(pattern.restrict(key.direction))
-    along = (before * v).sum(dim=(1, 2, 3), keepdim=True)
-    across = before - along * v
-    length = _norm(before)
-    s = pattern.strength if profile is None else profile
-    after = length * (s * v + (1 - s * s) ** 0.5 * across / _norm(across).clamp_min(1e-300))
+    length, across, marked, left = _norm(before), before, 0.0, 1.0
+    pilot = None
+    for part in [key.pilot, key] if key.pilot else [key]:
+        v = pattern.lift(pattern.restrict(part.direction))
+        if pilot is not None:
+            v = v - (v * pilot).sum() * pilot
+            v = v / v.square().sum().sqrt()
+        s = part.pattern.strength if profile is None or part is not key else profile
+        across = across - (before * v).sum(dim=(1, 2, 3), keepdim=True) * v
+        marked, left, pilot = marked + s * v, left - s * s, v
+    after = length * (
+        marked
+        + torch.as_tensor(left, dtype=torch.float64).clamp_min(0).sqrt() * across / _norm(across).clamp_min(1e-300)
+    )
     change = synthesise(after - before, pattern, noise.shape[-2:])
     planted = noise.clone()
     planted[:, list(pattern.channels)] += change.to(noise)

@@ -37,3 +37,18 @@ def test_notes_forge_no_lines(run, tmp_path):
     assert len(listed.stdout.splitlines()) == 2
     note = json.loads(run("keys", "list", "--json", *at).stdout)["keys"][0]["note"]
     assert note == "x\nb  active\x1b[31m \\xe9"
+
+
+def test_a_new_keyring_has_the_pilot_that_was_asked_for_and_keeps_it(run, sentence, tmp_path):
+    at = ["--pattern", "square", "--keyring", "ring.json"]
+    assert run("keys", "create", "--id", "a", "--strength", "0.4", "--pilot", "0.3", *at).exit_code == 0
+    assert run("keys", "create", "--id", "b", "--pilot", "0.3", *at).exit_code == 0
+    assert json.loads((tmp_path / "ring.json").read_text())["pilot"] == 0.3
+    assert "a pilot of strength 0.3, which stays" in sentence(run("keys", "create", "--pilot", "0.2", *at))
+    too_much = ["--strength", "0.9", "--pilot", "0.6", "--pattern", "square", "--keyring", "other.json"]
+    assert "more than the noise holds" in sentence(run("keys", "create", *too_much))
+    assert not (tmp_path / "other.json").exists()
+    named = [
+        entry["id"] for entry in json.loads(run("keys", "list", "--json", "--keyring", "ring.json").stdout)["keys"]
+    ]
+    assert named == ["a", "b"]
