@@ -14,11 +14,12 @@ from typing import TYPE_CHECKING
 from ..errors import ArgumentError, ModelError
 
 if TYPE_CHECKING:
+    from diffusers import SchedulerMixin
     from torch import Tensor
 
     from .base import Schedule
 
-__all__ = ["DiscreteSchedule", "Grid", "RectifiedSchedule"]
+__all__ = ["DiscreteSchedule", "Grid", "RectifiedSchedule", "visited"]
 
 FEWEST = 50
 """Training timesteps below which a schedule is taken for a mistake."""
@@ -62,6 +63,38 @@ class Grid:
         if not self.alpha[i] or not self.sigma[i]:
             return math.inf if self.alpha[i] else -math.inf
         return math.log(self.alpha[i] / self.sigma[i])
+
+
+def visited(scheduler: SchedulerMixin, steps: int) -> Grid:
+    """The times and levels that a scheduler of diffusers goes through: what is to be inverted is its own steps.
+
+    Arguments:
+        scheduler: DDIM with leading timesteps, DPM-Solver++, UniPC, or Euler on a rectified flow.
+        steps: Number of steps.
+
+    Raises:
+        ModelError: If it is another one, or its times depend on the size of the image.
+    """
+    import diffusers
+
+    settings = scheduler.config
+    if settings.get("use_dynamic_shifting"):
+        raise ModelError("the times of its scheduler depend on the image's size (use_dynamic_shifting): turn that off")
+    scheduler.set_timesteps(steps)
+    asked, last = scheduler.timesteps.tolist(), settings.num_train_timesteps - 1
+    if isinstance(scheduler, diffusers.FlowMatchEulerDiscreteScheduler):
+        noise = scheduler.sigmas.tolist()
+        return Grid(tuple(noise), tuple(1 - t for t in noise), tuple(noise))
+    if isinstance(scheduler, diffusers.DDIMScheduler):
+        squares, end = scheduler.alphas_cumprod.double(), asked[-1] - settings.num_train_timesteps // steps
+        final = squares[end] if end >= 0 else scheduler.final_alpha_cumprod.double()
+        levels = [*squares[asked].tolist(), float(final)]
+    elif isinstance(scheduler, diffusers.DPMSolverMultistepScheduler | diffusers.UniPCMultistepScheduler):
+        end, levels = 0, (1 / (1 + scheduler.sigmas.double() ** 2)).tolist()
+    else:
+        raise ModelError(f"the steps of a {type(scheduler).__name__} are not known: take DDIM, DPM-Solver++ or UniPC")
+    times = tuple(i / last for i in (*asked, max(0, end)))
+    return Grid(times, tuple(math.sqrt(level) for level in levels), tuple(math.sqrt(1 - level) for level in levels))
 
 
 class DiscreteSchedule:

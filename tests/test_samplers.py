@@ -5,8 +5,8 @@ import torch
 
 from wmark import ModelError
 from wmark.models.multistep import MULTISTEP, sample
-from wmark.models.sampling import SCHEDULERS, visited
-from wmark.models.schedule import DiscreteSchedule, Grid, RectifiedSchedule
+from wmark.models.sampling import SCHEDULERS
+from wmark.models.schedule import DiscreteSchedule, Grid, RectifiedSchedule, visited
 
 STABLE_DIFFUSION = dict(beta_start=0.00085, beta_end=0.012, beta_schedule="scaled_linear", steps_offset=1)
 

@@ -13,7 +13,7 @@ At which time the naive step asks for `eps(z_s, .)` matters. The literature take
 key better after compression and noise than s, and better than t in few steps.
 
 Solvers are functions of a predictor `(z, t) -> (x0, eps)` and the times of a sampler, for latents of any rank. To
-invert what a scheduler of diffusers made, take its own times (:func:`...models.sampling.visited`).
+invert what a scheduler of diffusers made, take its own times (:func:`...models.schedule.visited`).
 """
 
 from __future__ import annotations

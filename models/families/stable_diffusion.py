@@ -23,8 +23,8 @@ from ..latent_diffusion import LatentDiffusion
 from ..left_inverse import LeftInverse
 from ..quiet import quiet
 from ..reader import Reader
-from ..sampling import SCHEDULERS, Sampling, visited
-from ..schedule import DiscreteSchedule
+from ..sampling import SCHEDULERS, Sampling
+from ..schedule import DiscreteSchedule, visited
 from .rectified_flow import FlowDenoiser
 
 with quiet():
