@@ -7,8 +7,8 @@ from wmark import ModelError
 from wmark.errors import ArgumentError
 from wmark.inversion.diffusion import Correction, ddim, dpmsolver, exact_ddim, invert, naive, unipc, wired
 from wmark.models.multistep import MULTISTEP, sample
-from wmark.models.sampling import SCHEDULERS, visited
-from wmark.models.schedule import DiscreteSchedule, Grid, RectifiedSchedule
+from wmark.models.sampling import SCHEDULERS
+from wmark.models.schedule import DiscreteSchedule, Grid, RectifiedSchedule, visited
 
 BETAS = torch.linspace(0.00085**0.5, 0.012**0.5, 1000, dtype=torch.float64) ** 2
 SCHEDULE = DiscreteSchedule((1 - BETAS).cumprod(0))

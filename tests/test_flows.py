@@ -12,7 +12,8 @@ from wmark.inversion.diffusion import Correction, invert
 from wmark.inversion.recovery import DIFFUSION_INVERSIONS, Recovery
 from wmark.models.guidance import guided
 from wmark.models.multistep import MULTISTEP
-from wmark.models.sampling import SCHEDULERS, visited
+from wmark.models.sampling import SCHEDULERS
+from wmark.models.schedule import visited
 
 PROMPTS = ["a red leaf wallpaper", "a blue sea wallpaper"]
 

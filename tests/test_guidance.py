@@ -8,7 +8,8 @@ from wmark.inversion.diffusion import Correction
 from wmark.inversion.guidance import Tuning, negative_prompt, null_text, prompt_tuning, regenerate
 from wmark.models.guidance import guided
 from wmark.models.multistep import ddim, sample
-from wmark.models.sampling import SCHEDULERS, visited
+from wmark.models.sampling import SCHEDULERS
+from wmark.models.schedule import visited
 
 SCALE, STEPS = 7.5, 6
 HOW = Tuning(SCALE, iterations=8, learning_rate=0.4, correction=Correction(iterations=12, tolerance=1e-5))
