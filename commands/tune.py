@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Iterable
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -81,13 +82,14 @@ def tune(model, only, minutes, latents, steps, prompts, batch_size, output, plot
         sampled = sample_latents(loaded, wanted, folder, steps=steps, seed=seed, callback=advance(bar, latents))
     samples, held_out = hold_out(sampled)
     say(f"learning from {latents - HELD_OUT} pictures of {loaded.name}, {HELD_OUT} held out; checkpoints in {folder}")
+    material = Material(loaded, samples, held_out, minutes, folder, batch_size, seed)
     reader = tuning = None
     if only != "left-inverse":
-        reader = fit_reader(loaded, samples, held_out, minutes, folder, batch_size, seed)
+        reader = fit_reader(material)
         reader.save(target / learned.FILE_NAME, loaded.fingerprint)
         say(f"saved {target / learned.FILE_NAME}")
     if only != "reader":
-        tuning = fit_left_inverse(loaded, samples, held_out, minutes, folder, batch_size, seed)
+        tuning = fit_left_inverse(material)
         first, last = tuning.curve[0]["none"], tuning.curve[-1]["none"]
         if last >= first:
             say(f"not saved: {last:.2f} dB is no better than the encoder's {first:.2f} dB; try more minutes")
@@ -99,18 +101,30 @@ def tune(model, only, minutes, latents, steps, prompts, batch_size, output, plot
         draw_curves(plot, reader, tuning)
 
 
-def fit_reader(
-    model: LatentDiffusion,
-    samples: Samples,
-    held_out: Samples,
-    minutes: float,
-    folder: Path,
-    batch_size: int | None,
-    seed: int,
-) -> Reader:
-    """Train a reader, find the looks that pay, and what unmarked readings have in common."""
-    from dataclasses import replace
+@dataclass(frozen=True, eq=False)
+class Material:
+    """What a part is fitted with.
 
+    Attributes:
+        model: The model.
+        samples, held_out: What is learnt from, and what is evaluated on.
+        minutes: Time to fit for.
+        folder: Where checkpoints are kept.
+        batch_size: Pictures in a step; None takes the part's own.
+        seed: Seed of what is drawn.
+    """
+
+    model: LatentDiffusion
+    samples: Samples
+    held_out: Samples
+    minutes: float
+    folder: Path
+    batch_size: int | None
+    seed: int
+
+
+def fit_reader(material: Material) -> Reader:
+    """Train a reader, find the looks that pay, and what unmarked readings have in common."""
     from ..detectors.plan import write_plan
     from ..progress import progress
     from ..training.common import common_directions
@@ -118,16 +132,15 @@ def fit_reader(
     from ..training.reader import TESTS, ReaderSettings, train_reader
     from ..training.readings import drawn_readings
 
-    settings = ReaderSettings(seed=seed, **({"batch": batch_size} if batch_size else {}))
-    count = len(samples.noise)
+    model, seed, batch = material.model, material.seed, material.batch_size
+    settings = ReaderSettings(seed=seed, **({"batch": batch} if batch else {}))
+    count = len(material.samples.noise)
     with progress(count, "picture") as bar:
         readings = drawn_readings(
             model,
-            samples,
-            folder,
-            photometric=settings.photometric,
-            hard=settings.hard,
-            geometric=settings.geometric,
+            material.samples,
+            material.folder,
+            versions=settings.versions,
             seed=seed,
             callback=advance(bar, count),
         )
@@ -135,10 +148,16 @@ def fit_reader(
     with progress(1000, "step") as bar:
         callback = shown_curve(bar, TESTS)
         reader = train_reader(
-            model, readings, held_out, minutes=minutes, folder=folder, settings=settings, callback=callback
+            model,
+            readings,
+            material.held_out,
+            minutes=material.minutes,
+            folder=material.folder,
+            settings=settings,
+            callback=callback,
         )
         callback(1, reader.about["curve"])
-    looks, worth = find_looks(model, reader, held_out, seed)
+    looks, worth = find_looks(model, reader, material.held_out, seed)
     say("mean log10 p of the weaker half: " + ", ".join(f"{name} {value:.1f}" for name, value in worth.items()))
     ways = dict.fromkeys(look.recovery for look in looks)
     say("looks that pay: " + ", ".join(way.name for way in ways))
@@ -152,31 +171,24 @@ def fit_reader(
     return replace(reader, common=common, plan=write_plan(looks), about={**reader.about, "worth": worth})
 
 
-def fit_left_inverse(
-    model: LatentDiffusion,
-    samples: Samples,
-    held_out: Samples,
-    minutes: float,
-    folder: Path,
-    batch_size: int | None,
-    seed: int,
-) -> Tuning:
+def fit_left_inverse(material: Material) -> Tuning:
     """Tune a left inverse; shows the curve."""
     from ..progress import progress
     from ..training import left_inverse as stage
     from ..training.augmentation import DAMAGES
 
-    batch = batch_size or (1 if model.device.type == "cpu" else 8)
-    settings = stage.Settings(batch=batch, seed=seed)
+    model = material.model
+    batch = material.batch_size or (1 if model.device.type == "cpu" else 8)
+    settings = stage.Settings(batch=batch, seed=material.seed)
     say(f"left inverse: minutes, steps, and NMSE in dB after {', '.join(DAMAGES)}")
     with progress(1000, "step") as bar:
         callback = shown_curve(bar, DAMAGES)
         tuning = stage.tune(
             model,
-            samples.latents,
-            held_out.latents,
-            minutes=minutes,
-            folder=folder,
+            material.samples.latents,
+            material.held_out.latents,
+            minutes=material.minutes,
+            folder=material.folder,
             settings=settings,
             callback=callback,
         )

@@ -16,6 +16,7 @@ from torch import Tensor, nn
 
 from ..errors import ModelError
 from ..files import sha256, write_atomically
+from .tuned import read_tuned
 
 __all__ = ["FILE_NAME", "LeftInverse", "about"]
 
@@ -67,18 +68,7 @@ class LeftInverse(nn.Module):
         Raises:
             ModelError: If it cannot be read, or belongs to other weights.
         """
-        from safetensors import SafetensorError, safe_open
-
-        try:
-            with safe_open(path, "pt") as file:
-                metadata = file.metadata() or {}
-                weights = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
-        except (OSError, SafetensorError) as error:
-            raise ModelError(f"{path} cannot be read: delete it, or make it again with `wmark tune`") from error
-        if metadata.get("format") != FORMAT:
-            raise ModelError(f"{path} was not written by `wmark tune`, or by another version: make it again")
-        if metadata["model"] != str(fingerprint):
-            raise ModelError(f"{path} was tuned for other weights than this model's: make it again with `wmark tune`")
+        _, weights = read_tuned(path, FORMAT, fingerprint)
         found = cls(vae)
         try:
             found.load_state_dict(weights)

@@ -28,6 +28,7 @@ from torch.nn.functional import silu
 
 from ..errors import ModelError
 from ..files import sha256, write_atomically
+from .tuned import read_tuned
 
 __all__ = ["FILE_NAME", "Reader", "ReaderNet", "Shape"]
 
@@ -135,18 +136,8 @@ class Reader:
         Raises:
             ModelError: If it cannot be read, or belongs to other weights.
         """
-        from safetensors import SafetensorError, safe_open
-
-        try:
-            with safe_open(path, "pt") as file:
-                metadata = file.metadata() or {}
-                tensors = {name: file.get_tensor(name).float() for name in file.keys()}  # noqa: SIM118
-        except (OSError, SafetensorError) as error:
-            raise ModelError(f"{path} cannot be read: delete it, or make it again with `wmark tune`") from error
-        if metadata.get("format") != FORMAT:
-            raise ModelError(f"{path} was not written by `wmark tune`, or by another version: make it again")
-        if metadata["model"] != str(fingerprint):
-            raise ModelError(f"{path} was tuned for other weights than this model's: make it again with `wmark tune`")
+        metadata, tensors = read_tuned(path, FORMAT, fingerprint)
+        tensors = {name: value.float() for name, value in tensors.items()}
         try:
             described = json.loads(metadata["reader"])
             shape = Shape(**{**described["shape"], "dilations": tuple(described["shape"]["dilations"])})

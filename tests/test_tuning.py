@@ -20,7 +20,7 @@ from wmark.training import reader as reading
 from wmark.training import timed
 from wmark.training.common import DIRECTIONS, common_directions
 from wmark.training.reader import TESTS, ReaderSettings, evidence, train_reader
-from wmark.training.readings import drawn_readings
+from wmark.training.readings import Versions, drawn_readings
 from wmark.training.samples import Samples, hold_out, sample_latents
 from wmark.watermark.spectrum import mask_coordinates
 
@@ -134,12 +134,12 @@ def test_a_reader_learns_what_noise_pictures_come_from(small, tmp_path, monkeypa
     """On a decoder that shows the latent and a latent that shows the noise, at the places that geometry takes it to."""
     noise = torch.randn(40, 4, 24, 24, generator=torch.Generator().manual_seed(0))
     samples, held_out = hold_out(Samples(noise, noise))
-    bank = drawn_readings(small, samples, tmp_path, photometric=1, hard=0, geometric=2, seed=0)
+    bank = drawn_readings(small, samples, tmp_path, versions=Versions(1, 0, 2), seed=0)
     assert bank.latents.shape == bank.noise.shape == (24 * 4, 4, 24, 24)
     assert torch.equal(bank.noise[::4], samples.noise.half())
     assert torch.equal(bank.noise[1::4], samples.noise.half())
     assert not torch.equal(bank.noise[2::4], samples.noise.half())
-    again = drawn_readings(small, samples, tmp_path, photometric=1, hard=0, geometric=2, seed=0)
+    again = drawn_readings(small, samples, tmp_path, versions=Versions(1, 0, 2), seed=0)
     assert torch.equal(bank.latents, again.latents)
 
     perfect = bank._replace(latents=bank.noise)

@@ -19,7 +19,7 @@ s rho, so nothing has to be generated with a key.
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -30,7 +30,7 @@ from torch import Tensor
 from ..detectors.statistic import hypercone_log10_p
 from ..models.latent_diffusion import LatentDiffusion
 from ..models.reader import Reader, ReaderNet, Shape
-from .readings import Readings, damaged_pictures, encoded
+from .readings import Readings, Versions, damaged_pictures, encoded
 from .samples import Samples
 from .timed import Progressed, TimedFit
 
@@ -50,16 +50,14 @@ class ReaderSettings:
     """How a reader is trained.
 
     Arguments:
-        photometric, hard, geometric: Damaged versions of each, beside the picture as it is.
+        versions: Damaged versions of each picture.
         width, dilations: Of the network.
         learning_rate: Peak.
         batch: Readings in a step.
         seed: Seed of prompts, noise, damage and order.
     """
 
-    photometric: int = 3
-    hard: int = 2
-    geometric: int = 2
+    versions: Versions = field(default_factory=Versions)
     width: int = 64
     dilations: tuple[int, ...] = (1, 2, 4, 8, 4, 2, 1)
     learning_rate: float = 2e-3

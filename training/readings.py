@@ -8,6 +8,7 @@ a reader finds in such a picture is not.
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import NamedTuple, TypeVar
 
@@ -22,7 +23,7 @@ from ..models.latent_diffusion import LatentDiffusion
 from .loop import read_checkpoint, write_checkpoint
 from .samples import Samples
 
-__all__ = ["Pictured", "Readings", "damaged_pictures", "drawn_readings", "encoded", "joined"]
+__all__ = ["Pictured", "Readings", "Versions", "damaged_pictures", "drawn_readings", "encoded", "joined"]
 
 SHARD = 8
 """Pictures in one file."""
@@ -64,14 +65,27 @@ def joined(parts: Sequence[Parts]) -> Parts:
     return type(parts[0])(*(torch.cat(tensors) for tensors in zip(*parts, strict=True)))
 
 
+@dataclass(frozen=True)
+class Versions:
+    """Damaged versions of a picture, beside the picture as it is.
+
+    Attributes:
+        photometric: By any kind that moves nothing.
+        hard: By one of :data:`HARD`.
+        geometric: By one that moves its points; half of them are damaged otherwise as well.
+    """
+
+    photometric: int = 3
+    hard: int = 2
+    geometric: int = 2
+
+
 def drawn_readings(
     model: LatentDiffusion,
     samples: Samples,
     folder: Path,
     *,
-    photometric: int,
-    hard: int,
-    geometric: int,
+    versions: Versions,
     seed: int,
     callback: Callable[[int], None] | None = None,
 ) -> Readings:
@@ -81,8 +95,7 @@ def drawn_readings(
         model: The model that the samples are of.
         samples: B samples.
         folder: Where shards are kept; those that are there already are read.
-        photometric, hard, geometric: Damaged versions of each picture: by any kind that moves nothing, by one of
-            :data:`HARD`, and by one that moves its points; half of the last are damaged otherwise as well.
+        versions: How many of each picture.
         seed: Seed of the damages.
         callback: Called with the number of samples that are ready.
     """
@@ -95,9 +108,9 @@ def drawn_readings(
             rng = np.random.default_rng([seed, start])
             found = []
             for noise, latent in zip(*(tensor[start : start + SHARD] for tensor in samples), strict=True):
-                drawn = [Damage(), *(draw_photometric(rng) for _ in range(photometric))]
-                drawn += [draw_photometric(rng, HARD) for _ in range(hard)]
-                for i in range(geometric):
+                drawn = [Damage(), *(draw_photometric(rng) for _ in range(versions.photometric))]
+                drawn += [draw_photometric(rng, HARD) for _ in range(versions.hard)]
+                for i in range(versions.geometric):
                     moved = draw_geometric(rng)
                     drawn.append(Damage(moved.steps + draw_photometric(rng).steps) if i % 2 else moved)
                 seeds = rng.integers(2**32, size=len(drawn)).tolist()
