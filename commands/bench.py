@@ -12,7 +12,8 @@ from ..errors import KeyringError
 from ..inversion.recovery import EFFORTS
 from ..models import registry
 from ..watermark.patterns import Pattern
-from .options import Device, Number, Seed, choice, fpr_option, model_options, with_options
+from .bench_inversion import INVERSIONS
+from .options import Number, bench_options, choice, fpr_option, with_options
 
 __all__ = ["bench"]
 
@@ -40,20 +41,6 @@ class Place(click.ParamType):
 @click.group()
 def bench() -> None:
     """Measure what wmark claims: tables, CSV, JSON and figures."""
-
-
-bench_options = [
-    click.option(
-        "--out",
-        type=click.Path(path_type=Path),
-        default=Path("benchmarks/results"),
-        show_default=True,
-        help="Folder of the results; an interrupted run goes on there.",
-    ),
-    click.option("--seed", type=Seed(bits=32), default=0, show_default=True),
-    *model_options,
-]
-every_precision = [option for option in bench_options if option is not model_options[1]]
 
 
 @bench.command("confusion")
@@ -179,99 +166,6 @@ def bench_null(images, own, synthetic, keys, searched, effort, data, training, o
     )
 
 
-@bench.command("decoder-inversion")
-@click.option("-n", "--images", type=click.IntRange(1), default=64, show_default=True, help="Images to invert.")
-@with_options(every_precision)
-def bench_decoder_inversion(images, out, seed, model, device) -> None:
-    """Error against calls, seconds and memory: the paper's decoder inversions, the gradient, and ours."""
-    from ..benchmarks.decoder_inversion import run
-    from ..benchmarks.inversion_variants import VARIANTS
-
-    run(in_precisions_of(VARIANTS, model, device), images=images, seed=seed, out=out)
-
-
-@bench.command("ablation")
-@click.option("-n", "--images", type=click.IntRange(1), default=4, show_default=True, help="Images to invert.")
-@click.option(
-    "--among",
-    type=click.IntRange(1),
-    default=64,
-    show_default=True,
-    help="Generated images that they are chosen from, from easy to hard.",
-)
-@with_options(every_precision)
-def bench_ablation(images, among, out, seed, model, device) -> None:
-    """The decoder inversions at all learning rates and precisions, with up to 200 iterations, on a few images."""
-    from ..benchmarks.decoder_inversion import run
-    from ..benchmarks.inversion_variants import ABLATION
-
-    loaded = in_precisions_of(ABLATION, model, device)
-    run(loaded, images=images, among=among, seed=seed, out=out, name="ablation", variants=ABLATION)
-
-
-def in_precisions_of(variants, model, device) -> dict:
-    """The model in each precision that a variant asks for."""
-    precisions = dict.fromkeys(variant.dtype for variant in variants)
-    return {dtype: registry.load_model(model, dtype=dtype, device=device) for dtype in precisions}
-
-
-@bench.command("cocoercivity")
-@click.option("-n", "--images", type=click.IntRange(1), default=64, show_default=True)
-@click.option("--iterations", type=click.IntRange(1), default=12, show_default=True, help="Length of the path.")
-@click.option("--rho", type=Number(0, min_open=True), default=0.5, show_default=True, help="Step size.")
-@with_options(bench_options)
-def bench_cocoercivity(images, iterations, rho, out, seed, model, dtype, device) -> None:
-    """Whether the assumption holds under which the iterations converge, and how it goes with their error."""
-    from ..benchmarks.cocoercivity import run
-
-    loaded = registry.load_model(model, dtype=dtype, device=device)
-    run(loaded, images=images, iterations=iterations, rho=rho, seed=seed, out=out)
-
-
-@bench.command("latent")
-@click.option("-n", "--images", type=click.IntRange(1), default=16, show_default=True, help="Marked images.")
-@with_options(bench_options)
-def bench_latent(images, out, seed, model, dtype, device) -> None:
-    """What a better latent buys: noise error and p-value by decoder inversion, damage and inversion steps."""
-    from ..benchmarks.latent import run
-
-    run(registry.load_model(model, dtype=dtype, device=device), images=images, seed=seed, out=out)
-
-
-@bench.command("clips")
-@click.option("-n", "--clips", type=click.IntRange(1), default=4, show_default=True, help="Clips of each turn.")
-@click.option("--frames", type=click.IntRange(2), default=6, show_default=True, help="Frames of each.")
-@with_options(bench_options)
-def bench_clips(clips, frames, out, seed, model, dtype, device) -> None:
-    """What the frame before is worth to the decoder inversion of the next."""
-    from ..benchmarks.clips import run
-
-    run(registry.load_model(model, dtype=dtype, device=device), clips=clips, frames=frames, seed=seed, out=out)
-
-
-@bench.command("autoencoders")
-@click.option("--timed/--counted", default=False, help="Measure seconds, too, or only count the memory.")
-@bench_options[0]
-@click.option("--device", type=Device(), default="cpu", show_default=True, help="Where seconds are measured.")
-@click.option(
-    "--repeats", type=click.IntRange(1), default=3, show_default=True, help="Measurements; the median counts."
-)
-def bench_autoencoders(timed, out, device, repeats) -> None:
-    """Memory and time on the autoencoders of Stable Diffusion 2.1, InstaFlow, LaVie and SDXL, random weights."""
-    from ..benchmarks.autoencoders import run
-
-    run(out=out, timed=timed, device=device, repeats=repeats)
-
-
-@bench.command("adapter")
-@with_options([option for option in bench_options if option is not model_options[0]])
-def bench_adapter(out, seed, dtype, device) -> None:
-    """Full-size Stable Diffusion 2.1 shapes with random weights, epsilon and v-prediction, through the whole chain."""
-    from ..benchmarks.adapter import run
-
-    run(out=out, seed=seed, dtype=dtype, device=device)
-
-
 @bench.command("search")
 @click.option("-n", "--readings", type=click.IntRange(1), default=16, show_default=True, help="Readings of each case.")
 @click.option(
@@ -370,3 +264,7 @@ def bench_throughput(images, repeats, align, against, threads, out, seed, model,
     run(
         registry.load_model(model, dtype=dtype, device=device), extent, align=align, against=against, seed=seed, out=out
     )
+
+
+for inversion in INVERSIONS:
+    bench.add_command(inversion)

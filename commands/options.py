@@ -23,6 +23,7 @@ __all__ = [
     "Seed",
     "Size",
     "Text",
+    "bench_options",
     "choice",
     "device_option",
     "fpr_option",
@@ -168,6 +169,18 @@ model_options = [
     click.option("--model", default="tiny", show_default=True, help="`tiny`, a diffusers folder, or a hub id."),
     click.option("--dtype", type=choice(DTYPES), default="fp32", show_default=True),
     device_option,
+]
+
+bench_options = [
+    click.option(
+        "--out",
+        type=click.Path(path_type=Path),
+        default=Path("benchmarks/results"),
+        show_default=True,
+        help="Folder of the results; an interrupted run goes on there.",
+    ),
+    click.option("--seed", type=Seed(bits=32), default=0, show_default=True),
+    *model_options,
 ]
 
 

@@ -1,0 +1,117 @@
+"""`wmark bench`: the benchmarks of inversion, from pictures to latents and from latents to noise."""
+
+from __future__ import annotations
+
+import click
+
+from ..models import registry
+from .options import Device, Number, bench_options, model_options, with_options
+
+__all__ = ["INVERSIONS"]
+
+every_precision = [option for option in bench_options if option is not model_options[1]]
+
+
+@click.command("decoder-inversion")
+@click.option("-n", "--images", type=click.IntRange(1), default=64, show_default=True, help="Images to invert.")
+@with_options(every_precision)
+def bench_decoder_inversion(images, out, seed, model, device) -> None:
+    """Error against calls, seconds and memory: the paper's decoder inversions, the gradient, and ours."""
+    from ..benchmarks.decoder_inversion import run
+    from ..benchmarks.inversion_variants import VARIANTS
+
+    run(in_precisions_of(VARIANTS, model, device), images=images, seed=seed, out=out)
+
+
+@click.command("ablation")
+@click.option("-n", "--images", type=click.IntRange(1), default=4, show_default=True, help="Images to invert.")
+@click.option(
+    "--among",
+    type=click.IntRange(1),
+    default=64,
+    show_default=True,
+    help="Generated images that they are chosen from, from easy to hard.",
+)
+@with_options(every_precision)
+def bench_ablation(images, among, out, seed, model, device) -> None:
+    """The decoder inversions at all learning rates and precisions, with up to 200 iterations, on a few images."""
+    from ..benchmarks.decoder_inversion import run
+    from ..benchmarks.inversion_variants import ABLATION
+
+    loaded = in_precisions_of(ABLATION, model, device)
+    run(loaded, images=images, among=among, seed=seed, out=out, name="ablation", variants=ABLATION)
+
+
+def in_precisions_of(variants, model, device) -> dict:
+    """The model in each precision that a variant asks for."""
+    precisions = dict.fromkeys(variant.dtype for variant in variants)
+    return {dtype: registry.load_model(model, dtype=dtype, device=device) for dtype in precisions}
+
+
+@click.command("cocoercivity")
+@click.option("-n", "--images", type=click.IntRange(1), default=64, show_default=True)
+@click.option("--iterations", type=click.IntRange(1), default=12, show_default=True, help="Length of the path.")
+@click.option("--rho", type=Number(0, min_open=True), default=0.5, show_default=True, help="Step size.")
+@with_options(bench_options)
+def bench_cocoercivity(images, iterations, rho, out, seed, model, dtype, device) -> None:
+    """Whether the assumption holds under which the iterations converge, and how it goes with their error."""
+    from ..benchmarks.cocoercivity import run
+
+    loaded = registry.load_model(model, dtype=dtype, device=device)
+    run(loaded, images=images, iterations=iterations, rho=rho, seed=seed, out=out)
+
+
+@click.command("latent")
+@click.option("-n", "--images", type=click.IntRange(1), default=16, show_default=True, help="Marked images.")
+@with_options(bench_options)
+def bench_latent(images, out, seed, model, dtype, device) -> None:
+    """What a better latent buys: noise error and p-value by decoder inversion, damage and inversion steps."""
+    from ..benchmarks.latent import run
+
+    run(registry.load_model(model, dtype=dtype, device=device), images=images, seed=seed, out=out)
+
+
+@click.command("clips")
+@click.option("-n", "--clips", type=click.IntRange(1), default=4, show_default=True, help="Clips of each turn.")
+@click.option("--frames", type=click.IntRange(2), default=6, show_default=True, help="Frames of each.")
+@with_options(bench_options)
+def bench_clips(clips, frames, out, seed, model, dtype, device) -> None:
+    """What the frame before is worth to the decoder inversion of the next."""
+    from ..benchmarks.clips import run
+
+    run(registry.load_model(model, dtype=dtype, device=device), clips=clips, frames=frames, seed=seed, out=out)
+
+
+@click.command("autoencoders")
+@click.option("--timed/--counted", default=False, help="Measure seconds, too, or only count the memory.")
+@bench_options[0]
+@click.option("--device", type=Device(), default="cpu", show_default=True, help="Where seconds are measured.")
+@click.option(
+    "--repeats", type=click.IntRange(1), default=3, show_default=True, help="Measurements; the median counts."
+)
+def bench_autoencoders(timed, out, device, repeats) -> None:
+    """Memory and time on the autoencoders of Stable Diffusion 2.1, InstaFlow, LaVie and SDXL, random weights."""
+    from ..benchmarks.autoencoders import run
+
+    run(out=out, timed=timed, device=device, repeats=repeats)
+
+
+@click.command("adapter")
+@with_options([option for option in bench_options if option is not model_options[0]])
+def bench_adapter(out, seed, dtype, device) -> None:
+    """Full-size Stable Diffusion 2.1 shapes with random weights, epsilon and v-prediction, through the whole chain."""
+    from ..benchmarks.adapter import run
+
+    run(out=out, seed=seed, dtype=dtype, device=device)
+
+
+INVERSIONS = [
+    bench_decoder_inversion,
+    bench_ablation,
+    bench_cocoercivity,
+    bench_latent,
+    bench_clips,
+    bench_autoencoders,
+    bench_adapter,
+]
+"""The commands, for the group."""
