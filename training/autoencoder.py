@@ -3,10 +3,13 @@
 With z ~ q(z|x), noise n on half of the batch and y = D(z + n), the generator's loss is
 
     |x - y|  +  colour |M x - M y|  +  structure S(x, y)  +  kl KL(q || N(0, I))  +  adversary w(-C(y))
-             +  cycle ||E(y) - (z + n)||^2 / ||z + n||^2  +  spikes P(D)
+             +  cycle ||E(y) - (z + n)||^2 / ||z + n||^2  +  spikes P(D)  +  guide ||z_M - M x||^2
 
-M takes means over 8x8 pixels, what one latent pixel has to know first: without that term all four channels went to
-detail, and half of the colours were lost. S compares gradients and local structure (SSIM) at three scales; C is a patch
+M takes means over 8x8 pixels, what one latent pixel has to know first, along axes that whiten them. From random
+weights chroma, an eighth of luma's variance and nearly constant over a crop, is otherwise not learnt at all: what
+finds it is many small crops a step before few large ones, E's first layer on whitened colours, a posterior that starts
+narrow (at unit spread it drowns all but luma), and the guide, which for the first steps asks that three channels z_M
+of the latent are those means. S compares gradients and local structure (SSIM) at three scales; C is a patch
 discriminator with the hinge loss, its weight w the ratio of gradients at D's last layer (Esser et al., CVPR 2021); P
 holds down the isolated huge activations through which a decoder with GroupNorm sneaks brightness, and which show as
 blobs (Karras et al., CVPR 2020).
@@ -37,6 +40,9 @@ from .loop import Stage, load_averages
 from .parts import build_autoencoder
 
 __all__ = ["refine", "structure_loss", "train_autoencoder"]
+
+NARROW = -6.0
+"""Logarithm of the posterior's variance that training starts from."""
 
 SPIKE = 6.0
 """Root mean squares of its map above which an activation is penalised."""
@@ -69,6 +75,19 @@ def structure_loss(x: Tensor, y: Tensor, scales: int = 3) -> Tensor:
     return loss / scales
 
 
+def colour_axes(pictures: Pictures, count: int = 64) -> Tensor:
+    """Axes (3, 3) along which the colours of 8x8 pixels are uncorrelated and of unit power, a row each, over crops."""
+    x, _ = pictures.crops(count, 128, torch.Generator().manual_seed(0))
+    colours = F.avg_pool2d(x, 8).movedim(1, 0).flatten(1).double().cpu()
+    power, axes = torch.linalg.eigh(colours @ colours.T / colours.shape[1])
+    return (axes / power.clamp_min(1e-4).sqrt()).T.float()
+
+
+def colour_means(x: Tensor, axes: Tensor) -> Tensor:
+    """Means of 8x8 pixels along axes: images (B, 3, H, W) to (B, 3, H/8, W/8)."""
+    return torch.einsum("ac,bchw->bahw", axes, F.avg_pool2d(x, 8))
+
+
 def train_autoencoder(
     configuration: dict,
     data: Path,
@@ -90,11 +109,15 @@ def train_autoencoder(
     torch.manual_seed(configuration["model"]["seed"])
     settings = configuration["autoencoder"]
     vae, critic = build_autoencoder(configuration), discriminator()
-    stage = _stage(configuration, "autoencoder", settings, vae, critic, run, device, start)
     pictures, spikes = Pictures(data, device=device), _Spikes(vae)
+    axes = colour_axes(pictures).to(device)
+    _prepare(vae, axes)
+    stage = _stage(configuration, "autoencoder", settings, vae, critic, run, device, start)
 
     def update() -> dict[str, Tensor]:
-        x, _ = pictures.crops(settings["batch"], settings["crop"], stage.generator)
+        smaller = 4 >> sum(stage.done >= share for share in settings["grow"])
+        x, _ = pictures.crops(settings["batch"] * smaller**2, settings["crop"] // smaller, stage.generator)
+        guide = 0.0 if stage.start else settings["guide"] * max(0.0, 1 - stage.done / settings["guide_until"])
         with stage.autocast():
             posterior = vae.encode(x).latent_dist
             z = posterior.sample(generator=stage.noise)
@@ -105,6 +128,8 @@ def train_autoencoder(
             losses["spikes"] = settings["spikes"] * spikes.penalty()
             if stage.done >= settings["cycle_from"]:
                 losses["cycle"] = settings["cycle"] * relative_error(vae.encode(y).latent_dist.mean, z.detach())
+        losses["colour"] = settings["colour"] * colour_means(x - y.float(), axes).abs().mean()
+        losses["guide"] = guide * (posterior.mean[:, :3].float() - colour_means(x, axes)).square().mean()
         losses |= _adversary(stage, settings, vae, critic, y, losses)
         spikes.clear()
         stage.descend("autoencoder", sum(losses.values()))
@@ -197,13 +222,17 @@ def _stage(configuration, name, settings, vae, critic, run, device, start=None) 
     )
 
 
+@torch.no_grad()
+def _prepare(vae: nn.Module, axes: Tensor) -> None:
+    """What makes random weights see colours: see the head of this file."""
+    first = vae.encoder.conv_in.weight
+    first.copy_(torch.einsum("oahw,ac->ochw", first, axes.cpu()))
+    channels = vae.config.latent_channels
+    vae.quant_conv.bias[channels:] = NARROW
+
+
 def _picture_losses(settings: dict, x: Tensor, y: Tensor) -> dict[str, Tensor]:
-    error = x - y.float()
-    return {
-        "l1": error.abs().mean(),
-        "colour": settings["colour"] * F.avg_pool2d(error, 8).abs().mean(),
-        "structure": settings["structure"] * structure_loss(x, y),
-    }
+    return {"l1": (x - y.float()).abs().mean(), "structure": settings["structure"] * structure_loss(x, y)}
 
 
 def _noise(z: Tensor, largest: float, generator: torch.Generator) -> Tensor:
