@@ -15,12 +15,13 @@ from __future__ import annotations
 from importlib import import_module
 from typing import TYPE_CHECKING
 
-from .errors import ArgumentError, ImageError, KeyringError, ModelError, WmarkError
+from .errors import ArgumentError, ImageError, KeyringError, LedgerError, ModelError, WmarkError
 from .version import __version__
 
 if TYPE_CHECKING:
     from .detectors.detector import Detector
     from .detectors.verdict import Verdict
+    from .ledger.store import Ledger
     from .models.latent_diffusion import LatentDiffusion
     from .models.registry import load_model
     from .models.sampler_check import check_sampler
@@ -42,6 +43,7 @@ _HOMES = {
     "Keyring": ".watermark.keyring",
     "Key": ".watermark.keys",
     "LatentDiffusion": ".models.latent_diffusion",
+    "Ledger": ".ledger.store",
     "Pattern": ".watermark.patterns",
     "Sampling": ".models.sampling",
     "check_sampler": ".models.sampler_check",
@@ -55,6 +57,8 @@ __all__ = [
     "Keyring",
     "KeyringError",
     "LatentDiffusion",
+    "Ledger",
+    "LedgerError",
     "MarkedImage",
     "ModelError",
     "Pattern",

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-__all__ = ["ArgumentError", "ImageError", "KeyringError", "ModelError", "WmarkError"]
+__all__ = ["ArgumentError", "ImageError", "KeyringError", "LedgerError", "ModelError", "WmarkError"]
 
 
 class WmarkError(Exception):
@@ -15,6 +15,10 @@ class ArgumentError(WmarkError, ValueError):
 
 class KeyringError(WmarkError):
     """A keyring, key or pattern that is missing, damaged or not usable here."""
+
+
+class LedgerError(WmarkError):
+    """A ledger that is missing, damaged, out of reach or in contradiction to what is asked of it."""
 
 
 class ImageError(WmarkError):

@@ -1,0 +1,62 @@
+"""Seals: by which a row that was changed, or that stands in another's place, is known.
+
+With the secret s_I of an issuer, derived from its keyring's master secret,
+
+    seal         HMAC-SHA256(s_I, "row/" || canonical JSON of the row, its number and state included)
+    prompt hash  HMAC-SHA256(s_I, "prompt/" || prompt): without the secret no list of likely prompts tells which it was
+
+A stolen ledger without the keyring can be read, but no row of it can be written anew; a stolen issuer can write rows of
+its own numbers and no others. A row that is put back to an earlier state of its own carries the seal of that state.
+"""
+
+from __future__ import annotations
+
+import hmac
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+from ..errors import LedgerError
+from ..watermark.secret import Secret
+
+if TYPE_CHECKING:
+    from ..watermark.keyring import Keyring
+    from .row import Row
+
+__all__ = ["Seals"]
+
+
+@dataclass(frozen=True)
+class Seals:
+    """Seals the rows of a keyring's issuers.
+
+    Arguments:
+        keyring: The keyring's public fingerprint, which its ledger bears.
+        secret: From the name of an issuer to its secret; None for one whose secret is not here.
+    """
+
+    keyring: str
+    secret: Callable[[str], Secret | None] = field(repr=False)
+
+    @classmethod
+    def of(cls, ring: Keyring) -> Seals:
+        """Those of whoever holds the keyring, for every issuer."""
+        return cls(ring.fingerprint, lambda issuer: ring.derive(f"wmark/ledger/v1/{issuer}".encode()))
+
+    def seal(self, row: Row) -> str:
+        """The seal of a row, 64 hexadecimal digits."""
+        return self._secret(row.issuer).tag(b"row/" + row.content)
+
+    def genuine(self, row: Row, seal: str) -> bool | None:
+        """Whether a row carries its seal; None if the secret of its issuer is not here."""
+        secret = self.secret(row.issuer)
+        return None if secret is None else hmac.compare_digest(secret.tag(b"row/" + row.content), seal)
+
+    def prompt_hash(self, issuer: str, prompt: str) -> str:
+        """The keyed hash of a prompt, 64 hexadecimal digits."""
+        return self._secret(issuer).tag(b"prompt/" + prompt.encode("utf-8", "surrogatepass"))
+
+    def _secret(self, issuer: str) -> Secret:
+        if (secret := self.secret(issuer)) is None:
+            raise LedgerError(f"the secret of issuer {issuer!r} is not here: use its own file, or the keyring")
+        return secret
