@@ -27,6 +27,7 @@ if TYPE_CHECKING:
     from .models.sampler_check import check_sampler
     from .models.sampling import Sampling
     from .watermark.embed import embed
+    from .watermark.issuer import Issuer
     from .watermark.keyring import Keyring
     from .watermark.keys import Key
     from .watermark.noise import initial_noise
@@ -40,6 +41,7 @@ _HOMES = {
     "MarkedImage": ".watermark.record",
     "embed": ".watermark.embed",
     "initial_noise": ".watermark.noise",
+    "Issuer": ".watermark.issuer",
     "Keyring": ".watermark.keyring",
     "Key": ".watermark.keys",
     "LatentDiffusion": ".models.latent_diffusion",
@@ -53,6 +55,7 @@ __all__ = [
     "ArgumentError",
     "Detector",
     "ImageError",
+    "Issuer",
     "Key",
     "Keyring",
     "KeyringError",

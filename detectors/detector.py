@@ -4,16 +4,17 @@
           --whiten, align, read--> coordinates --test--> verdict
 
 How noise is recovered is :mod:`..inversion`, which looks are tried is :mod:`.plan`, at which sizes :mod:`.geometry`,
-where a key stands :mod:`.reading`, what that is worth :mod:`.statistic`.
+what one look finds :mod:`.looking`, where a key stands :mod:`.reading`, whose name :mod:`.identity`, what that is worth
+:mod:`.statistic`.
 """
 
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
@@ -27,12 +28,12 @@ from ..inversion.recovery import Recovery
 from ..models.clock import clock
 from ..version import __version__
 from ..watermark.keys import Key, check_key
+from ..watermark.names import Names
 from ..watermark.patterns import Pattern
 from .geometry import Canvas, Size, canvases, fit, working_size
-from .leading import lead
+from .looking import Finding, Looker, Sought
 from .plan import Look, Plan, plan
-from .reading import KeyGroup, Standing, evidence, group_by_pattern, log10_p, prepare, read_as_planted, search
-from .statistic import corrected
+from .reading import Standing, evidence, prepare
 from .verdict import Basis, Verdict
 
 if TYPE_CHECKING:
@@ -43,22 +44,13 @@ __all__ = ["Detector"]
 Picture = Image.Image | str | bytes | os.PathLike
 
 
-class Candidate(NamedTuple):
-    """The closest key of one look at one image."""
-
-    log10_p: float
-    key: Key
-    standing: Standing
-    alignments_tested: int
-
-
 @dataclass(frozen=True)
 class Detector:
-    """Find which of some keys an image carries.
+    """Find which of some keys an image carries, and whose name.
 
     Arguments:
         model: The model that is suspected to have made the images.
-        keys: The keys to test; one, or several.
+        keys: The keys to test; one, several, or none if there are names.
         effort: `fast` (one call of the encoder where the model has a learned reader), `auto` (that first, then what
             pays on this model, as far as there is hope) or `exact` (the paper's chain); or how the noise is recovered,
             each tried in turn.
@@ -66,48 +58,55 @@ class Detector:
         fpr: False-positive rate of a verdict, in (0, 1).
         size: Height and width in pixels that the images were generated at; None tries the likely ones.
         keep_evidence: Keep in the verdicts what was seen, for plots.
+        names: The names to test, of a keyring that has some: `keyring.names()`.
+        decoys: Keyrings that exist nowhere to test in the same way beside all this, for a rate of false positives.
 
     Raises:
-        KeyringError: If there are no keys, or a key cannot be tested or does not fit the model.
+        KeyringError: If there is nothing to test, or a key cannot be tested or does not fit the model.
         WmarkError: If an option is not possible.
     """
 
     model: LatentDiffusion
-    keys: Key | Sequence[Key]
+    keys: Key | Sequence[Key] = ()
     effort: str | Sequence[Recovery] = "auto"
     align: str = "auto"
     fpr: float = 1e-6
     size: Size | None = None
     keep_evidence: bool = False
+    names: Names | None = None
+    decoys: int = 0
 
     def __post_init__(self) -> None:
         several = isinstance(self.keys, Iterable) and not isinstance(self.keys, str)
         keys = tuple(self.keys) if several else (self.keys,)
         object.__setattr__(self, "keys", keys)
-        if not keys:
+        if not (keys or self.names):
             raise KeyringError("there is no active key to test: create one, or name a key")
         if self.size is not None:
             object.__setattr__(self, "size", self.model.meant_size(self.size))
         for key in keys:
             check_key(key)
             check(key, self.model, self.size)
+        if self.names:
+            check(self.names.pilot, self.model, self.size)
         self.plan  # noqa: B018  Refuses what is not possible.
 
     @cached_property
-    def groups(self) -> list[KeyGroup]:
-        """The keys by their patterns and pilots."""
-        return group_by_pattern(self.keys)
+    def sought(self) -> list[Sought]:
+        """What is looked for, and after it the decoys."""
+        real = Sought(self.keys, self.names)
+        return [real, *(real.decoy(i) for i in range(self.decoys))]
 
     @cached_property
     def plan(self) -> Plan:
         """The looks that every image is allowed."""
-        patterns = {key.pattern for key in self.keys}
+        patterns = self.sought[0].patterns
         return plan(self.effort, self.align, self.fpr, patterns=patterns, reader=self.model.reader)
 
     @cached_property
-    def common(self) -> Mapping[str, Tensor]:
-        """What unmarked readings have in common by recovery, as far as the model's reader knows it."""
-        return self.model.reader.common if self.model.reader else {}
+    def looker(self) -> Looker:
+        """How noise is looked at."""
+        return Looker(self.plan, self.canvases, self.model.reader.common if self.model.reader else {})
 
     @cached_property
     def basis(self) -> Basis:
@@ -167,6 +166,7 @@ class Detector:
     def _judge(self, images: Tensor) -> list[Verdict]:
         """Look after look at images (B, 3, H, W), uint8, until each is decided."""
         best: list[Verdict | None] = [None] * len(images)
+        decoys = np.zeros((len(images), self.decoys))
         seconds = np.zeros(len(images))
         recovered: dict[int, tuple[Recovery, Recovered]] = {}
         for look in self.plan.looks:
@@ -179,39 +179,20 @@ class Detector:
                 found = recovering(self.model, look.recovery)(images[missing])
                 recovered |= {case: (look.recovery, found.of([row])) for row, case in enumerate(missing)}
             seen = together([recovered[case][1] for case in cases])
-            for row, (case, candidate) in enumerate(zip(cases, self._look(seen, look), strict=True)):
-                verdict = self._verdict(candidate, look, seen.of([row]))
-                before = best[case]
-                if before is None or verdict.log10_p < before.log10_p:
-                    best[case] = verdict
+            real, *others = (self.looker.look(seen, sought, look) for sought in self.sought)
+            for row, (case, finding) in enumerate(zip(cases, real, strict=True)):
+                verdict = self._verdict(finding, look, seen.of([row]))
+                best[case] = min([one for one in (best[case], verdict) if one], key=lambda one: one.rank)
+                decoys[case] = np.minimum(decoys[case], [one[row].log10_p for one in others])
             seconds[cases] += (clock(self.model.device) - begin) / len(cases)
-        return [replace(verdict, seconds=float(spent)) for verdict, spent in zip(best, seconds, strict=True)]
+        return [
+            replace(verdict, seconds=float(spent), decoys=tuple(ps.tolist()))
+            for verdict, spent, ps in zip(best, seconds, decoys, strict=True)
+        ]
 
     def _goes_on(self, verdict: Verdict, look: Look) -> bool:
         """Whether an image with this verdict so far is looked at once more."""
-        return not verdict.found and look.taken(verdict.log10_p)
-
-    def _look(self, recovered: Recovered, look: Look) -> list[Candidate]:
-        """The closest of all keys in one look, image by image."""
-        tested = zip(*(self._test(recovered, group, look) for group in self.groups), strict=True)
-        return [min(row, key=lambda c: (c.log10_p, -abs(c.standing.cosine))) for row in tested]
-
-    def _test(self, recovered: Recovered, group: KeyGroup, look: Look) -> Iterator[Candidate]:
-        """The closest key of one pattern and pilot, image by image."""
-        pattern = group.pattern
-        read_from = prepare(recovered, pattern)
-        places = self.canvases(tuple(read_from.shape[-2:]), pattern)
-        if look.reading == "search" and pattern.searchable:
-            standings, alignments = (lead if group.keys[0].pilot else search)(read_from, group, places)
-        else:
-            common = self.common.get(look.recovery.name) if pattern.searchable else None
-            standings, alignments = read_as_planted(read_from, group, places[0].size, common), 1
-        trials = self.plan.trials(len(self.keys), alignments)
-        for row in standings:
-            p = corrected(log10_p(row), trials)
-            # The first of equal p-values, which are many at 1, is the one that stands closest.
-            i = np.lexsort((-np.abs([standing.cosine for standing in row]), p))[0]
-            yield Candidate(float(p[i]), group.keys[i], row[i], alignments)
+        return not verdict.decided and look.taken(verdict.log10_p)
 
     def canvases(self, noise: Size, pattern: Pattern) -> list[Canvas]:
         """The canvases that keys of a pattern may have been planted in, for noise of a size, the likeliest first."""
@@ -221,26 +202,32 @@ class Detector:
         found = canvases(noise, native, stated)
         return [canvas for canvas in found if pattern.fits(canvas.size)] or found
 
-    def _verdict(self, candidate: Candidate, look: Look, recovered: Recovered) -> Verdict:
+    def _verdict(self, finding: Finding, look: Look, recovered: Recovered) -> Verdict:
         """What one look says of one image."""
-        key, standing = candidate.key, candidate.standing
+        if finding.of_key:
+            _, key, standing, tested = finding.candidate
+        else:
+            said = finding.statements
+            key, tested = self.names.pilot, said.places_tested
+            standing = Standing(said.cosine, said.alignment, said.canvas, key.pattern.dimension, said.placement)
         return Verdict(
-            found=self.plan.found(candidate.log10_p),
-            key_id=key.id,
+            found=self.plan.found(finding.log10_p),
+            key_id=key.id if finding.of_key else None,
             key_revoked=key.revoked,
-            log10_p=candidate.log10_p,
+            log10_p=finding.log10_p,
             cosine=standing.cosine,
             alignment=standing.alignment,
             canvas=standing.canvas,
             placement=standing.placement,
             look=look.name,
             keys_tested=len(self.keys),
-            alignments_tested=candidate.alignments_tested,
+            alignments_tested=tested,
             looks_allowed=len(self.plan.looks),
             fpr=self.fpr,
             seconds=0.0,
             basis=replace(self.basis, keyring=key.keyring),
             fallbacks=recovered.fallbacks,
+            names=finding.statements,
             evidence=evidence(prepare(recovered, key.pattern)[0], key, standing) if self.keep_evidence else None,
         )
 

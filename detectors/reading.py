@@ -21,7 +21,17 @@ from .registration.placement import Placement
 from .statistic import cosine, hypercone_log10_p
 from .verdict import Evidence
 
-__all__ = ["KeyGroup", "Standing", "evidence", "group_by_pattern", "log10_p", "prepare", "read_as_planted", "search"]
+__all__ = [
+    "KeyGroup",
+    "Standing",
+    "evidence",
+    "group_by_pattern",
+    "log10_p",
+    "masked_as_planted",
+    "prepare",
+    "read_as_planted",
+    "search",
+]
 
 
 SEARCHED = 16
@@ -116,14 +126,25 @@ def read_as_planted(noise: Tensor, group: KeyGroup, canvas: Size, common: Tensor
     """
     group = group.fitted(canvas)
     pattern = group.pattern
-    if canvas == tuple(noise.shape[-2:]):
-        masked = mask_coordinates(noise, pattern)
-        if common is not None:
-            masked = without(masked, mask_coordinates(resampled(common, canvas), pattern).to(masked))
-    else:
-        masked = torch.stack([aligned(one, pattern, canvas) for one in noise])
+    masked = masked_as_planted(noise, pattern, canvas, common)
     cosines = cosine(pattern.project(masked.double().cpu()).numpy(), group.directions)
     return [[Standing(float(value), IDENTITY, canvas, pattern.dimension) for value in row] for row in cosines]
+
+
+def masked_as_planted(noise: Tensor, pattern: Pattern, canvas: Size, common: Tensor | None = None) -> Tensor:
+    """Masked coordinates (B, channels, n, 2) where they were planted.
+
+    Arguments:
+        noise: Prepared noise with shape (B, C, h, w).
+        pattern: Where to read, fitted to the canvas.
+        canvas, common: As of :func:`read_as_planted`.
+    """
+    if canvas != tuple(noise.shape[-2:]):
+        return torch.stack([aligned(one, pattern, canvas) for one in noise])
+    masked = mask_coordinates(noise, pattern)
+    if common is None:
+        return masked
+    return without(masked, mask_coordinates(resampled(common, canvas), pattern).to(masked))
 
 
 def without(coordinates: Tensor, directions: Tensor) -> Tensor:

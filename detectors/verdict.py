@@ -8,6 +8,7 @@ from dataclasses import asdict, dataclass, field
 import numpy as np
 
 from .alignment import IDENTITY, Alignment
+from .identity.statements import Statements
 from .plan import SIGNS
 from .registration.placement import Placement
 
@@ -62,11 +63,11 @@ class Verdict:
 
     Attributes:
         found: Whether the corrected p-value is at most the false-positive rate asked for.
-        key_id: The key that stands closest.
+        key_id: The key that stands closest; None where names were tested and say more than any key.
         key_revoked: When that key was revoked, ISO 8601 in UTC; None if it was not.
-        log10_p: log10 of the p-value, corrected for all keys, both their signs, alignments and looks: the probability
-            that an image without any of these keys looks at least this marked.
-        cosine: Cosine between the recovered coordinates and the key.
+        log10_p: log10 of the p-value, corrected for all keys, both their signs, alignments and looks, and for all that
+            is said of names: the probability that an image without any of these marks looks at least this marked.
+        cosine: Cosine between the recovered coordinates and the key, or the name.
         alignment: Where the key was found, or stands closest.
         canvas: Height and width in latent pixels of the noise that the key is taken to have been planted in.
         look: Recovery and reading that gave the p-value.
@@ -75,12 +76,14 @@ class Verdict:
         seconds: Time spent on this image; in a batch, its share.
         basis: What the verdict rests on.
         fallbacks: What was done otherwise than asked, such as working in tiles where memory was short.
+        names: Presence, series and identity, if names were tested.
+        decoys: log10 p of keyrings that exist nowhere and were tested in the same way.
         placement: Where the key's pilot led to; None for a key that was found without one.
         evidence: What was seen, if the detector was asked to keep it.
     """
 
     found: bool
-    key_id: str
+    key_id: str | None
     key_revoked: str | None
     log10_p: float
     cosine: float
@@ -94,6 +97,8 @@ class Verdict:
     seconds: float
     basis: Basis
     fallbacks: tuple[str, ...] = ()
+    names: Statements | None = None
+    decoys: tuple[float, ...] = ()
     placement: Placement | None = field(default=None, repr=False, compare=False)
     evidence: Evidence | None = field(default=None, repr=False, compare=False)
 
@@ -101,6 +106,16 @@ class Verdict:
     def p_value(self) -> float:
         """10 ** log10_p; 0.0 where that underflows."""
         return 10.0**self.log10_p
+
+    @property
+    def decided(self) -> bool:
+        """Whether no further look could say more: a key is found, or a name."""
+        return self.found and (self.key_id is not None or self.names.identity.found)
+
+    @property
+    def rank(self) -> tuple[bool, float]:
+        """What says more comes first: what is decided, then what chance explains least."""
+        return not self.decided, self.log10_p
 
     @property
     def inverted(self) -> bool:
@@ -135,6 +150,8 @@ class Verdict:
             "inverted": self.inverted if told else None,
             "alignment": placed if told else None,
             **({"closest_key_id": self.key_id} if scores else {}),
+            **({"names": self.names.to_json(scores)} if self.names else {}),
+            **({"decoys": [round(p, 3) for p in self.decoys]} if self.decoys else {}),
             "look": self.look if told else None,
             "tested": {
                 "keys": self.keys_tested,

@@ -1,4 +1,4 @@
-"""Key and prompt -> watermarked image: plant the key in the initial noise, then generate as usual."""
+"""Key or issuer and prompt -> watermarked image: plant in the initial noise, then generate as usual."""
 
 from __future__ import annotations
 
@@ -13,7 +13,9 @@ from ..errors import ArgumentError
 from ..images import to_image
 from ..models.sampling import Sampling
 from ..version import __version__
+from .issuer import Issuer
 from .keys import Key, check_key
+from .layout import Identity
 from .noise import initial_noise, seeds_of
 from .record import SCHEMA, MarkedImage
 
@@ -25,7 +27,7 @@ __all__ = ["embed"]
 
 def embed(
     model: LatentDiffusion,
-    key: Key,
+    key: Key | Issuer,
     prompts: str | Sequence[str],
     *,
     seed: int | Sequence[int] | None = None,
@@ -34,11 +36,12 @@ def embed(
     batch_size: int = 4,
     callback: Callable[[int, int], None] | None = None,
 ) -> Iterator[MarkedImage]:
-    """Generate images that carry a key.
+    """Generate images that carry a key, or a name each.
 
     Arguments:
         model: The model to generate with.
-        key: The key to plant.
+        key: The key to plant; or an issuer, which gives each image a name that no other has or will have. A name is
+            issued before its batch is generated, and is not issued again if that fails.
         prompts: One prompt for each image; a single text makes one image.
         seed: One seed for each image, the first of consecutive ones, or `None` for fresh ones. The records name them.
         sampling: How.
@@ -53,7 +56,8 @@ def embed(
         ArgumentError: If the key is none, a prompt is no text, the seeds do not fit the prompts, or the size is none.
         ModelError: If the model does not make images of this size.
     """
-    check_key(key)
+    if not isinstance(key, Issuer):
+        check_key(key)
     prompts = list(prompts) if isinstance(prompts, Iterable) and not isinstance(prompts, str | bytes) else [prompts]
     for prompt in prompts:
         if not is_text(prompt):
@@ -67,7 +71,7 @@ def embed(
 
 def generate(
     model: LatentDiffusion,
-    key: Key,
+    key: Key | Issuer,
     prompts: list[str],
     seeds: list[int],
     shape: tuple[int, int, int],
@@ -78,9 +82,14 @@ def generate(
     for start in range(0, len(prompts), batch_size):
         batch = slice(start, start + batch_size)
         noise = initial_noise(key, len(prompts[batch]), shape=shape, seed=seeds[batch])
+        if isinstance(key, Issuer):
+            noise, identities = noise
+            marks = [of_name(one, key) for one in identities]
+        else:
+            marks = [of_key(key)] * len(noise)
         on_step = (lambda step, done=start: callback(done, step)) if callback else None
         latents = model.sample(noise, prompts[batch], sampling, callback=on_step)
-        for latent, prompt, seed in zip(latents, prompts[batch], seeds[batch], strict=True):
+        for latent, mark, prompt, seed in zip(latents, marks, prompts[batch], seeds[batch], strict=True):
             with torch.no_grad():  # Closed before the image is handed over: the mode is the caller's.
                 image = to_image(model.decode(latent[None])[0])
             record = {
@@ -88,10 +97,7 @@ def generate(
                 "generator": f"wmark {__version__}",
                 "created": datetime.now(timezone.utc).isoformat(timespec="seconds"),
                 "model": {"name": model.name, "fingerprint": model.fingerprint},
-                "keyring": key.keyring,
-                "key_id": key.id,
-                "pattern": key.pattern.to_json(),
-                **({"pilot": key.pilot.pattern.strength} if key.pilot else {}),
+                **mark,
                 "prompt": prompt,
                 "seed": seed,
                 "sampler": asdict(sampling),
@@ -99,6 +105,17 @@ def generate(
                 "digital_source_type": "trainedAlgorithmicMedia",
             }
             yield MarkedImage(image, record)
+
+
+def of_key(key: Key) -> dict:
+    """What a record says of a key."""
+    pilot = {"pilot": key.pilot.pattern.strength} if key.pilot else {}
+    return {"keyring": key.keyring, "key_id": key.id, "pattern": key.pattern.to_json(), **pilot}
+
+
+def of_name(identity: Identity, issuer: Issuer) -> dict:
+    """What a record says of a name."""
+    return {**asdict(identity), "layout": issuer.names.layout.to_json()}
 
 
 def is_text(prompt: object) -> bool:

@@ -20,12 +20,17 @@ from pathlib import Path
 
 from ..errors import KeyringError
 from ..files import exclusive, reason, write_atomically
-from .keyring_file import Content, KeyEntry, quoted, read, serialise
+from .keyring_file import Content, KeyEntry, NamesEntry, quoted, read, serialise
 from .keys import KEY_ID, Key
+from .layout import MAIN, IssuerEntry, Layout, free_range
+from .names import Names, issuer_secret, pilot_secret
 from .patterns import Pattern
 from .secret import Secret
 
 __all__ = ["KeyEntry", "Keyring", "default_path"]
+
+SHARE = 1 << 30
+"""Numbers that an issuer is given unless it asks for others: a thousandth of all."""
 
 
 class Keyring:
@@ -39,6 +44,7 @@ class Keyring:
         entries: The keys it already has.
         pilot: Strength at which the keyring's pilot is planted beside each key that can have one, in (0, 1); `None`
             plants none, as in keyrings that were made without.
+        names: What is public of its names; `None` for a keyring that has none.
     """
 
     def __init__(
@@ -47,9 +53,10 @@ class Keyring:
         pattern: Pattern,
         entries: Iterable[KeyEntry] = (),
         pilot: float | None = None,
+        names: NamesEntry | None = None,
     ) -> None:
         self._secret = secret = Secret.of(secret)
-        self.pattern, self.pilot_strength = pattern, pilot
+        self.pattern, self.pilot_strength, self.named = pattern, pilot, names
         self.pilot()
         self._entries = {entry.id: entry for entry in entries}
 
@@ -146,6 +153,71 @@ class Keyring:
             entry = self._entries[key_id] = replace(entry, revoked=now())
         return entry
 
+    def add_names(self, layout: Layout | None = None) -> None:
+        """Give the keyring names, the first of them to its own machine, the issuer `main`.
+
+        Arguments:
+            layout: How the coordinates of an image are shared out; that of :meth:`Layout.of` if not given.
+
+        Raises:
+            KeyringError: If it has names already.
+        """
+        if self.named:
+            raise KeyringError(f"keyring {self.fingerprint} has names already: start another for another layout")
+        self.named = NamesEntry(layout or Layout.of(), ())
+        self.add_issuer(MAIN)
+
+    def add_issuer(self, issuer: str, count: int = SHARE) -> IssuerEntry:
+        """Give an issuer numbers that nobody was ever given.
+
+        Arguments:
+            issuer: Its public name.
+            count: How many numbers.
+
+        Raises:
+            KeyringError: If the keyring has no names, the issuer is there already, or so many numbers are not left.
+        """
+        issuers = self._named().issuers
+        if any(one.id == issuer for one in issuers):
+            raise KeyringError(f"issuer {issuer!r} is already in keyring {self.fingerprint}: choose another name")
+        entry = IssuerEntry(issuer, free_range(issuers, count), count, created=now())
+        self.named = replace(self.named, issuers=(*issuers, entry))
+        return entry
+
+    def revoke_issuer(self, issuer: str) -> IssuerEntry:
+        """Take an issuer out of use. Its names are still told, with the time of its first revocation.
+
+        Raises:
+            KeyringError: If there is no such issuer.
+        """
+        entry = self._issuer(issuer)
+        if not entry.revoked:
+            revoked = replace(entry, revoked=now())
+            self.named = replace(self.named, issuers=tuple(revoked if e == entry else e for e in self.named.issuers))
+            entry = revoked
+        return entry
+
+    def names(self, issuer: str | None = None) -> Names:
+        """The names of all issuers, or those of one.
+
+        Raises:
+            KeyringError: If the keyring has no names, or no such issuer.
+        """
+        entries = self._named().issuers if issuer is None else (self._issuer(issuer),)
+        secrets_of = {entry: issuer_secret(self._secret, entry.id) for entry in entries}
+        return Names(self.named.layout, pilot_secret(self._secret), secrets_of, self.fingerprint)
+
+    def _named(self) -> NamesEntry:
+        if not self.named:
+            raise KeyringError(f"keyring {self.fingerprint} has no names: add them with `wmark keys names`")
+        return self.named
+
+    def _issuer(self, issuer: str) -> IssuerEntry:
+        for entry in self._named().issuers:
+            if entry.id == issuer:
+                return entry
+        raise KeyringError(f"no issuer {issuer!r} in keyring {self.fingerprint}: see `wmark keys list`")
+
     @classmethod
     def load(cls, path: str | os.PathLike) -> Keyring:
         """Read a keyring from its file.
@@ -208,7 +280,7 @@ class Keyring:
     def _write(self, path: Path, overwrite: bool) -> None:
         try:
             content = serialise(
-                Content(self._secret, self.pattern, self.entries, self.pilot_strength), self.fingerprint
+                Content(self._secret, self.pattern, self.entries, self.pilot_strength, self.named), self.fingerprint
             )
             write_atomically(path, content, mode=0o600, overwrite=overwrite, locked=True)
         except (OSError, ValueError) as error:

@@ -7,12 +7,14 @@ Beside the master secret `s` and the list of keys it holds
 which a file that was cut short or edited fails. That tells damage from the original; it does not keep out whoever can
 read the secret, which is why the file is for its owner alone. If its keys have a pilot beside them, the pilot's
 strength is in it, and nothing else of the pilot: that is derived from `s`. A file without has no pilot.
+
+    wmark-keyring/1     a keyring without names
+    wmark-keyring/2     with names: their layout, and who may issue numbers, under "names"
 """
 
 from __future__ import annotations
 
 import base64
-import hmac
 import json
 import os
 from collections.abc import Sequence
@@ -20,14 +22,14 @@ from dataclasses import dataclass
 from typing import NamedTuple
 
 from ..errors import KeyringError
-from ..files import UnfitFile, open_regular, reason, shown
+from .layout import IssuerEntry, Layout
 from .patterns import Pattern
+from .private_file import content_of, intact, integrity, quoted, read_private
 from .secret import Secret
 
-__all__ = ["Content", "KeyEntry", "quoted", "read", "serialise"]
+__all__ = ["Content", "KeyEntry", "NamesEntry", "quoted", "read", "serialise"]
 
-SCHEMA = "wmark-keyring/1"
-LARGEST = 64 << 20
+UNNAMED, NAMED = "wmark-keyring/1", "wmark-keyring/2"
 
 
 @dataclass(frozen=True)
@@ -61,6 +63,26 @@ class KeyEntry:
         return {**vars(self), "pattern": self.pattern.to_json()}
 
 
+@dataclass(frozen=True)
+class NamesEntry:
+    """What a keyring knows of its names, nothing of it secret.
+
+    Arguments:
+        layout: How the coordinates of an image are shared out.
+        issuers: Everyone who was ever given numbers, in the order of these.
+    """
+
+    layout: Layout
+    issuers: tuple[IssuerEntry, ...]
+
+    @classmethod
+    def from_json(cls, entry: dict) -> NamesEntry:
+        return cls(Layout.from_json(entry["layout"]), tuple(IssuerEntry(**one) for one in entry["issuers"]))
+
+    def to_json(self) -> dict:
+        return {"layout": self.layout.to_json(), "issuers": [vars(one) for one in self.issuers]}
+
+
 class Content(NamedTuple):
     """What a keyring's file holds.
 
@@ -69,12 +91,14 @@ class Content(NamedTuple):
         pattern: Where its keys live unless they say otherwise.
         entries: Every key ever added, in the order of their adding.
         pilot: Strength of the pilot that is planted beside its keys; None for a keyring that has none.
+        names: Its names; None for a keyring that has none.
     """
 
     secret: Secret
     pattern: Pattern
     entries: Sequence[KeyEntry]
     pilot: float | None = None
+    names: NamesEntry | None = None
 
 
 def read(path: str | os.PathLike) -> Content:
@@ -83,49 +107,22 @@ def read(path: str | os.PathLike) -> Content:
     Raises:
         KeyringError: If the file is missing, readable by other users, damaged, edited or of an unknown version.
     """
-    name = quoted(path)
-    try:
-        with open_regular(path, LARGEST) as file:
-            mode = os.fstat(file.fileno()).st_mode & 0o777
-            if os.name == "posix" and mode & 0o077:
-                exposed = f"keyring {name} is open to other users (mode {mode:04o})"
-                raise KeyringError(f"{exposed}: run `chmod 600` on it")
-            found = parse(file.read(), name)
-    except FileNotFoundError:
-        advice = "create one with `wmark keys create` or set WMARK_KEYRING"
-        raise KeyringError(f"keyring {name} does not exist: {advice}") from None
-    except UnfitFile as error:
-        raise KeyringError(f"keyring {name} {error}: choose another file") from None
-    except (OSError, ValueError) as error:
-        raise KeyringError(f"keyring {name} cannot be read: {reason(error)}") from error
-    if isinstance(found, KeyringError):
-        raise found
-    return found
+    return read_private(path, "keyring", "create one with `wmark keys create` or set WMARK_KEYRING", parse)
 
 
 def parse(data: bytes, name: str) -> Content | KeyringError:
-    """What a file's bytes hold, or why they hold no keyring.
-
-    The error is returned, not raised: a traceback from here could show the content, and the secret with it.
-    """
+    """What a file's bytes hold, or why they hold no keyring."""
+    content = content_of(data, name, "keyring", (UNNAMED, NAMED))
+    if isinstance(content, KeyringError):
+        return content
     damaged = KeyringError(f"keyring {name} is damaged or was edited: restore it from a backup")
     try:
-        content = json.loads(data)
-        schema = content["schema"]
-    except (ValueError, RecursionError):
-        return damaged
-    except (KeyError, TypeError):
-        return KeyringError(f"{name} is not a keyring of wmark: choose another file")
-    if schema != SCHEMA:
-        seen = str(schema)[:40]
-        return KeyringError(f"keyring {name} has the schema {seen!r}, not {SCHEMA!r}: use the wmark that wrote it")
-    try:
         secret = Secret(base64.b64decode(content["secret"], validate=True))
-        stated = content.pop("integrity").encode()
-        if not hmac.compare_digest(stated, integrity(secret, content).encode()):
+        if not intact(secret, content):
             return damaged
         entries = [KeyEntry.from_json(entry) for entry in content["keys"]]
-        found = Content(secret, Pattern.from_json(content["pattern"]), entries, content.get("pilot"))
+        names = NamesEntry.from_json(content["names"]) if content["schema"] == NAMED else None
+        found = Content(secret, Pattern.from_json(content["pattern"]), entries, content.get("pilot"), names)
     except (AttributeError, KeyError, TypeError, ValueError, KeyringError):
         return damaged
     return found if len({entry.id for entry in entries}) == len(entries) else damaged
@@ -134,20 +131,13 @@ def parse(data: bytes, name: str) -> Content | KeyringError:
 def serialise(content: Content, fingerprint: str) -> memoryview:
     """The bytes of a keyring's file, as a view that the local variables of a traceback do not show."""
     stored = {
-        "schema": SCHEMA,
+        "schema": NAMED if content.names else UNNAMED,
         "fingerprint": fingerprint,
         "pattern": content.pattern.to_json(),
         "secret": base64.b64encode(content.secret.reveal()).decode(),
         "keys": [entry.to_json() for entry in content.entries],
         **({} if content.pilot is None else {"pilot": content.pilot}),
+        **({"names": content.names.to_json()} if content.names else {}),
     }
     stored["integrity"] = integrity(content.secret, stored)
     return memoryview(json.dumps(stored, indent=1).encode() + b"\n")
-
-
-def integrity(secret: Secret, content: dict) -> str:
-    return secret.tag(b"wmark/integrity/v1/" + json.dumps(content, sort_keys=True, separators=(",", ":")).encode())
-
-
-def quoted(path: str | os.PathLike) -> str:
-    return f"'{shown(path)}'"

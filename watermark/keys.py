@@ -93,9 +93,22 @@ class Key:
     @property
     def direction(self) -> np.ndarray:
         """The unit vector u, with shape (d,), float64, read-only. As secret as the key."""
+        return self.secret.direction(self._domain, self.pattern.dimension)
+
+    @property
+    def deviates(self) -> np.ndarray:
+        """The standard normal numbers, with shape (d,), float64, that u is the direction of. As secret as the key."""
+        return self.secret.deviates(self._domain, self.pattern.dimension)
+
+    @property
+    def _domain(self) -> bytes:
         p = self.pattern
-        domain = f"wmark/direction/v1/{p.kind}/{p.radius}/{','.join(map(str, p.channels))}/"
-        return self.secret.direction(domain.encode(), p.dimension)
+        return f"wmark/direction/v1/{p.kind}/{p.radius}/{','.join(map(str, p.channels))}/".encode()
+
+    def decoy(self, index: int) -> Key:
+        """A key of the same name and pattern that exists nowhere, beside a pilot that exists nowhere."""
+        secret = self.secret.derive(f"wmark/decoy/v1/{index}".encode())
+        return Key(self.id, self.pattern, secret, self.keyring, None, self.pilot and self.pilot.decoy(index))
 
 
 def check_key(key: object) -> None:

@@ -1,4 +1,4 @@
-"""Key and seed -> initial noise that carries the key.
+"""Key and seed -> initial noise that carries the key; issuer and seed -> noises that carry names.
 
 The white part of the noise is drawn from the key's secret and the seed together (:mod:`wmark.watermark.secret`), not
 from the seed alone: the seed is public, it stands in the record, and whoever could draw the same white noise could
@@ -11,32 +11,37 @@ import operator
 import secrets
 from collections.abc import Iterable, Sequence
 from numbers import Integral
+from typing import NamedTuple
 
 import torch
 from torch import Tensor
 
 from ..errors import ArgumentError
+from .issuer import Issuer
 from .keys import Key, check_key
-from .spectrum import plant
+from .layout import Identity
+from .names import Names
+from .secret import Secret
+from .spectrum import plant, write
 
-__all__ = ["initial_noise", "seeds_of", "white_noise"]
+__all__ = ["NamedNoise", "initial_noise", "named_noise", "seeds_of", "white_noise"]
 
 LARGEST = 2**64 - 1
 
 
 def initial_noise(
-    key: Key,
+    key: Key | Issuer,
     batch: int = 1,
     *,
     shape: tuple[int, int, int] = (4, 64, 64),
     seed: int | Sequence[int] | None = None,
     dtype: torch.dtype = torch.float32,
     device: str | torch.device = "cpu",
-) -> Tensor:
-    """Initial noise that carries a key, for the `latents=` of any diffusers pipeline.
+) -> Tensor | NamedNoise:
+    """Initial noise that carries a key, or names, for the `latents=` of any diffusers pipeline.
 
     Arguments:
-        key: The key to plant.
+        key: The key to plant; or an issuer, which gives each noise a name that no other has or will have.
         batch: Number of noises.
         shape: Latent shape (C, h, w); (4, H/8, W/8) for Stable Diffusion.
         seed: One seed for each noise, the first of `batch` consecutive ones, or `None` for fresh ones. A noise depends
@@ -44,13 +49,15 @@ def initial_noise(
         dtype, device: Of the result.
 
     Returns:
-        Noise with shape (batch, C, h, w), as normal as unmarked noise over the draw of the key.
+        Noise with shape (batch, C, h, w), as normal as unmarked noise over the draw of the key. Of an issuer, the noise
+        and the identities that it carries, as a pair.
 
     Raises:
         ArgumentError: If the key, the batch or the shape is none, or a seed no whole number from 0 to 2^64 - 1.
         KeyringError: If the key does not fit the shape.
     """
-    check_key(key)
+    if not isinstance(key, Issuer):
+        check_key(key)
     if not (isinstance(batch, Integral) and batch > 0):
         raise ArgumentError(f"a batch of {batch!r} noises is none: choose 1 or more")
     if not isinstance(shape, Iterable) or not all(isinstance(side, Integral) and side > 0 for side in shape):
@@ -58,15 +65,39 @@ def initial_noise(
     if len(shape) != 3:
         advice = "the number of noises is `batch`" if len(shape) == 4 else "4 channels of 64x64 are (4, 64, 64)"
         raise ArgumentError(f"the shape {tuple(shape)} of a latent is not (C, h, w): {advice}")
-    white = torch.stack([white_noise(key, s, shape) for s in seeds_of(seed, batch)])
+    seeds = seeds_of(seed, batch)
+    if isinstance(key, Issuer):
+        key.names.layout.pattern.fitted(tuple(shape[1:]))  # Before any number is spent.
+        identities = key.issue(batch)
+        noises = [named_noise(key.names, one.number, s, shape) for one, s in zip(identities, seeds, strict=True)]
+        return NamedNoise(torch.stack(noises).to(device, dtype), tuple(identities))
+    white = torch.stack([white_noise(key.secret, s, shape) for s in seeds])
     return plant(white, key).to(device, dtype)
 
 
-def white_noise(key: Key, seed: int, shape: tuple[int, int, int]) -> Tensor:
-    """Unmarked standard normal noise of a key and a seed, with the given shape, float64. As secret as the key."""
+class NamedNoise(NamedTuple):
+    """Noises and the names that they carry.
+
+    Attributes:
+        noise: With shape (batch, C, h, w).
+        identities: One for each, issued and never issued again.
+    """
+
+    noise: Tensor
+    identities: tuple[Identity, ...]
+
+
+def named_noise(names: Names, number: int, seed: int, shape: tuple[int, int, int]) -> Tensor:
+    """The noise (C, h, w), float64, of a number's image; the seed draws what lies outside the pattern."""
+    white = white_noise(names.secret(number), seed, shape)
+    return write(white[None], names.coordinates(number), names.layout.pattern)[0]
+
+
+def white_noise(secret: Secret, seed: int, shape: tuple[int, int, int]) -> Tensor:
+    """Unmarked standard normal noise of a secret and a seed, with the given shape, float64. As secret as the secret."""
     channels, height, width = map(int, shape)
     domain = f"wmark/noise/v1/{seed}/{channels},{height},{width}/"
-    numbers = key.secret.derive(b"wmark/white/v1").deviates(domain.encode(), channels * height * width)
+    numbers = secret.derive(b"wmark/white/v1").deviates(domain.encode(), channels * height * width)
     return torch.from_numpy(numbers).reshape(channels, height, width)
 
 

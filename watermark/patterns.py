@@ -174,12 +174,12 @@ class Pattern(ABC):
         """
         if self.canvas is None:
             return direction
-        left = direction[..., self._left]
+        left = direction[..., self.left]
         return left / np.linalg.norm(left, axis=-1, keepdims=True)
 
     @property
     @abstractmethod
-    def _left(self) -> np.ndarray:
+    def left(self) -> np.ndarray:
         """Which dimensions of the whole key space are left, boolean, with its length."""
 
     @abstractmethod
@@ -215,7 +215,7 @@ class _Free(Pattern):
         return self.size
 
     @property
-    def _left(self) -> np.ndarray:
+    def left(self) -> np.ndarray:
         return np.tile(np.repeat(self.held, 2), len(self.channels))
 
     def lift(self, direction: np.ndarray) -> Tensor:
@@ -243,7 +243,7 @@ class _Constant(Pattern):
         return len(np.unique(self._sets(self.lattice))) * len(self.channels)
 
     @property
-    def _left(self) -> np.ndarray:
+    def left(self) -> np.ndarray:
         whole = np.unique(self._sets(self.whole.lattice))
         return np.tile(np.isin(whole, self._sets(self.lattice)), len(self.channels))
 
@@ -330,7 +330,7 @@ class Zeros(Pattern):
 
     kind = "zeros"
     dimension = 0
-    _left = np.zeros(0, dtype=bool)
+    left = np.zeros(0, dtype=bool)
 
     def lift(self, direction: np.ndarray) -> Tensor:
         return self._vector(direction).new_zeros(len(self.channels), len(self.lattice), 2)

@@ -37,6 +37,7 @@ stays exact. `<u, v_1>` is about 1 / sqrt(d), so `u` itself is read as well as `
 
 from __future__ import annotations
 
+import numpy as np
 import torch
 from torch import Tensor
 
@@ -45,7 +46,7 @@ from .keys import Key
 from .lattice import Size
 from .patterns import Pattern
 
-__all__ = ["distance", "mask_coordinates", "plant", "read", "synthesise"]
+__all__ = ["distance", "mask_coordinates", "plant", "read", "synthesise", "write"]
 
 SQRT2 = 2.0**0.5
 
@@ -126,9 +127,29 @@ def plant(noise: Tensor, key: Key, profile: Tensor | None = None) -> Tensor:
         marked
         + torch.as_tensor(left, dtype=torch.float64).clamp_min(0).sqrt() * across / _norm(across).clamp_min(1e-300)
     )
-    change = synthesise(after - before, pattern, noise.shape[-2:])
+    return changed(noise, after - before, pattern)
+
+
+def write(noise: Tensor, vector: np.ndarray, pattern: Pattern) -> Tensor:
+    """Give noise these coordinates.
+
+    Arguments:
+        noise: With shape (B, C, h, w).
+        vector: In the space of the whole pattern, a free one, with shape (d,); what the noise has no room for is left
+            out.
+        pattern: Where to write; it is fitted to the noise.
+
+    Returns:
+        Noise with the same shape, dtype and device, equal to the input outside the mask.
+    """
+    pattern = pattern.fitted(noise.shape[-2:])
+    return changed(noise, pattern.lift(vector[pattern.left]) - mask_coordinates(noise.cpu(), pattern), pattern)
+
+
+def changed(noise: Tensor, coordinates: Tensor, pattern: Pattern) -> Tensor:
+    """Noise with some coordinates added to its own."""
     planted = noise.clone()
-    planted[:, list(pattern.channels)] += change.to(noise)
+    planted[:, list(pattern.channels)] += synthesise(coordinates, pattern, noise.shape[-2:]).to(noise)
     return planted
 
 

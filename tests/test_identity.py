@@ -1,0 +1,105 @@
+"""From recovered noise to the name: right ones, nobody else's, and p-values that mean what they say."""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+import pytest
+import torch
+
+from wmark.attacks import find_damage
+from wmark.attacks.warping import UNMOVED
+from wmark.benchmarks.simulated import simulated_reading
+from wmark.detectors.geometry import Canvas
+from wmark.detectors.identity.addresses import likeliest
+from wmark.detectors.identity.identification import identify
+from wmark.detectors.identity.places import Place, Places, as_planted, led
+from wmark.watermark.keyring import Keyring
+from wmark.watermark.layout import Layout
+from wmark.watermark.noise import named_noise
+from wmark.watermark.patterns import Pattern
+
+CANVAS = (64, 64)
+
+
+@pytest.fixture(scope="module")
+def names():
+    ring = Keyring(bytes(range(32)), Pattern.of())
+    ring.add_names()
+    return ring.names()
+
+
+def planted(names, number, canvas=CANVAS):
+    return named_noise(names, number, 0, (4, *canvas)).float()
+
+
+def test_addresses_come_by_their_sums():
+    scores = np.random.default_rng(0).standard_normal((3, 16))
+    sums = (scores[0][:, None, None] + scores[1][:, None] + scores[2]).ravel()
+    found = likeliest(scores, 10)
+    assert np.allclose(scores[np.arange(3), found].sum(-1), np.sort(sums)[::-1][:10])
+
+
+@pytest.mark.parametrize("sign", [1, -1])
+def test_an_image_is_told_by_its_name(names, sign):
+    reading = sign * simulated_reading(planted(names, 123_456_789), UNMOVED, 0.3, 1)
+    (places,) = as_planted(reading[None], names.pilot, CANVAS)
+    said = identify(places, names, 6, 1e-6)
+    assert said.presence.found
+    assert said.series.found
+    assert said.addressed == 123_456_789
+    assert (said.named.number, said.named.issuer) == (123_456_789, "main")
+    assert said.identity.log10_p < -100
+    assert said.cosine * sign > 0
+    assert said.log10_p == pytest.approx(said.identity.log10_p + math.log10(3))
+
+
+def test_a_turned_and_cut_image_is_told_by_its_name(names):
+    moved = find_damage("rotation:30+crop:60").warp((512, 512), 1)
+    (places,) = led(simulated_reading(planted(names, 7), moved, 0.6, 1)[None], names.pilot, [Canvas(CANVAS)])
+    said = identify(places, names, 6, 1e-6)
+    assert said.presence.found
+    assert said.named.number == 7
+    assert said.identity.log10_p < -20
+    assert "turned by" in said.placement.words
+
+
+def test_a_part_of_the_frequencies_is_enough(names):
+    noise = planted(names, 99, (40, 64))
+    (places,) = as_planted(noise[None] + torch.randn(noise.shape), names.pilot, (40, 64))
+    assert identify(places, names, 6, 1e-6).named.number == 99
+
+
+def test_a_number_of_no_issuer_is_no_identity(names):
+    from wmark.watermark.layout import IssuerEntry
+    from wmark.watermark.names import Names
+
+    other = Names(
+        names.layout, names.secrets("main")[0], {IssuerEntry("x", 1 << 30, 9, ""): names.secrets("main")[1]}, ""
+    )
+    noise = planted(other, (1 << 30) + 4)
+    (places,) = as_planted(noise[None], names.pilot, CANVAS)
+    said = identify(places, names, 1, 1e-6)
+    assert (said.presence.found, said.series.found, said.identity.found) == (True, True, False)
+    assert said.to_json()["series"]["number"] == (1 << 30) + 4
+    assert said.to_json()["identity"]["number"] is None
+
+
+def test_of_unmarked_noise_nothing_is_said_and_p_values_are_uniform():
+    ring = Keyring(bytes(32), Pattern.of())
+    ring.add_names(Layout.of(Pattern.of("square", radius=9, channels=(0, 1))))
+    rng, real = np.random.default_rng(0), ring.names()
+    dimension = real.layout.pattern.dimension
+    held = np.ones(dimension, dtype=bool)
+    found = []
+    for i in range(40):
+        coordinates = rng.standard_normal(dimension)
+        names = real.decoy(i)
+        place = Place(coordinates, held, (19, 19))
+        found.append(identify(Places([place], 0.0), names, 1, 1e-6))
+    p = np.array([one.identity.log10_p for one in found if one.names_tested])
+    assert len(p) > 10
+    assert not any(one.identity.found or one.series.found for one in found)
+    assert (p > -3).all()
+    assert np.mean([one.series.log10_p for one in found]) > -0.5

@@ -1,0 +1,91 @@
+"""Sections: how the coordinates of a keyring are shared out, and the secret directions that spell an address.
+
+The frequencies are put in a secret order. The first half of them are the address': each of S sections has as many, and
+a vector of independent standard normal numbers for each of its M digits. The rest are the name's. No two sections share
+a coordinate, and no vector says anything of another, so nothing but copies of one digit can be averaged.
+"""
+
+from __future__ import annotations
+
+from functools import cached_property
+
+import numpy as np
+
+from .layout import Layout
+from .numbers import BITS, Mixing
+from .secret import Secret
+
+__all__ = ["Sections"]
+
+
+class Sections:
+    """The sections of a secret.
+
+    Arguments:
+        secret: What they are drawn from; all issuers of a keyring share it.
+        layout: How the coordinates are shared out.
+    """
+
+    def __init__(self, secret: Secret, layout: Layout) -> None:
+        self._secret, self.layout = secret, layout
+        self._mixing = Mixing(secret)
+
+    def __repr__(self) -> str:
+        return f"Sections({self.layout})"
+
+    @cached_property
+    def _blocks(self) -> tuple[np.ndarray, ...]:
+        frequencies = self.layout.pattern.dimension // 2
+        order = np.argsort(self._secret.deviates(b"wmark/order/v1/", frequencies), kind="stable")
+        size = int(frequencies * self.layout.share) // self.layout.sections
+        cuts = [size * (i + 1) for i in range(self.layout.sections)]
+        return tuple((2 * np.sort(part)[:, None] + [0, 1]).ravel() for part in np.split(order, cuts))
+
+    @property
+    def addressed(self) -> tuple[np.ndarray, ...]:
+        """Coordinates of each section, as indices into all of the pattern's."""
+        return self._blocks[:-1]
+
+    @property
+    def named(self) -> np.ndarray:
+        """Coordinates of the name, as indices into all of the pattern's."""
+        return self._blocks[-1]
+
+    def vector(self, section: int, digit: int) -> np.ndarray:
+        """Standard normal numbers of a digit, with the length of its section, float64."""
+        return self._secret.deviates(f"wmark/section/v1/{section}/{digit}/".encode(), len(self.addressed[section]))
+
+    @cached_property
+    def _matrices(self) -> list[np.ndarray]:
+        digits = range(self.layout.digits)
+        return [
+            np.stack([self.vector(section, digit).astype(np.float32) for digit in digits])
+            for section in range(self.layout.sections)
+        ]
+
+    def address(self, number: int) -> np.ndarray:
+        """The planted coordinates of a number's address, all of the pattern's, zeros where it has none, float64."""
+        planted = np.zeros(self.layout.pattern.dimension)
+        for section, digit in enumerate(self.digits_of(number)):
+            planted[self.addressed[section]] = self.vector(section, int(digit))
+        return planted
+
+    def scores(self, coordinates: np.ndarray) -> np.ndarray:
+        """Inner products of coordinates (..., d) with every digit of every section, with shape (..., S, M), float32."""
+        parts = zip(self.addressed, self._matrices, strict=True)
+        return np.stack([coordinates[..., block].astype(np.float32) @ matrix.T for block, matrix in parts], axis=-2)
+
+    def digits_of(self, numbers: np.ndarray | int) -> np.ndarray:
+        """Digits of numbers (...), with shape (..., S)."""
+        shifts = self._shifts
+        return ((self._mixing.mixed(numbers)[..., None] >> shifts) & np.uint64(self.layout.digits - 1)).astype(np.int64)
+
+    def numbers_of(self, digits: np.ndarray) -> np.ndarray:
+        """Numbers with these digits (..., S), with shape (...), int64."""
+        return self._mixing.unmixed((digits.astype(np.uint64) << self._shifts).sum(-1, dtype=np.uint64)).astype(
+            np.int64
+        )
+
+    @property
+    def _shifts(self) -> np.ndarray:
+        return np.arange(self.layout.sections, dtype=np.uint64) * np.uint64(BITS // self.layout.sections)
