@@ -1,4 +1,4 @@
-"""`wmark embed`: generate images that carry a key."""
+"""`wmark embed`: generate images, each with a name of its own, or all with a key."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from ..errors import ImageError
+from ..errors import ArgumentError, ImageError
 from ..models.sampling import LONGEST, SCHEDULERS, Sampling
 from .keys import active_keys, open_keyring
 from .options import Number, OutputFile, Seed, Size, Text, choice, keyring_option, model_options, with_options
@@ -16,6 +16,8 @@ from .terminal import complain, say
 
 if TYPE_CHECKING:
     from ..models.latent_diffusion import LatentDiffusion
+    from ..watermark.issuer import Issuer
+    from ..watermark.keys import Key
 
 __all__ = ["embed"]
 
@@ -32,7 +34,12 @@ __all__ = ["embed"]
 @click.option("-o", "--output", type=OutputFile(), required=True, help="PNG, JPEG or WebP file.")
 @click.option("--count", type=click.IntRange(1), default=1, show_default=True, help="Images for each prompt.")
 @click.option("--seed", type=Seed(), help="Seed of the first image, counting up from there; fresh ones if not given.")
-@click.option("--key", "key_id", help="Key to plant; the first active one if not given.")
+@click.option("--key", "key_id", help="Plant this one key in all images.  [a name each, or the first active key]")
+@click.option(
+    "--issuer",
+    type=click.Path(path_type=Path),
+    help="Issuer that names the images; that of the keyring if not given.",
+)
 @keyring_option
 @with_options(model_options)
 @click.option("--size", type=Size(), help="Image size; the model's own if not given.")
@@ -50,6 +57,7 @@ def embed(
     count,
     seed,
     key_id,
+    issuer,
     keyring,
     model,
     dtype,
@@ -62,15 +70,14 @@ def embed(
     force,
     skip_existing,
 ) -> None:
-    """Generate images that carry a key, each with a JSON record beside it."""
+    """Generate images that carry a name each, or a key, with a JSON record beside them."""
     from ..images import check_suffix
     from ..watermark.noise import seeds_of
     from ..watermark.record import check_writable, finished, read_record
 
     check_suffix(output.suffix)
     sampling = Sampling(steps, guidance, scheduler)
-    ring, _ = open_keyring(keyring)
-    key = ring.key(key_id) if key_id is not None else active_keys(ring)[0]
+    key = planted(key_id, issuer, keyring)
     wanted = [prompt for prompt in prompts for _ in range(count)]
     jobs = list(zip(numbered(output, len(wanted)), wanted, seeds_of(seed, len(wanted)), strict=True))
     if skip_existing:
@@ -108,7 +115,30 @@ def embed(
                     raise
                 bar.write(f"{path}  made by another run meanwhile")
             else:
-                bar.write(f"{path}  key {key.id}  seed {image.record['seed']}")
+                bar.write(f"{path}  {carried(image.record)}  seed {image.record['seed']}")
+
+
+def planted(key_id: str | None, issuer: Path | None, keyring: Path | None) -> Key | Issuer:
+    """What images are to carry: a key, or names of an issuer.
+
+    Raises:
+        WmarkError: If both were asked for, or there is neither.
+    """
+    from ..watermark.issuer import Issuer
+
+    if key_id is not None and issuer:
+        raise ArgumentError("one image carries a key or a name: leave --key or --issuer out")
+    if issuer:
+        return Issuer.load(issuer)
+    ring, path = open_keyring(keyring)
+    if key_id is not None:
+        return ring.key(key_id)
+    return Issuer.load(path) if ring.named else active_keys(ring)[0]
+
+
+def carried(record: dict) -> str:
+    """What an image carries, by its record."""
+    return f"image {record['number']} of {record['issuer']}" if "number" in record else f"key {record['key_id']}"
 
 
 def warn_of_cuts(model: LatentDiffusion, prompts: Iterable[str]) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import json
+import math
 import re
 from typing import TYPE_CHECKING
 
@@ -64,7 +65,7 @@ def line(name: str, verdict: Verdict, *, scores: bool = False) -> str:
     words = [
         "found    " if verdict.found else "not found",
         name,
-        f"key {verdict.key_id}" if verdict.found else "no key",
+        carried(verdict),
         revoked,
         "(inverted)" if verdict.found and verdict.inverted else "",
         f"p {p}",
@@ -73,6 +74,26 @@ def line(name: str, verdict: Verdict, *, scores: bool = False) -> str:
         f"{verdict.seconds:.1f} s",
     ]
     return "  ".join(word for word in words if word)
+
+
+def carried(verdict: Verdict) -> str:
+    """What an image carries, as far as it is found: a key; or a name, an address or a pilot, and how sure each is."""
+    if not verdict.found:
+        return "no key" if verdict.names is None else "no name"
+    if verdict.key_id is not None:
+        return f"key {verdict.key_id}"
+    said = verdict.names
+    sure = [
+        f"{word} {format_p(one.log10_p) if one.found else order_of_magnitude(min(0, math.ceil(one.log10_p)))}"
+        for word, one in (("presence", said.presence), ("series", said.series), ("identity", said.identity))
+    ]
+    if said.identity.found:
+        whose = f"image {said.named.number} of {said.named.issuer}"
+    elif said.series.found:
+        whose = f"an address like that of image {said.addressed}, but not its name"
+    else:
+        whose = "of this keyring, but no name"
+    return f"{whose}  ({', '.join(sure)})"
 
 
 def describe_alignment(verdict: Verdict) -> str:

@@ -1,7 +1,8 @@
-"""`wmark verify`: whether images carry a key, which, and with what p-value."""
+"""`wmark verify`: whether images carry a name or a key, whose, and with what p-value."""
 
 from __future__ import annotations
 
+import math
 import os
 from functools import cache
 from typing import TYPE_CHECKING
@@ -16,7 +17,7 @@ from .exits import NOT_FOUND, OK, UNEXPECTED, UNUSABLE, summary, trace
 from .keys import active_keys, open_keyring
 from .options import PLOTS, OutputFile, Size, choice, fpr_option, keyring_option, model_options, with_options
 from .sources import STANDARD_INPUT, find_sources
-from .terminal import dumps, line
+from .terminal import complain, dumps, line
 
 if TYPE_CHECKING:
     from ..detectors.detector import Detector
@@ -29,7 +30,7 @@ __all__ = ["verify"]
 
 @click.command()
 @click.argument("images", nargs=-1, required=True)
-@click.option("--key", "key_id", help="Test this key alone; all active keys if not given.")
+@click.option("--key", "key_id", help="Test this key alone; names and all active keys if not given.")
 @keyring_option
 @with_options(model_options)
 @fpr_option
@@ -58,6 +59,12 @@ __all__ = ["verify"]
 @click.option("--inversion-steps", type=click.IntRange(1, 1000), help="Steps of the diffusion inversion.")
 @click.option("--size", type=Size(), help="Size the images were generated at; the likely ones are tried if not given.")
 @click.option("--batch-size", type=click.IntRange(1), default=8, show_default=True)
+@click.option(
+    "--decoys",
+    type=click.IntRange(0),
+    default=0,
+    help="Keyrings that exist nowhere to test beside the real one: how often they are found is how often chance is.",
+)
 @click.option("--json", "as_json", is_flag=True, help="Print JSON Lines.")
 @click.option(
     "--debug-scores",
@@ -84,11 +91,12 @@ def verify(
     inversion_steps,
     size,
     batch_size,
+    decoys,
     as_json,
     scores,
     plot,
 ) -> int:
-    """Say of each image whether it carries a key, which, and with what p-value.
+    """Say of each image whether it carries a name or a key, whose, and with what p-value.
 
     IMAGES are files, folders (all images below them), globs in quotes, and - for standard input. Put -- before names
     that begin with a dash.
@@ -104,7 +112,11 @@ def verify(
     ring, path = open_keyring(keyring)
     if plot and plot.exists() and any(os.path.exists(used) and plot.samefile(used) for used in (sources[0].name, path)):
         raise click.UsageError(f"--plot would replace '{shown(plot)}', which is read here: name another file")
-    tested = [ring.key(key_id, allow_revoked=True)] if key_id is not None else active_keys(ring)
+    names = ring.names() if key_id is None and ring.named else None
+    if key_id is not None:
+        tested = [ring.key(key_id, allow_revoked=True)]
+    else:
+        tested = ring.active() if names else active_keys(ring)
     parts = (decoder_inversion, iterations, diffusion_inversion, inversion_steps)
     tried = recoveries(effort, *parts, tuned) if any(parts) else effort
 
@@ -114,12 +126,15 @@ def verify(
         from ..models.registry import load_model
 
         loaded = load_model(model, dtype=dtype, device=device, tuned=tuned)
-        return Detector(loaded, tested, tried, align=align, fpr=fpr, size=size, keep_evidence=bool(plot))
+        return Detector(
+            loaded, tested, tried, align=align, fpr=fpr, size=size, keep_evidence=bool(plot), names=names, decoys=decoys
+        )
 
     from ..detectors.batches import verify_files
     from ..progress import progress
 
-    code, keys_by_id = OK, {key.id: key for key in tested}
+    code, keys_by_id = OK, {key.id: key for key in tested} | ({None: names.pilot} if names else {})
+    chance: list[float] = []
     with progress(len(sources), "image") as bar:
         for source, outcome in verify_files(sources, detector, batch_size=batch_size):
             if isinstance(outcome, Exception):
@@ -127,6 +142,7 @@ def verify(
                 report_failure(source, outcome, bar, as_json)
             else:
                 code = max(code, OK if outcome.found else NOT_FOUND)
+                chance += outcome.decoys
                 row = {"image": source.name, **outcome.to_json(scores=scores)}
                 bar.write(dumps(row) if as_json else line(source.name, outcome, scores=scores))
                 if not outcome.found:
@@ -136,7 +152,16 @@ def verify(
 
                     plot_verdict(source.name, outcome, keys_by_id[outcome.key_id], plot)
             bar.update(1)
+    if chance:
+        complain(f"decoys: {of_chance(chance, fpr)}")
     return code
+
+
+def of_chance(log10_p: list[float], fpr: float) -> str:
+    """How often keyrings that exist nowhere looked as if they were there, in half a line."""
+    rates = [rate for rate in (0.1, 0.01, 0.001) if rate > fpr] + [fpr]
+    counts = [f"{sum(p <= math.log10(rate) for p in log10_p)} with p <= {rate:g}" for rate in rates]
+    return f"{len(log10_p)} tests of keyrings that exist nowhere, {', '.join(counts)}"
 
 
 def report_failure(source: Source, error: Exception, bar: Progress, as_json: bool) -> None:

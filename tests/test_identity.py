@@ -15,8 +15,10 @@ from wmark.detectors.geometry import Canvas
 from wmark.detectors.identity.addresses import likeliest
 from wmark.detectors.identity.identification import identify
 from wmark.detectors.identity.places import Place, Places, as_planted, led
+from wmark.detectors.statistic import cosine, hypercone_log10_p
 from wmark.watermark.keyring import Keyring
-from wmark.watermark.layout import Layout
+from wmark.watermark.layout import IssuerEntry, Layout
+from wmark.watermark.names import Names
 from wmark.watermark.noise import named_noise
 from wmark.watermark.patterns import Pattern
 
@@ -53,6 +55,12 @@ def test_an_image_is_told_by_its_name(names, sign):
     assert said.identity.log10_p < -100
     assert said.cosine * sign > 0
     assert said.log10_p == pytest.approx(said.identity.log10_p + math.log10(3))
+    alone = hypercone_log10_p(abs(said.cosine), len(names.sections.named))
+    assert said.identity.log10_p == pytest.approx(alone + math.log10(said.names_tested * 6))
+    block = np.concatenate(names.sections.addressed)
+    t = cosine(places.places[0].coordinates[block], names.sections.address(123_456_789)[block])
+    own = hypercone_log10_p(sign * t / np.linalg.norm(names.sections.address(123_456_789)), len(block))
+    assert said.series.log10_p == pytest.approx(own + math.log10(2.0**40 * 2 * 6))
 
 
 def test_a_turned_and_cut_image_is_told_by_its_name(names):
@@ -72,12 +80,8 @@ def test_a_part_of_the_frequencies_is_enough(names):
 
 
 def test_a_number_of_no_issuer_is_no_identity(names):
-    from wmark.watermark.layout import IssuerEntry
-    from wmark.watermark.names import Names
-
-    other = Names(
-        names.layout, names.secrets("main")[0], {IssuerEntry("x", 1 << 30, 9, ""): names.secrets("main")[1]}, ""
-    )
+    shared, own = names.secrets("main")
+    other = Names(names.layout, shared, {IssuerEntry("x", 1 << 30, 9, ""): own}, "")
     noise = planted(other, (1 << 30) + 4)
     (places,) = as_planted(noise[None], names.pilot, CANVAS)
     said = identify(places, names, 1, 1e-6)
@@ -93,13 +97,13 @@ def test_of_unmarked_noise_nothing_is_said_and_p_values_are_uniform():
     dimension = real.layout.pattern.dimension
     held = np.ones(dimension, dtype=bool)
     found = []
-    for i in range(40):
+    for i in range(20):
         coordinates = rng.standard_normal(dimension)
         names = real.decoy(i)
         place = Place(coordinates, held, (19, 19))
         found.append(identify(Places([place], 0.0), names, 1, 1e-6))
     p = np.array([one.identity.log10_p for one in found if one.names_tested])
-    assert len(p) > 10
+    assert len(p) > 5
     assert not any(one.identity.found or one.series.found for one in found)
     assert (p > -3).all()
     assert np.mean([one.series.log10_p for one in found]) > -0.5

@@ -156,7 +156,7 @@ def test_secret_is_never_shown(ring: Keyring, stored: Path):
         shown.append(repr(refused.value))
     hidden = secrets_of(stored)
     text = stored.read_text()
-    for damaged in (text[:-10], text.replace("first", "other"), text.replace("wmark-keyring/1", "wmark-keyring/2")):
+    for damaged in (text[:-10], text.replace("first", "other"), text.replace("wmark-keyring/1", "wmark-keyring/3")):
         stored.write_text(damaged)
         with pytest.raises(KeyringError) as refused:
             Keyring.load(stored)
@@ -243,8 +243,8 @@ def test_a_path_is_shown_on_one_line(tmp_path: Path):
 
 
 def test_unknown_version_is_refused_as_such(stored: Path):
-    stored.write_text(stored.read_text().replace("wmark-keyring/1", "wmark-keyring/2"))
-    assert "'wmark-keyring/2'" in refusal(stored)
+    stored.write_text(stored.read_text().replace("wmark-keyring/1", "wmark-keyring/3"))
+    assert "'wmark-keyring/3'" in refusal(stored)
 
 
 def test_missing_file_and_folder_are_refused(tmp_path: Path):

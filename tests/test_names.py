@@ -15,7 +15,7 @@ import torch
 import wmark
 from wmark.errors import KeyringError
 from wmark.watermark.counter import Counter, counter_path
-from wmark.watermark.issuer import create_issuer
+from wmark.watermark.issuer import write_issuer
 from wmark.watermark.keyring import Keyring
 from wmark.watermark.layout import Layout
 from wmark.watermark.noise import named_noise
@@ -100,7 +100,8 @@ def test_an_issuer_returns_noises_and_their_identities(named):
 
 
 def test_an_issuer_knows_its_own_names_alone(named, tmp_path):
-    issuer = create_issuer(named, "studio", tmp_path / "studio.json", count=1000)
+    named.add_issuer("studio", count=1000)
+    issuer = write_issuer(named.names("studio"), tmp_path / "studio.json")
     loaded = wmark.Issuer.load(tmp_path / "studio.json")
     number = loaded.issue(1)[0].number
     assert number == named.named.issuers[1].first == 1 << 30
@@ -130,7 +131,8 @@ def test_a_keyring_keeps_its_names(named, stored):
 @pytest.mark.parametrize("part", ["secret", "shared", "keyring", "issuer"])
 def test_an_issuers_file_that_was_edited_is_refused(named, tmp_path, part):
     path = tmp_path / "studio.json"
-    create_issuer(named, "studio", path)
+    named.add_issuer("studio")
+    write_issuer(named.names("studio"), path)
     content = json.loads(path.read_text())
     content[part] = (
         "AAECAwQFBgcICQoLDA0ODxAREhMUFRYXGBkaGxwdHh8=" if part != "issuer" else {**content[part], "first": 0}

@@ -21,7 +21,7 @@ from .names import Names
 from .private_file import content_of, intact, integrity, quoted, read_private
 from .secret import Secret
 
-__all__ = ["Issuer", "create_issuer"]
+__all__ = ["Issuer", "write_issuer"]
 
 SCHEMA = "wmark-issuer/1"
 
@@ -79,31 +79,27 @@ class Issuer:
         return cls(names, numbers or Counter(counter_path(path), names.keyring, names.issuers[0]))
 
 
-def create_issuer(ring: Keyring, issuer: str, path: str | os.PathLike, count: int | None = None) -> Issuer:
-    """Give an issuer of a keyring numbers, and write its file and its counter.
+def write_issuer(names: Names, path: str | os.PathLike) -> Issuer:
+    """Write the file of an issuer, and its counter beside it.
 
-    The keyring is to be saved by the caller *before* the file is handed over; :meth:`Keyring.edit` does.
+    The keyring is to be saved first: numbers that it does not know to be given away, it gives away again.
 
     Arguments:
-        ring: The keyring.
-        issuer: Its public name.
-        path: The file of the issuer; it must not exist.
-        count: How many numbers; 2^30 if not given.
+        names: The names of one issuer: `keyring.names(issuer)`.
+        path: The file; it must not exist.
 
     Raises:
-        KeyringError: If the issuer or the file is there already, or so many numbers are not left.
+        KeyringError: If there is such a file, or it cannot be written.
     """
-    ring.add_issuer(issuer, **({} if count is None else {"count": count}))
-    names = ring.names(issuer)
-    made = Issuer(names, Counter(counter_path(path), names.keyring, names.issuers[0]))
+    issuer = Issuer(names, Counter(counter_path(path), names.keyring, names.issuers[0]))
     try:
         write_atomically(path, serialise(names), mode=0o600, overwrite=False)
     except FileExistsError:
         raise KeyringError(f"issuer {quoted(path)} exists already: choose another name") from None
     except (OSError, ValueError) as error:
         raise KeyringError(f"issuer {quoted(path)} cannot be written: {reason(error)}") from error
-    made.numbers.begin()
-    return made
+    issuer.numbers.begin()
+    return issuer
 
 
 def parse(data: bytes, name: str) -> Names | KeyringError | None:

@@ -50,13 +50,9 @@ def identify(places: Places, names: Names, looks: int, fpr: float) -> Statements
     place, sign, scores = outstanding(places, names.sections)
     addresses = names.sections.numbers_of(likeliest(sign * scores, WIDTH))
     tried = addresses[names.given(addresses)][:MOST]
-    closest = min(
-        (of_name(place, sign, names, int(number)) for number in tried), key=lambda one: one.log10_p, default=None
-    )
-    closest = closest or Closest(None, place.cosine(names.pilot.direction)[0], 0.0)
-    series = corrected(
-        of_address(place, sign, names.sections, int(addresses[0])), NUMBERS * SIGNS * len(places.places) * looks
-    )
+    nobody = Closest(None, place.cosine(names.pilot.direction)[0], 0.0)
+    closest = min((of_name(place, sign, names, int(one)) for one in tried), key=lambda c: c.log10_p, default=nobody)
+    series = of_address(place, sign, names.sections, int(addresses[0]))
 
     def statement(log10_p: float) -> Statement:
         return Statement(float(log10_p), bool(log10_p <= math.log10(fpr)))
