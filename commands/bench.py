@@ -13,6 +13,7 @@ from ..inversion.recovery import EFFORTS
 from ..models import registry
 from ..watermark.patterns import Pattern
 from .bench_inversion import INVERSIONS
+from .bench_names import NAMES
 from .options import Number, bench_options, choice, fpr_option, with_options
 
 __all__ = ["bench"]
@@ -266,5 +267,5 @@ def bench_throughput(images, repeats, align, against, threads, out, seed, model,
     )
 
 
-for inversion in INVERSIONS:
-    bench.add_command(inversion)
+for command in (*INVERSIONS, *NAMES):
+    bench.add_command(command)

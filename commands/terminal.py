@@ -88,7 +88,8 @@ def carried(verdict: Verdict) -> str:
         for word, one in (("presence", said.presence), ("series", said.series), ("identity", said.identity))
     ]
     if said.identity.found:
-        whose = f"image {said.named.number} of {said.named.issuer}"
+        revoked = f" (revoked {said.revoked})" if said.revoked else ""
+        whose = f"image {said.named.number} of {said.named.issuer}{revoked}"
     elif said.series.found:
         whose = f"an address like that of image {said.addressed}, but not its name"
     else:

@@ -60,6 +60,13 @@ __all__ = ["verify"]
 @click.option("--size", type=Size(), help="Size the images were generated at; the likely ones are tried if not given.")
 @click.option("--batch-size", type=click.IntRange(1), default=8, show_default=True)
 @click.option(
+    "--number",
+    "numbers",
+    type=click.IntRange(0),
+    multiple=True,
+    help="Test the name of this image too, whatever the address says; may be given several times.",
+)
+@click.option(
     "--decoys",
     type=click.IntRange(0),
     default=0,
@@ -91,6 +98,7 @@ def verify(
     inversion_steps,
     size,
     batch_size,
+    numbers,
     decoys,
     as_json,
     scores,
@@ -109,10 +117,12 @@ def verify(
         raise click.UsageError("--plot draws one image: name one")
     if plot and sources[0].name == STANDARD_INPUT:
         raise click.UsageError("--plot draws the image of a file: save what comes from standard input first")
+    if numbers and key_id is not None:
+        raise click.UsageError("--number tests the name of an image, --key a key and nothing else: leave one out")
     ring, path = open_keyring(keyring)
     if plot and plot.exists() and any(os.path.exists(used) and plot.samefile(used) for used in (sources[0].name, path)):
         raise click.UsageError(f"--plot would replace '{shown(plot)}', which is read here: name another file")
-    names = ring.names() if key_id is None and ring.named else None
+    names = ring.names().expecting(numbers) if key_id is None and (ring.named or numbers) else None
     if key_id is not None:
         tested = [ring.key(key_id, allow_revoked=True)]
     else:

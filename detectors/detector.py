@@ -4,17 +4,16 @@
           --whiten, align, read--> coordinates --test--> verdict
 
 How noise is recovered is :mod:`..inversion`, which looks are tried is :mod:`.plan`, at which sizes :mod:`.geometry`,
-what one look finds :mod:`.looking`, where a key stands :mod:`.reading`, whose name :mod:`.identity`, what that is worth
-:mod:`.statistic`.
+where a key stands :mod:`.reading`, whose name is there :mod:`.identity`, what that is worth :mod:`.statistic`.
 """
 
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 import torch
@@ -31,9 +30,13 @@ from ..watermark.keys import Key, check_key
 from ..watermark.names import Names
 from ..watermark.patterns import Pattern
 from .geometry import Canvas, Size, canvases, fit, working_size
-from .looking import Finding, Looker, Sought
+from .identity.identification import identify
+from .identity.place import place, presence
+from .identity.statements import Statements
+from .leading import lead
 from .plan import Look, Plan, plan
-from .reading import Standing, evidence, prepare
+from .reading import KeyGroup, Standing, evidence, group_by_pattern, log10_p, prepare, read_as_planted, search
+from .statistic import corrected
 from .verdict import Basis, Verdict
 
 if TYPE_CHECKING:
@@ -42,6 +45,15 @@ if TYPE_CHECKING:
 __all__ = ["Detector"]
 
 Picture = Image.Image | str | bytes | os.PathLike
+
+
+class Candidate(NamedTuple):
+    """The closest key of one look at one image."""
+
+    log10_p: float
+    key: Key
+    standing: Standing
+    alignments_tested: int
 
 
 @dataclass(frozen=True)
@@ -59,7 +71,7 @@ class Detector:
         size: Height and width in pixels that the images were generated at; None tries the likely ones.
         keep_evidence: Keep in the verdicts what was seen, for plots.
         names: The names to test, of a keyring that has some: `keyring.names()`.
-        decoys: Keyrings that exist nowhere to test in the same way beside all this, for a rate of false positives.
+        decoys: Keyrings that exist nowhere to test in the same way after all this, for a rate of false positives.
 
     Raises:
         KeyringError: If there is nothing to test, or a key cannot be tested or does not fit the model.
@@ -86,27 +98,41 @@ class Detector:
             object.__setattr__(self, "size", self.model.meant_size(self.size))
         for key in keys:
             check_key(key)
+        for key in self._sought:
             check(key, self.model, self.size)
-        if self.names:
-            check(self.names.pilot, self.model, self.size)
         self.plan  # noqa: B018  Refuses what is not possible.
 
     @cached_property
-    def sought(self) -> list[Sought]:
-        """What is looked for, and after it the decoys."""
-        real = Sought(self.keys, self.names)
-        return [real, *(real.decoy(i) for i in range(self.decoys))]
+    def _sought(self) -> tuple[Key, ...]:
+        """The keys, and the guide to the names."""
+        return (*self.keys, self.names.guide) if self.names else self.keys
+
+    @cached_property
+    def _others(self) -> list[Detector]:
+        """The decoys."""
+        return [
+            replace(
+                self, keys=[k.decoy(i) for k in self.keys], names=self.names and self.names.decoy(i), decoys=0,
+                keep_evidence=False,
+            )
+            for i in range(self.decoys)
+        ]  # fmt: skip
+
+    @cached_property
+    def groups(self) -> list[KeyGroup]:
+        """The keys by their patterns and pilots, and the guide to the names."""
+        return group_by_pattern(self._sought)
 
     @cached_property
     def plan(self) -> Plan:
         """The looks that every image is allowed."""
-        patterns = self.sought[0].patterns
+        patterns = {key.pattern for key in self._sought}
         return plan(self.effort, self.align, self.fpr, patterns=patterns, reader=self.model.reader)
 
     @cached_property
-    def looker(self) -> Looker:
-        """How noise is looked at."""
-        return Looker(self.plan, self.canvases, self.model.reader.common if self.model.reader else {})
+    def common(self) -> Mapping[str, Tensor]:
+        """What unmarked readings have in common by recovery, as far as the model's reader knows it."""
+        return self.model.reader.common if self.model.reader else {}
 
     @cached_property
     def basis(self) -> Basis:
@@ -161,12 +187,14 @@ class Detector:
         for shape in dict.fromkeys(image.shape for image in images):
             members = [i for i, image in enumerate(images) if image.shape == shape]
             verdicts |= dict(zip(members, self._judge(torch.stack([images[i] for i in members])), strict=True))
-        return [verdicts[i] for i in range(len(images))]
+        chance = list(zip(*(other.judge(images) for other in self._others), strict=True)) or [()] * len(images)
+        return [
+            replace(verdicts[i], decoys=tuple(verdict.log10_p for verdict in others)) for i, others in enumerate(chance)
+        ]
 
     def _judge(self, images: Tensor) -> list[Verdict]:
         """Look after look at images (B, 3, H, W), uint8, until each is decided."""
         best: list[Verdict | None] = [None] * len(images)
-        decoys = np.zeros((len(images), self.decoys))
         seconds = np.zeros(len(images))
         recovered: dict[int, tuple[Recovery, Recovered]] = {}
         for look in self.plan.looks:
@@ -179,20 +207,37 @@ class Detector:
                 found = recovering(self.model, look.recovery)(images[missing])
                 recovered |= {case: (look.recovery, found.of([row])) for row, case in enumerate(missing)}
             seen = together([recovered[case][1] for case in cases])
-            real, *others = (self.looker.look(seen, sought, look) for sought in self.sought)
-            for row, (case, finding) in enumerate(zip(cases, real, strict=True)):
-                verdict = self._verdict(finding, look, seen.of([row]))
+            for row, (case, candidates) in enumerate(zip(cases, self._look(seen, look), strict=True)):
+                verdict = self._verdict(candidates, look, seen.of([row]))
                 best[case] = min([one for one in (best[case], verdict) if one], key=lambda one: one.rank)
-                decoys[case] = np.minimum(decoys[case], [one[row].log10_p for one in others])
             seconds[cases] += (clock(self.model.device) - begin) / len(cases)
-        return [
-            replace(verdict, seconds=float(spent), decoys=tuple(ps.tolist()))
-            for verdict, spent, ps in zip(best, seconds, decoys, strict=True)
-        ]
+        return [replace(verdict, seconds=float(spent)) for verdict, spent in zip(best, seconds, strict=True)]
 
     def _goes_on(self, verdict: Verdict, look: Look) -> bool:
         """Whether an image with this verdict so far is looked at once more."""
         return not verdict.decided and look.taken(verdict.log10_p)
+
+    def _look(self, recovered: Recovered, look: Look) -> list[list[Candidate]]:
+        """The closest keys in one look, image by image, the closest of all first."""
+        tested = zip(*(self._test(recovered, group, look) for group in self.groups), strict=True)
+        return [sorted(row, key=lambda c: (c.log10_p, -abs(c.standing.cosine))) for row in tested]
+
+    def _test(self, recovered: Recovered, group: KeyGroup, look: Look) -> Iterator[Candidate]:
+        """The closest key of one pattern and pilot, image by image."""
+        pattern = group.pattern
+        read_from = prepare(recovered, pattern)
+        places = self.canvases(tuple(read_from.shape[-2:]), pattern)
+        if look.reading == "search" and pattern.searchable:
+            standings, alignments = (lead if group.keys[0].pilot else search)(read_from, group, places)
+        else:
+            common = self.common.get(look.recovery.name) if pattern.searchable else None
+            standings, alignments = read_as_planted(read_from, group, places[0].size, common), 1
+        trials = self.plan.trials(max(1, len(self.keys)), alignments)
+        for row in standings:
+            p = corrected(log10_p(row), trials)
+            # The first of equal p-values, which are many at 1, is the one that stands closest.
+            i = np.lexsort((-np.abs([standing.cosine for standing in row]), p))[0]
+            yield Candidate(float(p[i]), group.keys[i], row[i], alignments)
 
     def canvases(self, noise: Size, pattern: Pattern) -> list[Canvas]:
         """The canvases that keys of a pattern may have been planted in, for noise of a size, the likeliest first."""
@@ -202,34 +247,43 @@ class Detector:
         found = canvases(noise, native, stated)
         return [canvas for canvas in found if pattern.fits(canvas.size)] or found
 
-    def _verdict(self, finding: Finding, look: Look, recovered: Recovered) -> Verdict:
+    def _verdict(self, candidates: Sequence[Candidate], look: Look, recovered: Recovered) -> Verdict:
         """What one look says of one image."""
-        if finding.of_key:
-            _, key, standing, tested = finding.candidate
-        else:
-            said = finding.statements
-            key, tested = self.names.pilot, said.places_tested
-            standing = Standing(said.cosine, said.alignment, said.canvas, key.pattern.dimension, said.placement)
+        said = self._named(candidates, look, recovered) if self.names else None
+        p = [one.log10_p if one.key in self.keys else said.log10_p for one in candidates]
+        candidate = candidates[int(np.argmin(p))]
+        key, standing, of_name = candidate.key, candidate.standing, candidate.key not in self.keys
+        log10_p = float(corrected(min(p), bool(self.keys) + bool(self.names)))
         return Verdict(
-            found=self.plan.found(finding.log10_p),
-            key_id=key.id if finding.of_key else None,
+            found=self.plan.found(log10_p),
+            key_id=None if of_name else key.id,
             key_revoked=key.revoked,
-            log10_p=finding.log10_p,
-            cosine=standing.cosine,
+            log10_p=log10_p,
+            cosine=said.cosine if of_name else standing.cosine,
             alignment=standing.alignment,
             canvas=standing.canvas,
             placement=standing.placement,
             look=look.name,
             keys_tested=len(self.keys),
-            alignments_tested=tested,
+            alignments_tested=candidate.alignments_tested,
             looks_allowed=len(self.plan.looks),
             fpr=self.fpr,
             seconds=0.0,
             basis=replace(self.basis, keyring=key.keyring),
             fallbacks=recovered.fallbacks,
-            names=finding.statements,
+            names=said,
             evidence=evidence(prepare(recovered, key.pattern)[0], key, standing) if self.keep_evidence else None,
         )
+
+    def _named(self, candidates: Sequence[Candidate], look: Look, recovered: Recovered) -> Statements:
+        """What is said of names where the guide to them stands in one image."""
+        (standing,) = (one.standing for one in candidates if one.key not in self.keys)
+        pilot = self.names.pilot
+        noise = prepare(recovered, pilot.pattern)[0]
+        here = place(noise, pilot, standing, self.common.get(look.recovery.name))
+        canvases = self.canvases(tuple(noise.shape[-2:]), pilot.pattern)
+        present = presence(noise, pilot, standing, here, len(canvases))
+        return identify(here, present, self.names, len(self.plan.looks), self.fpr)
 
 
 def check(key: Key, model: LatentDiffusion, size: Size | None) -> None:

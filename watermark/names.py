@@ -19,7 +19,7 @@ nothing, and neither does anybody who has images only.
 from __future__ import annotations
 
 from bisect import bisect_right
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 
@@ -50,19 +50,33 @@ class Names:
         shared: The secret of the pilot.
         issuers: Secrets of the issuers, by what is known of them.
         keyring: Public fingerprint of the keyring.
+        expected: Numbers whose names are tested whatever the address says.
     """
 
-    __slots__ = ("_secrets", "_shared", "issuers", "keyring", "layout", "pilot", "sections")
+    __slots__ = ("_secrets", "_shared", "expected", "issuers", "keyring", "layout", "pilot", "sections")
 
-    def __init__(self, layout: Layout, shared: Secret, issuers: Mapping[IssuerEntry, Secret], keyring: str) -> None:
+    def __init__(
+        self,
+        layout: Layout,
+        shared: Secret,
+        issuers: Mapping[IssuerEntry, Secret],
+        keyring: str,
+        expected: Sequence[int] = (),
+    ) -> None:
         self.layout, self.keyring, self._shared = layout, keyring, shared
         self.issuers = tuple(sorted(issuers, key=lambda entry: entry.first))
         self._secrets = {entry.id: secret for entry, secret in issuers.items()}
         self.pilot = Key("pilot", layout.pattern, shared, keyring)
+        self.expected = tuple(self.identity(number).number for number in expected)
         self.sections = Sections(shared.derive(b"wmark/series/v1"), layout)
 
     def __repr__(self) -> str:
         return f"Names(keyring={self.keyring!r}, issuers={[entry.id for entry in self.issuers]})"
+
+    @property
+    def guide(self) -> Key:
+        """The pilot as a key that itself leads to, by which the detector looks for the place of names."""
+        return Key(self.pilot.id, self.pilot.pattern, self._shared, self.keyring, pilot=self.pilot)
 
     def issuer(self, number: int) -> IssuerEntry:
         """Whose number it is.
@@ -108,4 +122,13 @@ class Names:
         """Names of the same layout and ranges that exist nowhere."""
         label = f"wmark/decoy/v1/{index}".encode()
         issuers = {entry: self._secrets[entry.id].derive(label) for entry in self.issuers}
-        return Names(self.layout, self._shared.derive(label), issuers, self.keyring)
+        return Names(self.layout, self._shared.derive(label), issuers, self.keyring, self.expected)
+
+    def expecting(self, numbers: Sequence[int]) -> Names:
+        """The same, with numbers to test whatever the address says.
+
+        Raises:
+            KeyringError: If one is no issuer's.
+        """
+        issuers = {entry: self._secrets[entry.id] for entry in self.issuers}
+        return Names(self.layout, self._shared, issuers, self.keyring, numbers)

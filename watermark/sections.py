@@ -7,8 +7,6 @@ a coordinate, and no vector says anything of another, so nothing but copies of o
 
 from __future__ import annotations
 
-from functools import cached_property
-
 import numpy as np
 
 from .layout import Layout
@@ -19,30 +17,30 @@ __all__ = ["Sections"]
 
 
 class Sections:
-    """The sections of a secret.
+    """The sections of a secret. What is computed is as secret: neither `repr` nor `vars` shows it.
 
     Arguments:
         secret: What they are drawn from; all issuers of a keyring share it.
         layout: How the coordinates are shared out.
     """
 
+    __slots__ = ("_blocks", "_matrices", "_mixing", "_secret", "layout")
+
     def __init__(self, secret: Secret, layout: Layout) -> None:
         self._secret, self.layout = secret, layout
         self._mixing = Mixing(secret)
+        frequencies = layout.pattern.dimension // 2
+        order = np.argsort(secret.deviates(b"wmark/order/v1/", frequencies), kind="stable")
+        size = int(frequencies * layout.share) // layout.sections
+        parts = np.split(order, [size * (i + 1) for i in range(layout.sections)])
+        self._blocks = [(2 * np.sort(part)[:, None] + [0, 1]).ravel() for part in parts]
+        self._matrices: list[np.ndarray] = []
 
     def __repr__(self) -> str:
         return f"Sections({self.layout})"
 
-    @cached_property
-    def _blocks(self) -> tuple[np.ndarray, ...]:
-        frequencies = self.layout.pattern.dimension // 2
-        order = np.argsort(self._secret.deviates(b"wmark/order/v1/", frequencies), kind="stable")
-        size = int(frequencies * self.layout.share) // self.layout.sections
-        cuts = [size * (i + 1) for i in range(self.layout.sections)]
-        return tuple((2 * np.sort(part)[:, None] + [0, 1]).ravel() for part in np.split(order, cuts))
-
     @property
-    def addressed(self) -> tuple[np.ndarray, ...]:
+    def addressed(self) -> list[np.ndarray]:
         """Coordinates of each section, as indices into all of the pattern's."""
         return self._blocks[:-1]
 
@@ -55,14 +53,6 @@ class Sections:
         """Standard normal numbers of a digit, with the length of its section, float64."""
         return self._secret.deviates(f"wmark/section/v1/{section}/{digit}/".encode(), len(self.addressed[section]))
 
-    @cached_property
-    def _matrices(self) -> list[np.ndarray]:
-        digits = range(self.layout.digits)
-        return [
-            np.stack([self.vector(section, digit).astype(np.float32) for digit in digits])
-            for section in range(self.layout.sections)
-        ]
-
     def address(self, number: int) -> np.ndarray:
         """The planted coordinates of a number's address, all of the pattern's, zeros where it has none, float64."""
         planted = np.zeros(self.layout.pattern.dimension)
@@ -72,6 +62,11 @@ class Sections:
 
     def scores(self, coordinates: np.ndarray) -> np.ndarray:
         """Inner products of coordinates (..., d) with every digit of every section, with shape (..., S, M), float32."""
+        if not self._matrices:
+            digits, sections = range(self.layout.digits), range(self.layout.sections)
+            self._matrices = [
+                np.stack([self.vector(section, digit).astype(np.float32) for digit in digits]) for section in sections
+            ]
         parts = zip(self.addressed, self._matrices, strict=True)
         return np.stack([coordinates[..., block].astype(np.float32) @ matrix.T for block, matrix in parts], axis=-2)
 

@@ -14,8 +14,6 @@ import math
 from dataclasses import dataclass
 
 from ...watermark.layout import Identity
-from ..alignment import Alignment
-from ..registration.placement import Placement
 
 __all__ = ["STATEMENTS", "Statement", "Statements"]
 
@@ -49,10 +47,9 @@ class Statements:
         presence, series, identity: What each says.
         addressed: The number whose address stands closest.
         named: The identity whose name stands closest; None where no number was given out under the likely addresses.
-        names_tested: Names that the identity paid for.
-        places_tested: Places that presence and series paid for.
+        revoked: When its issuer was revoked, ISO 8601 in UTC; None if it was not.
+        names_tested: Tests of names that the identity paid for.
         cosine: Cosine of the closest name, or of the pilot where no name was tested.
-        alignment, canvas, placement: Where all this was read, as in a verdict.
     """
 
     presence: Statement
@@ -60,12 +57,9 @@ class Statements:
     identity: Statement
     addressed: int
     named: Identity | None
+    revoked: str | None
     names_tested: int
-    places_tested: int
     cosine: float
-    alignment: Alignment
-    canvas: tuple[int, int]
-    placement: Placement | None
 
     @property
     def log10_p(self) -> float:
@@ -86,6 +80,7 @@ class Statements:
                 **self.identity.to_json(scores),
                 "number": named and named.number,
                 "issuer": named and named.issuer,
+                "issuer_revoked": named and self.revoked,
                 "names_tested": self.names_tested,
             },
         }

@@ -62,6 +62,7 @@ def test_images_are_named_and_told_by_their_names(named, sentence, tmp_path):
     assert verdict["names"]["identity"]["issuer"] == "studio"
     assert verdict["names"]["presence"]["found"]
     assert verdict["names"]["series"]["number"] == record["number"]
+    assert "is no issuer's" in sentence(named("verify", "sun-001.png", "--number", str(1 << 39), *AT))
     assert named("keys", "create", "--id", "b", "--keyring", "stranger.json").exit_code == 0
     unknown = named("verify", "sun-001.png", "--align", "off", "--json", "--keyring", "stranger.json")
     assert unknown.exit_code == 1
