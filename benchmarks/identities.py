@@ -150,7 +150,7 @@ def summarised(said: list[Statements], numbers: np.ndarray) -> dict:
     found = [one.named.number if one.identity.found else None for one in said]
     return {
         "told": float(np.mean([a == b for a, b in zip(found, numbers, strict=True)])),
-        "wrong": sum(a is not None and a != b for a, b in zip(found, numbers, strict=True)),
+        "wrong": sum(a not in (None, int(b)) for a, b in zip(found, numbers, strict=True)),
         "present": float(np.mean([one.presence.found for one in said])),
         "series_found": float(np.mean([one.series.found for one in said])),
         **{

@@ -34,7 +34,7 @@ def test_notes_forge_no_lines(run, tmp_path):
     run("keys", "create", "--id", "a", "--note", "x\nb  active\x1b[31m \udce9", *at)
     listed = run("keys", "list", *at)
     assert listed.stdout.splitlines()[1].endswith("x\\nb  active\\x1b[31m \\xe9")
-    assert len(listed.stdout.splitlines()) == 2
+    assert len(listed.stdout.splitlines()) == 3  # The file, the key, the issuer of its names.
     note = json.loads(run("keys", "list", "--json", *at).stdout)["keys"][0]["note"]
     assert note == "x\nb  active\x1b[31m \\xe9"
 
