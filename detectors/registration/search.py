@@ -155,14 +155,15 @@ def candidates(noise: Tensor, template: Template, effort: Effort) -> Candidates:
 
 def kept(seen: Spectrum, template: Template, grid: Grid) -> Candidates:
     """The best of a coarse grid, as many as it keeps."""
-    bands = rows(grid, template, seen.length, CHUNK)
+    bands = rows(grid, template, seen.length, CHUNK // len(template.symmetries))
     scored = [torch.cat([everywhere(seen, low, part) for part in chunks]) for low, _, chunks in bands]
-    every = torch.cat(scored)
+    every = torch.cat(scored).flatten()
     limit = every.topk(min(grid.kept, len(every))).values[-1]
     found = []
     for (low, maps, _), z in zip(bands, scored, strict=True):
-        chosen = maps[z >= limit]
-        if len(chosen):
+        at, symmetry = torch.nonzero(z >= limit, as_tuple=True)
+        if len(at):
+            chosen = low.symmetries[symmetry].to(maps) @ maps[at]
             best = peaks(seen, low, chosen)
             found.append(Candidates(chosen, best.shift, best.z))
     return chained(found)
