@@ -17,24 +17,26 @@ from functools import cached_property
 from typing import TYPE_CHECKING
 
 import numpy as np
-import torch
 from PIL import Image
 from torch import Tensor
 
 from ..errors import ArgumentError, KeyringError
 from ..images import open_image, to_pixels
-from ..inversion.chain import Recovered, recovering, together
+from ..inversion.chain import Recovered
 from ..inversion.recovery import Recovery
 from ..models.clock import clock
 from ..version import __version__
 from ..watermark.keys import Key, check_key
 from ..watermark.names import Names
 from ..watermark.patterns import Pattern
+from .alignment import IDENTITY
+from .following import Seen, recover_whole
 from .geometry import Canvas, Size, canvases, fit, working_size
 from .looking import Finding, Looker, Sought
 from .plan import Look, Plan, plan
+from .pyramid import AREAS, EVERY_AREA, Levels, bounded, sizes
 from .reading import Standing, evidence, prepare
-from .verdict import Basis, Verdict
+from .verdict import Basis, Evidence, Verdict, together_with
 
 if TYPE_CHECKING:
     from ..models.latent_diffusion import LatentDiffusion
@@ -42,6 +44,10 @@ if TYPE_CHECKING:
 __all__ = ["Detector"]
 
 Picture = Image.Image | str | bytes | os.PathLike
+
+
+MOSTLY = 0.8
+"""Share of a picture that a marked part of it fills, below which others are looked for."""
 
 
 @dataclass(frozen=True)
@@ -100,13 +106,15 @@ class Detector:
     @cached_property
     def plan(self) -> Plan:
         """The looks that every image is allowed."""
-        patterns = self.sought[0].patterns
-        return plan(self.effort, self.align, self.fpr, patterns=patterns, reader=self.model.reader)
+        real = self.sought[0]
+        return plan(
+            self.effort, self.align, self.fpr, patterns=real.patterns, reader=self.model.reader, pilots=real.piloted
+        )
 
     @cached_property
     def looker(self) -> Looker:
         """How noise is looked at."""
-        return Looker(self.plan, self.canvases, self.model.reader.common if self.model.reader else {})
+        return Looker(self.model, self.plan, self.canvases, self.expected)
 
     @cached_property
     def basis(self) -> Basis:
@@ -147,51 +155,73 @@ class Detector:
         return [verdict for batch in batches for verdict in self.judge([self.pixels(open_image(i)) for i in batch])]
 
     def pixels(self, image: Image.Image) -> Tensor:
-        """An upright RGB image as it is inverted: uint8, with shape (3, H, W).
+        """An upright RGB image as it is judged: uint8, with shape (3, H, W), no larger than is looked at.
 
         Raises:
             ImageError: If the image is longer than 4:1.
         """
-        size = working_size(image.size[::-1], self.size or self.model.native_size, self.model.downsampling)
-        return to_pixels(fit(image, size))
+        size = image.size[::-1]
+        whole, own = self._whole(size), bounded(size, self.expected, EVERY_AREA if self.align == "full" else AREAS)
+        return to_pixels(fit(image, own if self._further(own) else whole))
+
+    @property
+    def expected(self) -> Size:
+        """Height and width in pixels of the pictures that are expected: as stated, or the model's own."""
+        return self.size or self.model.native_size
+
+    def _whole(self, size: Size) -> Size:
+        """Height and width in pixels at which a picture of a size is looked at as a whole."""
+        return working_size(size, self.expected, self.model.downsampling)
+
+    def _further(self, size: Size) -> tuple[Size, ...]:
+        """Sizes at which marked parts of it are looked for."""
+        by_parts = any(look.reading == "parts" for look in self.plan.looks)
+        return sizes(size, self.expected, self.model.downsampling) if by_parts else ()
 
     def judge(self, images: Sequence[Tensor]) -> list[Verdict]:
         """Verdicts on images from :meth:`pixels`, all looked at together as far as their sizes agree."""
+        shapes = [tuple(image.shape[1:]) for image in images]
+        pictures = [
+            Levels.of(image, self._whole(size), self._further(size)) for image, size in zip(images, shapes, strict=True)
+        ]
         verdicts: dict[int, Verdict] = {}
-        for shape in dict.fromkeys(image.shape for image in images):
-            members = [i for i, image in enumerate(images) if image.shape == shape]
-            verdicts |= dict(zip(members, self._judge(torch.stack([images[i] for i in members])), strict=True))
+        for shape in dict.fromkeys(picture.whole.shape for picture in pictures):
+            members = [i for i, picture in enumerate(pictures) if picture.whole.shape == shape]
+            verdicts |= dict(zip(members, self._judge([pictures[i] for i in members]), strict=True))
         return [verdicts[i] for i in range(len(images))]
 
-    def _judge(self, images: Tensor) -> list[Verdict]:
-        """Look after look at images (B, 3, H, W), uint8, until each is decided."""
-        best: list[Verdict | None] = [None] * len(images)
-        decoys = np.zeros((len(images), self.decoys))
-        seconds = np.zeros(len(images))
-        recovered: dict[int, tuple[Recovery, Recovered]] = {}
+    def _judge(self, pictures: Sequence[Levels]) -> list[Verdict]:
+        """Look after look at pictures of one size as a whole, until each is decided."""
+        best: list[Verdict | None] = [None] * len(pictures)
+        decoys = np.zeros((len(pictures), self.decoys))
+        seconds = np.zeros(len(pictures))
+        every = [Seen(picture) for picture in pictures]
         for look in self.plan.looks:
-            cases = [i for i, verdict in enumerate(best) if verdict is None or self._goes_on(verdict, look)]
+            cases = [
+                i for i, verdict in enumerate(best) if verdict is None or self._goes_on(verdict, look, pictures[i])
+            ]
             if not cases:
                 continue
             begin = clock(self.model.device)
-            missing = [i for i in cases if i not in recovered or recovered[i][0] != look.recovery]
-            if missing:
-                found = recovering(self.model, look.recovery)(images[missing])
-                recovered |= {case: (look.recovery, found.of([row])) for row, case in enumerate(missing)}
-            seen = together([recovered[case][1] for case in cases])
+            seen = [every[case] for case in cases]
+            recover_whole(self.model, seen, look.recovery)
             real, *others = (self.looker.look(seen, sought, look) for sought in self.sought)
             for row, (case, finding) in enumerate(zip(cases, real, strict=True)):
-                verdict = self._verdict(finding, look, seen.of([row]))
-                best[case] = min([one for one in (best[case], verdict) if one], key=lambda one: one.rank)
-                decoys[case] = np.minimum(decoys[case], [one[row].log10_p for one in others])
+                if finding:
+                    best[case] = together_with(self._verdict(finding, look, seen[row]), best[case])
+                decoys[case] = np.minimum(decoys[case], [one[row].log10_p if one[row] else 0.0 for one in others])
             seconds[cases] += (clock(self.model.device) - begin) / len(cases)
         return [
             replace(verdict, seconds=float(spent), decoys=tuple(ps.tolist()))
             for verdict, spent, ps in zip(best, seconds, decoys, strict=True)
         ]
 
-    def _goes_on(self, verdict: Verdict, look: Look) -> bool:
-        """Whether an image with this verdict so far is looked at once more."""
+    def _goes_on(self, verdict: Verdict, look: Look, picture: Levels) -> bool:
+        """Whether an image with this verdict so far is looked at once more: if it is not decided and there is hope, or
+        other parts of it may be marked."""
+        if look.reading == "parts":
+            partly = any(part.placement.share < MOSTLY for part in verdict.parts)
+            return bool(picture.sizes) and (partly or not verdict.decided)
         return not verdict.decided and look.taken(verdict.log10_p)
 
     def canvases(self, noise: Size, pattern: Pattern) -> list[Canvas]:
@@ -202,14 +232,15 @@ class Detector:
         found = canvases(noise, native, stated)
         return [canvas for canvas in found if pattern.fits(canvas.size)] or found
 
-    def _verdict(self, finding: Finding, look: Look, recovered: Recovered) -> Verdict:
+    def _verdict(self, finding: Finding, look: Look, seen: Seen) -> Verdict:
         """What one look says of one image."""
         if finding.of_key:
-            _, key, standing, tested = finding.candidate
+            key, standing, tested = finding.candidate[1:4]
         else:
             said = finding.statements
             key, tested = self.names.pilot, said.places_tested
             standing = Standing(said.cosine, said.alignment, said.canvas, key.pattern.dimension, said.placement)
+        recovered = seen.read_in(look.reading, key.pilot or key, standing.placement)
         return Verdict(
             found=self.plan.found(finding.log10_p),
             key_id=key.id if finding.of_key else None,
@@ -228,8 +259,14 @@ class Detector:
             basis=replace(self.basis, keyring=key.keyring),
             fallbacks=recovered.fallbacks,
             names=finding.statements,
-            evidence=evidence(prepare(recovered, key.pattern)[0], key, standing) if self.keep_evidence else None,
+            parts=finding.parts,
+            evidence=self._evidence(key, standing, look, recovered) if self.keep_evidence else None,
         )
+
+    def _evidence(self, key: Key, standing: Standing, look: Look, recovered: Recovered) -> Evidence:
+        if look.reading == "again":  # The picture lies as it was marked.
+            standing = standing._replace(alignment=IDENTITY, placement=None)
+        return evidence(prepare(recovered, key.pattern)[0], key, standing)
 
 
 def check(key: Key, model: LatentDiffusion, size: Size | None) -> None:

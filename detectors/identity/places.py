@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -12,15 +11,14 @@ from torch import Tensor
 from ...watermark.keys import Key
 from ...watermark.patterns import Pattern
 from ..alignment import IDENTITY, Alignment
-from ..geometry import Canvas, Size
-from ..leading import effort_of
+from ..geometry import Size
+from ..leading import Led
 from ..plan import SIGNS
 from ..reading import masked_as_planted
 from ..registration.placement import Placement
-from ..registration.search import search
 from ..statistic import corrected, cosine, hypercone_log10_p
 
-__all__ = ["Place", "Places", "as_planted", "led"]
+__all__ = ["Place", "Places", "as_planted", "followed"]
 
 
 @dataclass(frozen=True, eq=False)
@@ -78,26 +76,11 @@ def as_planted(noise: Tensor, pilot: Key, canvas: Size, common: Tensor | None = 
     return found
 
 
-def led(noise: Tensor, pilot: Key, canvases: Sequence[Canvas]) -> list[Places]:
-    """Where the pilot stands, image by image.
-
-    Arguments:
-        noise: Prepared noise with shape (B, C, h, w).
-        pilot: The pilot.
-        canvases: Those that it may have been planted in.
-    """
-    return [led_one(one, pilot, canvases) for one in noise]
-
-
-def led_one(noise: Tensor, pilot: Key, canvases: Sequence[Canvas]) -> Places:
-    places, presence = [], 0.0
-    for canvas in canvases:
-        for found in search(noise, pilot, canvas.size, effort_of(canvas)):
-            presence = min(presence, found.log10_p + math.log10(len(canvases)))
-            for one in found.placements:
-                masked = one.coordinates(noise, pilot.pattern)
-                places.append(Place.of(masked, pilot.pattern, canvas.size, one.alignment, one))
-    return Places(places, presence)
+def followed(led: Led, pattern: Pattern) -> Places:
+    """Where the pilot leads in one image."""
+    reads = [read for place in led.places for read in place]
+    places = [Place.of(coordinates, pattern, one.canvas, one.alignment, one) for coordinates, one in reads]
+    return Places(places, led.presence)
 
 
 def of_pilot(place: Place, pilot: Key) -> float:

@@ -87,8 +87,8 @@ class Template:
 
     @cached_property
     def symmetries(self) -> Tensor:
-        """The turns and mirrors S of the canvas that take its frequencies to each other, with shape (8, 2, 2); (4, 2, 2)
-        where it is not square."""
+        """The turns and mirrors S of the canvas that take its frequencies to each other, with shape (8, 2, 2), or
+        (4, 2, 2) where it is not square."""
         signs = torch.tensor([[x, y] for x in (1, -1) for y in (1, -1)], dtype=torch.long)
         straight = torch.diag_embed(signs)
         both = torch.cat([straight, straight.flip(2)]) if self.canvas[0] == self.canvas[1] else straight
