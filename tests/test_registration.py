@@ -19,9 +19,9 @@ from wmark.detectors.geometry import Canvas
 from wmark.detectors.registration.bend import Bend, positions
 from wmark.detectors.registration.maps import maps
 from wmark.detectors.registration.net import STEP, count, decomposed, rounded
+from wmark.detectors.registration.parts import apart, parts, strongest
 from wmark.detectors.registration.placement import Placement
 from wmark.detectors.registration.scores import everywhere, nearby, peaks
-from wmark.detectors.registration.parts import apart, parts, strongest
 from wmark.detectors.registration.search import READS, search
 from wmark.detectors.registration.template import Template, index, spectrum
 from wmark.detectors.statistic import corrected, cosine, hypercone_log10_p
