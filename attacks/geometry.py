@@ -32,7 +32,14 @@ def cropped(image: Image.Image, percent: float, rng: np.random.Generator) -> Ima
     return image.crop((x, y, x + w, y + h)).resize(image.size, Image.Resampling.LANCZOS)
 
 
-@moves("crop", drawn=cropped, unit="% of each side kept", span=(5, 100), sweep=(50, 60, 70, 80, 90), training=(50, 100))
+@moves(
+    "crop",
+    drawn=cropped,
+    unit="% of each side kept",
+    span=(5, 100),
+    sweep=(30, 40, 50, 60, 70, 80, 90),
+    training=(50, 100),
+)
 def crop(percent: float, rng: np.random.Generator, size: Size) -> Warp:
     """A part placed at random, scaled back to the old size."""
     (height, width), (x, y, w, h) = size, corner(percent, rng, size)
@@ -155,13 +162,13 @@ def translation(percent: float, rng: np.random.Generator, size: Size) -> Warp:
     return affine([[1, 0], [0, 1]], (-percent / 50, -percent / 50))
 
 
-@moves("warp", unit="degrees", span=(-60, 60), sweep=(4, 8, 15), training=(-15, 15))
+@moves("warp", unit="degrees", span=(-60, 60), sweep=(4, 8, 10, 15), training=(-15, 15))
 def shear(degrees: float, rng: np.random.Generator, size: Size) -> Warp:
     """Rows pushed sideways, the more the lower."""
     return affine([[1, math.tan(math.radians(degrees)) * size[0] / size[1]], [0, 1]])
 
 
-@moves("warp", unit="times wider", span=(0.25, 4), sweep=(0.8, 1.1, 1.2, 1.5), training=(0.8, 1.5))
+@moves("warp", unit="times wider", span=(0.25, 4), sweep=(0.8, 1.1, 1.2, 1.3, 1.5), training=(0.8, 1.5))
 def stretch(factor: float, rng: np.random.Generator, size: Size) -> Warp:
     """Wider or narrower about the centre, on the same canvas."""
     return affine([[1 / factor, 0], [0, 1]])
@@ -210,7 +217,7 @@ def field(amount: float, nodes: int, rng: np.random.Generator, size: Size) -> Wa
     return displaced(drawn * (amount * min(size) / NATURAL / largest), size)
 
 
-@moves("warp", unit="pixels of 512", span=(0, 64), sweep=(4, 8, 16), training=(0, 16))
+@moves("warp", unit="pixels of 512", span=(0, 64), sweep=(4, 8, 12, 16), training=(0, 16))
 def elastic(amount: float, rng: np.random.Generator, size: Size) -> Warp:
     """A smooth random bend, by so much where it is largest."""
     return field(amount, 6, rng, size)

@@ -8,14 +8,14 @@ from PIL import Image, ImageDraw, ImageFilter
 from .codecs import jpeg_coded
 from .colour import gamma
 from .detail import blur, noise, rescaled
-from .geometry import perspective
+from .geometry import corner, perspective
 from .kind import pixels
 from .overlays import lettering
 
 __all__ = ["KINDS"]
 
 
-@pixels("layout", unit="% of the width", span=(20, 100), sweep=(50, 80))
+@pixels("layout", unit="% of the width", span=(20, 100), sweep=(20, 40, 80))
 def screenshot(image: Image.Image, percent: float, rng: np.random.Generator) -> Image.Image:
     """A page of 16:10 with bars and lines of text, the picture so much of its width or less, at a random place."""
     width = round(image.width * 100 / percent)
@@ -48,9 +48,9 @@ def story(image: Image.Image, percent: float, rng: np.random.Generator) -> Image
     return page
 
 
-@pixels("layout", unit="% of the height", span=(1, 100), sweep=(15, 40))
+@pixels("layout", unit="% of the height", span=(1, 100), sweep=(15, 39))
 def bars(image: Image.Image, percent: float, rng: np.random.Generator) -> Image.Image:
-    """Black bars added above and below, each so high."""
+    """Black bars added above and below, each so high; 39 make a square 9:16."""
     bar = round(image.height * percent / 100)
     page = Image.new("RGB", (image.width, image.height + 2 * bar))
     page.paste(image, (0, bar))
@@ -74,6 +74,27 @@ def collage(image: Image.Image, side: float, rng: np.random.Generator) -> Image.
     for i in range(side * side):
         picture = image if i == own else foreign(image.size, rng)
         page.paste(picture, (i % side * image.width, i // side * image.height))
+    return page
+
+
+@pixels("layout", unit="pictures a side", span=(2, 6), sweep=(2, 3), whole=True)
+def album(image: Image.Image, side: float, rng: np.random.Generator) -> Image.Image:
+    """It alone on a square of pictures in full size, every second mirrored, all of different brightness."""
+    side = int(side)
+    page = Image.new("RGB", (side * image.width, side * image.height))
+    for i in range(side * side):
+        picture = image.transpose(Image.Transpose.FLIP_LEFT_RIGHT) if i % 2 else image
+        light = float(rng.uniform(0.8, 1.0))
+        page.paste(picture.point(lambda v, light=light: v * light), (i % side * image.width, i // side * image.height))
+    return page
+
+
+@pixels("layout", unit="% of each side", span=(5, 100), sweep=(30, 50, 70))
+def paste(image: Image.Image, percent: float, rng: np.random.Generator) -> Image.Image:
+    """A part of it, cut out and put into another picture of its size, both places drawn."""
+    x, y, w, h = corner(percent, rng, image.size[::-1])
+    page = foreign(image.size, rng)
+    page.paste(image.crop((x, y, x + w, y + h)), corner(percent, rng, image.size[::-1])[:2])
     return page
 
 
@@ -108,4 +129,4 @@ def print_and_photograph(image: Image.Image, severity: float, rng: np.random.Gen
     return jpeg_coded(image, round(85 - 45 * severity))
 
 
-KINDS = (screenshot, story, bars, frame, collage, social, messenger, print_and_photograph)
+KINDS = (screenshot, story, bars, frame, collage, album, paste, social, messenger, print_and_photograph)

@@ -22,7 +22,7 @@ from tqdm import tqdm
 from ..attacks import NAMED, damaged
 from ..detectors.detector import Detector
 from ..detectors.identity.identification import identify
-from ..detectors.identity.place import Place
+from ..detectors.identity.places import Place, Places, of_pilot
 from ..detectors.identity.statements import Statements
 from ..detectors.plan import SIGNS
 from ..detectors.statistic import corrected
@@ -131,9 +131,8 @@ def drowned(coordinates: np.ndarray, keep: float, rng: np.random.Generator) -> n
 
 def told(coordinates: np.ndarray, names: Names, fpr: float) -> Statements:
     """What is said of coordinates (d,) that were read where they were planted."""
-    here = Place(coordinates, np.ones(len(coordinates), dtype=bool))
-    present = float(corrected(here.log10_p(names.pilot.direction)[1], SIGNS))
-    return identify(here, present, names, LOOKS, fpr)
+    here = Place(coordinates, np.ones(len(coordinates), dtype=bool), (64, 64))
+    return identify(Places([here], float(corrected(of_pilot(here, names.pilot), SIGNS))), names, LOOKS, fpr)
 
 
 def reach_of(label: str, evidence: int, trials: int, fpr: float, seed: int) -> dict:

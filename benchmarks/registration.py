@@ -19,7 +19,8 @@ from ..attacks import find_damage
 from ..attacks.warping import UNMOVED
 from ..detectors import reading
 from ..detectors.geometry import Canvas
-from ..detectors.registration.search import Found, reads, search
+from ..detectors.registration import parts, search
+from ..detectors.registration.search import Found
 from ..detectors.statistic import corrected, cosine, hypercone_log10_p
 from ..watermark.keys import Key
 from ..watermark.noise import initial_noise
@@ -118,8 +119,9 @@ def look(case: str, keep: float, seed: int, compare: bool) -> Seen:
     master, pattern = b"wmark bench search".ljust(32, b"\0"), Pattern.of("square", strength=0.4)
     key = Key.derive(master, "key-1", pattern, pilot=0.3)
     noise = reading_of(case, keep, key, seed)
-    found, spent = timed(lambda: search(noise, key.pilot, CANVAS))
-    pilot, named = min((one.log10_p for one in found), default=0.0), of_key(noise, key, found)
+    found, spent = timed(lambda: led_to(case, noise, key))
+    pilot = min((one.log10_p for one in found), default=0.0)
+    named = of_key(noise, key, found, parts.READS if case in PARTS else search.READS)
     if not compare:
         return Seen(pilot, named, None, (spent, 0.0))
     alone = Key.derive(master, "key-1", Pattern.of("square", strength=0.5))
@@ -130,14 +132,21 @@ def look(case: str, keep: float, seed: int, compare: bool) -> Seen:
     return Seen(pilot, named, float(p[0]), (spent, without))
 
 
-def of_key(noise: Tensor, key: Key, found: list[Found]) -> float:
-    """log10 p of a key where its pilot led, paid."""
+def led_to(case: str, noise: Tensor, key: Key) -> list[Found]:
+    """Where the pilot leads, in a picture or in parts of a larger one."""
+    if case in PARTS:
+        return parts.parts(noise, key.pilot, CANVAS)
+    return search.search(noise, key.pilot, [Canvas(CANVAS)])
+
+
+def of_key(noise: Tensor, key: Key, found: list[Found], reads: int) -> float:
+    """log10 p of a key where its pilot led, paid for so many placements."""
     p = 0.0
     for placement in (place for one in found for place in one.placements):
         c = placement.coordinates(noise, key.pattern).flatten().numpy()
         t = cosine(c, key.pattern.fitted(CANVAS).restrict(key.direction))
         p = min(p, float(hypercone_log10_p(abs(t), len(c))))
-    return float(corrected(p, SIGNS * reads(tuple(noise.shape[1:]), CANVAS)))
+    return float(corrected(p, SIGNS * reads))
 
 
 def reading_of(case: str, keep: float, key: Key, seed: int) -> Tensor:

@@ -19,16 +19,17 @@ from PIL import Image
 from torch import Tensor
 from tqdm import tqdm
 
-from ..attacks import KINDS, NAMED, Damage, find_damage, sweep
+from ..attacks import KINDS, Damage, find_damage, sweep
 from ..detectors.detector import Detector
 from ..errors import WmarkError
 from ..models.latent_diffusion import LatentDiffusion
 from ..models.sampling import Sampling
+from .claims import CHAINS, CLAIMED
 from .corpus import Corpus, pictures
 from .detection import generate, keys_in_turn
 from .output import Columns, Rows, provenance, tabulate, write_results
 from .quality import psnr, ssim
-from .robustness_plots import plot_evidence, plot_power
+from .robustness_plots import plot_evidence, plot_power, plot_reach
 
 __all__ = ["COLUMNS", "Extent", "run"]
 
@@ -38,22 +39,6 @@ RATES = {"1e-3": -3, "1e-6": -6}
 
 UNMARKED_EACH = 2
 """Unmarked images that suffer each damage."""
-
-CLAIMED = {
-    *(find_damage(name).name for name in NAMED),
-    *(
-        "jpeg:10",
-        "jpeg:5",
-        "noise:0.2",
-        "noise:0.3",
-        "brightness:3",
-        "hue:180",
-        "solarize:128",
-        "cutout:50",
-        "holes:50",
-    ),
-}
-"""Measured on all images, besides the middle strength of every kind."""
 
 COLUMNS: Columns = {
     "damage": "{damage}",
@@ -67,6 +52,7 @@ COLUMNS: Columns = {
     "PSNR dB": lambda r: "" if r["psnr"] is None else f"{r['psnr']:.1f}",
     "SSIM": lambda r: "" if r["ssim"] is None else f"{r['ssim']:.3f}",
     "seconds": "{seconds:.2f}",
+    "parts": "{parts:.1f}",
     "looks": lambda r: ", ".join(f"{look} {count}" for look, count in r["looks"].items()),
 }
 
@@ -119,7 +105,7 @@ def run(
     out: Path,
     sampling: Sampling = Sampling(),  # noqa: B008
 ) -> dict:
-    """Measure, print the table, write `robustness.{csv,json,png}` and `robustness-power.png`; returns the JSON.
+    """Measure, print the table, write `robustness.{csv,json,png}`, `robustness-{power,reach}.png`; returns the JSON.
 
     Arguments:
         model: The model to generate, regenerate and verify with.
@@ -154,6 +140,7 @@ def run(
     write_results(out / "robustness", COLUMNS, summary, result)
     plot_evidence(out / "robustness.png", summary)
     plot_power(out / "robustness-power.png", summary)
+    plot_reach(out / "robustness-reach.png", summary)
     print(tabulate(COLUMNS, summary), describe(null), sep="\n\n")
     return result
 
@@ -178,7 +165,7 @@ def planned(extent: Extent, model: LatentDiffusion, another: LatentDiffusion | N
         for damage in sweep(kind):
             everywhere = damage.name in CLAIMED or damage.steps[0][1] == kind.middle
             wanted += by_each(damage, full if everywhere and not kind.needs_model else few)
-    return wanted
+    return [*wanted, *(Trial(find_damage(chain), full, None, chain) for chain in CHAINS)]
 
 
 def in_turn(trials: Sequence[Trial], images: int) -> dict[int, list[Trial]]:
@@ -214,6 +201,7 @@ def verified(detector: Detector, image: Image.Image, trial: Trial, seed: int) ->
         "log10_p": verdict.log10_p,
         "look": verdict.look,
         "seconds": round(verdict.seconds, 4),
+        "parts": len(verdict.parts),
         "psnr": round(min(psnr(image, picture), 99.0), 2) if alike else None,
         "ssim": round(ssim(image, picture), 4) if alike else None,
     }
@@ -244,6 +232,7 @@ def summarise(rows: Rows, trial: Trial) -> dict:
         "psnr": median([row["psnr"] for row in of]),
         "ssim": median([row["ssim"] for row in of]),
         "seconds": float(np.median([row["seconds"] for row in of])),
+        "parts": float(np.mean([row["parts"] for row in of])),
         "looks": dict(looks.most_common()),
     }
 

@@ -1,4 +1,4 @@
-"""Figures of `wmark bench robustness`: evidence by damage and look, and power against strength."""
+"""Figures of `wmark bench robustness`: evidence by damage and look, power against strength, and reach in geometry."""
 
 from __future__ import annotations
 
@@ -9,8 +9,9 @@ from pathlib import Path
 import numpy as np
 
 from ..figures import figure, save
+from .claims import GEOMETRIC
 
-__all__ = ["plot_evidence", "plot_power"]
+__all__ = ["plot_evidence", "plot_power", "plot_reach"]
 
 QUANTILES = 48
 COLUMNS = 6
@@ -76,3 +77,32 @@ def plot_power(path: Path, summary: Sequence[dict]) -> None:
         canvas.legend(*axes.flat[0].get_legend_handles_labels(), loc="outside lower center", ncols=2, frameon=False)
     canvas.suptitle("share found, and median log10 p (grey, right)", fontsize=9)
     save(canvas, path)
+
+
+def plot_reach(path: Path, summary: Sequence[dict]) -> None:
+    """A row a kind that moves, cuts or surrounds the picture: how many are found at which strength, how fast."""
+    lines: dict[str, list[dict]] = {}
+    for row in summary:
+        if row["category"] in GEOMETRIC:
+            lines.setdefault(row["kind"] or row["damage"], []).append(row)
+    canvas, ((axis,),) = figure(1, 1, width=9, height=1.6 + 0.3 * len(lines))
+    for place, rows in enumerate(lines.values()):
+        for x, row in enumerate(sorted(rows, key=lambda r: r["strength"] or 0)):
+            found = row["found_1e-6"]["share"]
+            axis.add_patch(_cell(x, place, found))
+            strength = "" if row["strength"] is None else f"{row['strength']:g}: "
+            said = f"{strength}{found:.0%}, {row['seconds']:.1f} s"
+            axis.text(x, place, said, ha="center", va="center", fontsize=6, color="white" if found < 0.5 else "black")
+    axis.set_yticks(range(len(lines)), lines, fontsize=7)
+    axis.set_xticks([])
+    axis.set_xlim(-0.5, max(map(len, lines.values()), default=1) - 0.5)
+    axis.set_ylim(len(lines) - 0.5, -0.5)
+    axis.set_title("strength: share found at 1e-6, median seconds", fontsize=9)
+    save(canvas, path)
+
+
+def _cell(x: int, y: int, share: float):
+    import matplotlib
+    from matplotlib.patches import Rectangle
+
+    return Rectangle((x - 0.48, y - 0.46), 0.96, 0.92, color=matplotlib.colormaps["RdYlGn"](share))

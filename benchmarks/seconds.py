@@ -96,7 +96,7 @@ def write(images: Sequence[Image.Image], folder: Path) -> list[Path]:
 def stages(model: LatentDiffusion, key: Key, files: Sequence[Path]) -> dict[str, Callable[[], object]]:
     """What each stage does with the images of some files, handed what the stage before made of them."""
     detector = Detector(model, key)
-    (group,) = detector.groups
+    (group,) = detector.sought[0].groups
     opened = [open_image(file) for file in files]
     resized = torch.stack([detector.pixels(image) for image in opened])
     images = to_unit(resized.to(model.device))

@@ -4,40 +4,39 @@
           --whiten, align, read--> coordinates --test--> verdict
 
 How noise is recovered is :mod:`..inversion`, which looks are tried is :mod:`.plan`, at which sizes :mod:`.geometry`,
-where a key stands :mod:`.reading`, whose name is there :mod:`.identity`, what that is worth :mod:`.statistic`.
+what one look finds :mod:`.looking`, where a key stands :mod:`.reading`, whose name :mod:`.identity`, what that is worth
+:mod:`.statistic`.
 """
 
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING
 
 import numpy as np
-import torch
 from PIL import Image
 from torch import Tensor
 
 from ..errors import ArgumentError, KeyringError
 from ..images import open_image, to_pixels
-from ..inversion.chain import Recovered, recovering, together
+from ..inversion.chain import Recovered
 from ..inversion.recovery import Recovery
 from ..models.clock import clock
 from ..version import __version__
 from ..watermark.keys import Key, check_key
 from ..watermark.names import Names
 from ..watermark.patterns import Pattern
+from .alignment import IDENTITY
+from .following import Seen, recover_whole
 from .geometry import Canvas, Size, canvases, fit, working_size
-from .identity.identification import identify
-from .identity.place import place, presence
-from .identity.statements import Statements
-from .leading import lead
+from .looking import Finding, Looker, Sought
 from .plan import Look, Plan, plan
-from .reading import KeyGroup, Standing, evidence, group_by_pattern, log10_p, prepare, read_as_planted, search
-from .statistic import corrected
-from .verdict import Basis, Verdict
+from .pyramid import AREAS, EVERY_AREA, Levels, bounded, sizes
+from .reading import Standing, evidence, prepare
+from .verdict import Basis, Evidence, Verdict, together_with
 
 if TYPE_CHECKING:
     from ..models.latent_diffusion import LatentDiffusion
@@ -47,13 +46,8 @@ __all__ = ["Detector"]
 Picture = Image.Image | str | bytes | os.PathLike
 
 
-class Candidate(NamedTuple):
-    """The closest key of one look at one image."""
-
-    log10_p: float
-    key: Key
-    standing: Standing
-    alignments_tested: int
+MOSTLY = 0.8
+"""Share of a picture that a marked part of it fills, below which others are looked for."""
 
 
 @dataclass(frozen=True)
@@ -71,7 +65,7 @@ class Detector:
         size: Height and width in pixels that the images were generated at; None tries the likely ones.
         keep_evidence: Keep in the verdicts what was seen, for plots.
         names: The names to test, of a keyring that has some: `keyring.names()`.
-        decoys: Keyrings that exist nowhere to test in the same way after all this, for a rate of false positives.
+        decoys: Keyrings that exist nowhere to test in the same way beside all this, for a rate of false positives.
 
     Raises:
         KeyringError: If there is nothing to test, or a key cannot be tested or does not fit the model.
@@ -98,41 +92,29 @@ class Detector:
             object.__setattr__(self, "size", self.model.meant_size(self.size))
         for key in keys:
             check_key(key)
-        for key in self._sought:
             check(key, self.model, self.size)
+        if self.names:
+            check(self.names.pilot, self.model, self.size)
         self.plan  # noqa: B018  Refuses what is not possible.
 
     @cached_property
-    def _sought(self) -> tuple[Key, ...]:
-        """The keys, and the guide to the names."""
-        return (*self.keys, self.names.guide) if self.names else self.keys
-
-    @cached_property
-    def _others(self) -> list[Detector]:
-        """The decoys."""
-        return [
-            replace(
-                self, keys=[k.decoy(i) for k in self.keys], names=self.names and self.names.decoy(i), decoys=0,
-                keep_evidence=False,
-            )
-            for i in range(self.decoys)
-        ]  # fmt: skip
-
-    @cached_property
-    def groups(self) -> list[KeyGroup]:
-        """The keys by their patterns and pilots, and the guide to the names."""
-        return group_by_pattern(self._sought)
+    def sought(self) -> list[Sought]:
+        """What is looked for, and after it the decoys."""
+        real = Sought(self.keys, self.names)
+        return [real, *(real.decoy(i) for i in range(self.decoys))]
 
     @cached_property
     def plan(self) -> Plan:
         """The looks that every image is allowed."""
-        patterns = {key.pattern for key in self._sought}
-        return plan(self.effort, self.align, self.fpr, patterns=patterns, reader=self.model.reader)
+        real = self.sought[0]
+        return plan(
+            self.effort, self.align, self.fpr, patterns=real.patterns, reader=self.model.reader, pilots=real.piloted
+        )
 
     @cached_property
-    def common(self) -> Mapping[str, Tensor]:
-        """What unmarked readings have in common by recovery, as far as the model's reader knows it."""
-        return self.model.reader.common if self.model.reader else {}
+    def looker(self) -> Looker:
+        """How noise is looked at."""
+        return Looker(self.model, self.plan, self.canvases, self.expected)
 
     @cached_property
     def basis(self) -> Basis:
@@ -173,71 +155,74 @@ class Detector:
         return [verdict for batch in batches for verdict in self.judge([self.pixels(open_image(i)) for i in batch])]
 
     def pixels(self, image: Image.Image) -> Tensor:
-        """An upright RGB image as it is inverted: uint8, with shape (3, H, W).
+        """An upright RGB image as it is judged: uint8, with shape (3, H, W), no larger than is looked at.
 
         Raises:
             ImageError: If the image is longer than 4:1.
         """
-        size = working_size(image.size[::-1], self.size or self.model.native_size, self.model.downsampling)
-        return to_pixels(fit(image, size))
+        size = image.size[::-1]
+        whole, own = self._whole(size), bounded(size, self.expected, EVERY_AREA if self.align == "full" else AREAS)
+        return to_pixels(fit(image, own if self._further(own) else whole))
+
+    @property
+    def expected(self) -> Size:
+        """Height and width in pixels of the pictures that are expected: as stated, or the model's own."""
+        return self.size or self.model.native_size
+
+    def _whole(self, size: Size) -> Size:
+        """Height and width in pixels at which a picture of a size is looked at as a whole."""
+        return working_size(size, self.expected, self.model.downsampling)
+
+    def _further(self, size: Size) -> tuple[Size, ...]:
+        """Sizes at which marked parts of it are looked for."""
+        by_parts = any(look.reading == "parts" for look in self.plan.looks)
+        return sizes(size, self.expected, self.model.downsampling) if by_parts else ()
 
     def judge(self, images: Sequence[Tensor]) -> list[Verdict]:
         """Verdicts on images from :meth:`pixels`, all looked at together as far as their sizes agree."""
-        verdicts: dict[int, Verdict] = {}
-        for shape in dict.fromkeys(image.shape for image in images):
-            members = [i for i, image in enumerate(images) if image.shape == shape]
-            verdicts |= dict(zip(members, self._judge(torch.stack([images[i] for i in members])), strict=True))
-        chance = list(zip(*(other.judge(images) for other in self._others), strict=True)) or [()] * len(images)
-        return [
-            replace(verdicts[i], decoys=tuple(verdict.log10_p for verdict in others)) for i, others in enumerate(chance)
+        shapes = [tuple(image.shape[1:]) for image in images]
+        pictures = [
+            Levels.of(image, self._whole(size), self._further(size)) for image, size in zip(images, shapes, strict=True)
         ]
+        verdicts: dict[int, Verdict] = {}
+        for shape in dict.fromkeys(picture.whole.shape for picture in pictures):
+            members = [i for i, picture in enumerate(pictures) if picture.whole.shape == shape]
+            verdicts |= dict(zip(members, self._judge([pictures[i] for i in members]), strict=True))
+        return [verdicts[i] for i in range(len(images))]
 
-    def _judge(self, images: Tensor) -> list[Verdict]:
-        """Look after look at images (B, 3, H, W), uint8, until each is decided."""
-        best: list[Verdict | None] = [None] * len(images)
-        seconds = np.zeros(len(images))
-        recovered: dict[int, tuple[Recovery, Recovered]] = {}
+    def _judge(self, pictures: Sequence[Levels]) -> list[Verdict]:
+        """Look after look at pictures of one size as a whole, until each is decided."""
+        best: list[Verdict | None] = [None] * len(pictures)
+        decoys = np.zeros((len(pictures), self.decoys))
+        seconds = np.zeros(len(pictures))
+        every = [Seen(picture) for picture in pictures]
         for look in self.plan.looks:
-            cases = [i for i, verdict in enumerate(best) if verdict is None or self._goes_on(verdict, look)]
+            cases = [
+                i for i, verdict in enumerate(best) if verdict is None or self._goes_on(verdict, look, pictures[i])
+            ]
             if not cases:
                 continue
             begin = clock(self.model.device)
-            missing = [i for i in cases if i not in recovered or recovered[i][0] != look.recovery]
-            if missing:
-                found = recovering(self.model, look.recovery)(images[missing])
-                recovered |= {case: (look.recovery, found.of([row])) for row, case in enumerate(missing)}
-            seen = together([recovered[case][1] for case in cases])
-            for row, (case, candidates) in enumerate(zip(cases, self._look(seen, look), strict=True)):
-                verdict = self._verdict(candidates, look, seen.of([row]))
-                best[case] = min([one for one in (best[case], verdict) if one], key=lambda one: one.rank)
+            seen = [every[case] for case in cases]
+            recover_whole(self.model, seen, look.recovery)
+            real, *others = (self.looker.look(seen, sought, look) for sought in self.sought)
+            for row, (case, finding) in enumerate(zip(cases, real, strict=True)):
+                if finding:
+                    best[case] = together_with(self._verdict(finding, look, seen[row]), best[case])
+                decoys[case] = np.minimum(decoys[case], [one[row].log10_p if one[row] else 0.0 for one in others])
             seconds[cases] += (clock(self.model.device) - begin) / len(cases)
-        return [replace(verdict, seconds=float(spent)) for verdict, spent in zip(best, seconds, strict=True)]
+        return [
+            replace(verdict, seconds=float(spent), decoys=tuple(ps.tolist()))
+            for verdict, spent, ps in zip(best, seconds, decoys, strict=True)
+        ]
 
-    def _goes_on(self, verdict: Verdict, look: Look) -> bool:
-        """Whether an image with this verdict so far is looked at once more."""
+    def _goes_on(self, verdict: Verdict, look: Look, picture: Levels) -> bool:
+        """Whether an image with this verdict so far is looked at once more: if it is not decided and there is hope, or
+        other parts of it may be marked."""
+        if look.reading == "parts":
+            partly = any(part.placement.share < MOSTLY for part in verdict.parts)
+            return bool(picture.sizes) and (partly or not verdict.decided)
         return not verdict.decided and look.taken(verdict.log10_p)
-
-    def _look(self, recovered: Recovered, look: Look) -> list[list[Candidate]]:
-        """The closest keys in one look, image by image, the closest of all first."""
-        tested = zip(*(self._test(recovered, group, look) for group in self.groups), strict=True)
-        return [sorted(row, key=lambda c: (c.log10_p, -abs(c.standing.cosine))) for row in tested]
-
-    def _test(self, recovered: Recovered, group: KeyGroup, look: Look) -> Iterator[Candidate]:
-        """The closest key of one pattern and pilot, image by image."""
-        pattern = group.pattern
-        read_from = prepare(recovered, pattern)
-        places = self.canvases(tuple(read_from.shape[-2:]), pattern)
-        if look.reading == "search" and pattern.searchable:
-            standings, alignments = (lead if group.keys[0].pilot else search)(read_from, group, places)
-        else:
-            common = self.common.get(look.recovery.name) if pattern.searchable else None
-            standings, alignments = read_as_planted(read_from, group, places[0].size, common), 1
-        trials = self.plan.trials(max(1, len(self.keys)), alignments)
-        for row in standings:
-            p = corrected(log10_p(row), trials)
-            # The first of equal p-values, which are many at 1, is the one that stands closest.
-            i = np.lexsort((-np.abs([standing.cosine for standing in row]), p))[0]
-            yield Candidate(float(p[i]), group.keys[i], row[i], alignments)
 
     def canvases(self, noise: Size, pattern: Pattern) -> list[Canvas]:
         """The canvases that keys of a pattern may have been planted in, for noise of a size, the likeliest first."""
@@ -247,43 +232,41 @@ class Detector:
         found = canvases(noise, native, stated)
         return [canvas for canvas in found if pattern.fits(canvas.size)] or found
 
-    def _verdict(self, candidates: Sequence[Candidate], look: Look, recovered: Recovered) -> Verdict:
+    def _verdict(self, finding: Finding, look: Look, seen: Seen) -> Verdict:
         """What one look says of one image."""
-        said = self._named(candidates, look, recovered) if self.names else None
-        p = [one.log10_p if one.key in self.keys else said.log10_p for one in candidates]
-        candidate = candidates[int(np.argmin(p))]
-        key, standing, of_name = candidate.key, candidate.standing, candidate.key not in self.keys
-        log10_p = float(corrected(min(p), bool(self.keys) + bool(self.names)))
+        if finding.of_key:
+            key, standing, tested = finding.candidate[1:4]
+        else:
+            said = finding.statements
+            key, tested = self.names.pilot, said.places_tested
+            standing = Standing(said.cosine, said.alignment, said.canvas, key.pattern.dimension, said.placement)
+        recovered = seen.read_in(look.reading, key.pilot or key, standing.placement)
         return Verdict(
-            found=self.plan.found(log10_p),
-            key_id=None if of_name else key.id,
+            found=self.plan.found(finding.log10_p),
+            key_id=key.id if finding.of_key else None,
             key_revoked=key.revoked,
-            log10_p=log10_p,
-            cosine=said.cosine if of_name else standing.cosine,
+            log10_p=finding.log10_p,
+            cosine=standing.cosine,
             alignment=standing.alignment,
             canvas=standing.canvas,
             placement=standing.placement,
             look=look.name,
             keys_tested=len(self.keys),
-            alignments_tested=candidate.alignments_tested,
+            alignments_tested=tested,
             looks_allowed=len(self.plan.looks),
             fpr=self.fpr,
             seconds=0.0,
             basis=replace(self.basis, keyring=key.keyring),
             fallbacks=recovered.fallbacks,
-            names=said,
-            evidence=evidence(prepare(recovered, key.pattern)[0], key, standing) if self.keep_evidence else None,
+            names=finding.statements,
+            parts=finding.parts,
+            evidence=self._evidence(key, standing, look, recovered) if self.keep_evidence else None,
         )
 
-    def _named(self, candidates: Sequence[Candidate], look: Look, recovered: Recovered) -> Statements:
-        """What is said of names where the guide to them stands in one image."""
-        (standing,) = (one.standing for one in candidates if one.key not in self.keys)
-        pilot = self.names.pilot
-        noise = prepare(recovered, pilot.pattern)[0]
-        here = place(noise, pilot, standing, self.common.get(look.recovery.name))
-        canvases = self.canvases(tuple(noise.shape[-2:]), pilot.pattern)
-        present = presence(noise, pilot, standing, here, len(canvases))
-        return identify(here, present, self.names, len(self.plan.looks), self.fpr)
+    def _evidence(self, key: Key, standing: Standing, look: Look, recovered: Recovered) -> Evidence:
+        if look.reading == "again":  # The picture lies as it was marked.
+            standing = standing._replace(alignment=IDENTITY, placement=None)
+        return evidence(prepare(recovered, key.pattern)[0], key, standing)
 
 
 def check(key: Key, model: LatentDiffusion, size: Size | None) -> None:

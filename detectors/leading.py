@@ -1,55 +1,124 @@
-"""Where a pilot leads to keys: one search for all of them, and a test of each where the pilot stands."""
+"""Where a pilot leads: the places of an image where its keys and names are read, whatever these are.
+
+Three looks follow it: over the whole picture, over the picture brought back from where it stands, recovered once more,
+and over parts of a larger one. No key and no name takes part in the choice of a place, so a test of one pays for the
+places that are read at most, and for nothing else of the search: :data:`~.registration.search.READS`, 1, and
+:data:`~.registration.parts.READS`. The pilot's own p-value is paid for the nets that it is looked for on.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import NamedTuple
 
 import numpy as np
+import torch
 from torch import Tensor
 
-from .geometry import Canvas
-from .reading import KeyGroup, Standing, closest
+from ..watermark.keys import Key
+from ..watermark.spectrum import mask_coordinates
+from .geometry import Canvas, Size
+from .reading import KeyGroup, Standing, closest, resampled, without
+from .registration import parts as partial
+from .registration import search as whole
 from .registration.placement import Placement
-from .registration.search import QUARTERS, THOROUGH, Effort, reads, search
+from .registration.search import FOLLOWED, Found
 from .statistic import cosine
 
-__all__ = ["lead"]
+__all__ = ["Led", "Read", "keys_at", "lead", "lead_to_parts", "read_again", "worth_another"]
 
 
-def lead(noise: Tensor, group: KeyGroup, canvases: Sequence[Canvas]) -> tuple[list[list[Standing]], int]:
-    """The best placement of each key among those that their pilot leads to, image by image, and how many these are.
+class Read(NamedTuple):
+    """Masked coordinates (channels, n, 2), float64, of the pilot's pattern at a placement."""
+
+    coordinates: Tensor
+    placement: Placement
+
+
+@dataclass(frozen=True, eq=False)
+class Led:
+    """Where a pilot leads in one image.
+
+    Attributes:
+        places: What is read at each place, straight and bent, the place first where the pilot stands out most.
+        paid: Placements that are read at most: what every key pays for.
+        presence: log10 of the pilot's p-value, paid for its nets and both signs.
+        found: The places, where it was looked for.
+    """
+
+    places: Sequence[Sequence[Read]]
+    paid: int
+    presence: float = 0.0
+    found: Sequence[Found] = ()
+
+
+def lead(noise: Tensor, pilot: Key, canvases: Sequence[Canvas], common: Tensor | None = None) -> Led:
+    """Where a pilot leads in the whole of an image.
 
     Arguments:
-        noise: Prepared noise with shape (B, C, h, w).
-        group: Keys of one pilot.
-        canvases: Those that they may have been planted in.
+        noise: Prepared noise with shape (C, h, w).
+        pilot: The pilot.
+        canvases: Those that it may have been planted in.
+        common: What unmarked readings have in common, with shape (K, C, h', w'); projected out.
     """
-    size = tuple(noise.shape[-2:])
-    paid = sum(reads(size, canvas.size, effort_of(canvas)) for canvas in canvases)
-    return [[closest(row) for row in zip(*standings(one, group, canvases), strict=True)] for one in noise], paid
+    found = whole.search(noise, pilot, canvases)
+    return led({tuple(noise.shape[1:]): noise}, pilot, found, whole.READS, common)
 
 
-def standings(noise: Tensor, group: KeyGroup, canvases: Sequence[Canvas]) -> list[list[Standing]]:
-    """All keys at each placement in one image's noise (C, h, w)."""
-    pilot = group.keys[0].pilot
-    return [
-        keys_at(noise, group, place)
-        for canvas in canvases
-        for found in search(noise, pilot, canvas.size, effort_of(canvas))
-        for place in found.placements
-    ]
+def lead_to_parts(fields: Sequence[Tensor], pilot: Key, canvas: Size) -> Led:
+    """Where a pilot leads in an image that is larger than its canvas.
+
+    Arguments:
+        fields: Prepared noise of the image, level by level, each with shape (C, h, w).
+        pilot: The pilot.
+        canvas: Height and width in latent pixels of that which it may have been planted in.
+    """
+    every = [one for field in fields for one in partial.parts(field, pilot, canvas, len(fields))]
+    by_size = {tuple(field.shape[1:]): field for field in fields}
+    return led(by_size, pilot, partial.strongest(every), partial.READS)
 
 
-def keys_at(noise: Tensor, group: KeyGroup, placement: Placement) -> list[Standing]:
+def worth_another(led: Led | None) -> Placement | None:
+    """Where an image is brought back from, to be read once more: where the pilot stands out most, if it does."""
+    return led.found[0].placements[-1] if led and led.found and abs(led.found[0].z) >= FOLLOWED else None
+
+
+def read_again(noise: Tensor, pilot: Key, placement: Placement, common: Tensor | None = None) -> Led:
+    """The one place in the noise (C, h, w) of an image that was brought back from a placement."""
+    shown = placement.shown.to(noise)
+    masked = mask_coordinates(beside(noise, common) * shown, pilot.pattern)
+    return Led([[Read(without(masked[:1], masked[1:])[0], placement)]], 1)
+
+
+def led(
+    noise: Mapping[Size, Tensor], pilot: Key, found: Sequence[Found], paid: int, common: Tensor | None = None
+) -> Led:
+    """What is read at places that were found in noise of some sizes."""
+
+    def read(placement: Placement) -> Read:
+        masked = placement.coordinates(beside(noise[placement.bend.size], common), pilot.pattern.whole)
+        return Read(without(masked[:1], masked[1:])[0], placement)
+
+    places = [[read(placement) for placement in one.placements] for one in found]
+    return Led(places, paid, min((one.log10_p for one in found), default=0.0), found)
+
+
+def beside(noise: Tensor, common: Tensor | None) -> Tensor:
+    """Noise (C, h, w), and after it what readings have in common at its size, with shape (1 + K, C, h, w)."""
+    if common is None:
+        return noise[None]
+    return torch.cat([noise[None], resampled(common, tuple(noise.shape[1:])).to(noise)])
+
+
+def keys_at(group: KeyGroup, place: Sequence[Read]) -> list[Standing]:
+    """The best of each key over what is read at one place."""
+    return [closest(row) for row in zip(*(keys_read(group, one) for one in place), strict=True)]
+
+
+def keys_read(group: KeyGroup, read: Read) -> list[Standing]:
+    placement = read.placement
     part = group.fitted(placement.canvas)
-    coordinates = placement.coordinates(noise, group.pattern.whole)
-    cosines = cosine(part.pattern.project(coordinates[None])[0].numpy(), part.directions)
+    cosines = cosine(part.pattern.project(read.coordinates[None].double().cpu())[0].numpy(), part.directions)
     alignment, dimension = placement.alignment, part.pattern.dimension
-    return [
-        Standing(float(value), alignment, placement.canvas, dimension, placement) for value in np.atleast_1d(cosines)
-    ]
-
-
-def effort_of(canvas: Canvas) -> Effort:
-    """Every placement of the canvas, or quarter turns alone where no other angles are tried."""
-    return QUARTERS if canvas.angle_step else THOROUGH
+    return [Standing(float(t), alignment, placement.canvas, dimension, placement) for t in np.atleast_1d(cosines)]

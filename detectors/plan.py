@@ -1,8 +1,11 @@
 """Which looks an image is given, what each pays, and when to stop.
 
-A *look* is one way of recovering the noise, read in one way: where the key was planted (`identity`) or over the whole
-grid of alignments (`search`). Every p-value is paid for all looks that the image was allowed, all keys, both signs of
-each and all alignments, by the union bound, whether they were taken or not; so a look may be left out for any reason.
+A *look* is one way of recovering the noise, read in one way: where the key was planted (`identity`), or over the whole
+grid of alignments (`search`); and, where the keys have a pilot, in the picture brought back from where the pilot stands
+and read once more (`again`), and in parts of a picture that is larger than the model's (`parts`). Every p-value is paid
+for all looks that the image was allowed, all keys, both signs of each and all alignments, by the union bound, whether
+they were taken or not; so a look may be left out for any reason. A pilot that leads to keys chooses places and is not
+tested itself; what names say of it is a statement of its own (:mod:`.identity`).
 It is left out once an image is decided, and where the evidence so far makes it futile: what one way of recovering noise
 sees nothing of, the next, which may see half as much again, does not bring below the threshold.
 """
@@ -26,7 +29,13 @@ __all__ = ["ALIGN", "HINT", "SIGNS", "Look", "Plan", "every_reading", "plan", "r
 SIGNS = 2
 """Signs of a key that are tested: a key that was pushed away past zero stands at a negative cosine."""
 
-ALIGN: dict[str, tuple[str, ...]] = {"off": ("identity",), "auto": ("identity", "search"), "full": ("search",)}
+READINGS = ("identity", "search")
+"""Of every recovery: as planted, then searched."""
+
+FOLLOWING = ("again", "parts")
+"""Where a pilot leads on after the first search."""
+
+ALIGN: dict[str, tuple[str, ...]] = {"off": ("identity",), "auto": READINGS, "full": ("search",)}
 """Readings by what the user says of alignment: as planted, then searched, or searched at once."""
 
 HINT = -1.0
@@ -39,7 +48,7 @@ class Look:
 
     Arguments:
         recovery: How the noise is recovered.
-        reading: `identity` or `search`.
+        reading: `identity`, `search`, `again` or `parts`.
         after: Largest log10 p so far with which the look is taken; None takes it always.
     """
 
@@ -81,9 +90,7 @@ class Plan:
 def every_reading(recoveries: Iterable[Recovery], after: float | None = None) -> tuple[Look, ...]:
     """Each recovery in every reading; from the second on with the evidence `after`."""
     return tuple(
-        Look(recovery, reading, after if i else None)
-        for i, recovery in enumerate(recoveries)
-        for reading in ALIGN["auto"]
+        Look(recovery, reading, after if i else None) for i, recovery in enumerate(recoveries) for reading in READINGS
     )
 
 
@@ -106,6 +113,7 @@ def plan(
     *,
     patterns: Collection[Pattern],
     reader: Reader | None = None,
+    pilots: bool = False,
 ) -> Plan:
     """The looks that images are given.
 
@@ -115,6 +123,7 @@ def plan(
         fpr: False-positive rate of a verdict, in (0, 1).
         patterns: Those of the keys. One that is not searchable is read from inverted noise, and from nothing else.
         reader: The model's learned reader, if it has one.
+        pilots: Whether keys have a pilot.
 
     Raises:
         WmarkError: If there is no such effort or alignment, or the rate is out of its range.
@@ -130,7 +139,17 @@ def plan(
     readings = ALIGN[align] if any(searchable) else ("identity",)
     inverted = isinstance(effort, str) and not all(searchable)
     looks = every_reading(EFFORTS[effort]) if inverted else looks_of(effort, reader)
-    return Plan(tuple(look for look in looks if look.reading in readings), fpr)
+    looks = tuple(look for look in looks if look.reading in readings)
+    return Plan(followed(looks) if pilots else looks, fpr)
+
+
+def followed(looks: tuple[Look, ...]) -> tuple[Look, ...]:
+    """Looks with those after the first search that a pilot leads to, in the same recovery."""
+    first = next((i for i, look in enumerate(looks) if look.reading == "search"), None)
+    if first is None:
+        return looks
+    further = (Look(looks[first].recovery, reading) for reading in FOLLOWING)
+    return (*looks[: first + 1], *further, *looks[first + 1 :])
 
 
 def looks_of(effort: str | Sequence[Recovery], reader: Reader | None) -> tuple[Look, ...]:
@@ -153,7 +172,7 @@ def read_plan(entries: Sequence[Mapping[str, Any]]) -> tuple[Look, ...]:
         looks = tuple(Look(Recovery(**entry["recovery"]), entry["reading"], entry["after"]) for entry in entries)
     except (KeyError, TypeError, WmarkError) as error:
         raise ModelError("the plan of the model's reader cannot be read: make it again with `wmark tune`") from error
-    if {look.reading for look in looks} != {*ALIGN["auto"]}:
+    if {look.reading for look in looks} != {*READINGS}:
         raise ModelError("the plan of the model's reader leaves a reading out: make it again with `wmark tune`")
     return looks
 

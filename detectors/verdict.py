@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 
 import numpy as np
 
@@ -12,7 +12,7 @@ from .identity.statements import Statements
 from .plan import SIGNS
 from .registration.placement import Placement
 
-__all__ = ["Basis", "Evidence", "Verdict"]
+__all__ = ["Basis", "Evidence", "Part", "Verdict", "together_with"]
 
 SCHEMA = "wmark-verdict/2"
 
@@ -58,6 +58,34 @@ class Evidence:
 
 
 @dataclass(frozen=True)
+class Part:
+    """A marked part of a picture, or the whole of it after it was turned, cut or bent.
+
+    Attributes:
+        log10_p: log10 of the p-value, corrected as that of the verdict.
+        cosine: Cosine between the recovered coordinates and the key, or the name.
+        placement: Where it lies.
+        key_id: The key that it carries; None for a name.
+        names: What is said of the name that it carries; None for a key.
+    """
+
+    log10_p: float
+    cosine: float
+    placement: Placement = field(repr=False, compare=False)
+    key_id: str | None = None
+    names: Statements | None = None
+
+    def to_json(self, scores: bool = False) -> dict:
+        return {
+            "key_id": self.key_id,
+            **({"names": self.names.to_json(scores)} if self.names else {}),
+            "log10_p": round(self.log10_p, 3),
+            "cosine": round(self.cosine, 6 if scores else 2),
+            **self.placement.to_json(),
+        }
+
+
+@dataclass(frozen=True)
 class Verdict:
     """What the detector says of one image.
 
@@ -79,6 +107,8 @@ class Verdict:
         names: Presence, series and identity, if names were tested.
         decoys: log10 p of keyrings that exist nowhere and were tested in the same way.
         placement: Where the key's pilot led to; None for a key that was found without one.
+        parts: Every marked part that the search came upon, each once, the strongest first: one for a picture that was
+            turned or cut, several for a collage; none for one that lies as it was marked.
         evidence: What was seen, if the detector was asked to keep it.
     """
 
@@ -100,6 +130,7 @@ class Verdict:
     names: Statements | None = None
     decoys: tuple[float, ...] = ()
     placement: Placement | None = field(default=None, repr=False, compare=False)
+    parts: tuple[Part, ...] = ()
     evidence: Evidence | None = field(default=None, repr=False, compare=False)
 
     @property
@@ -149,6 +180,7 @@ class Verdict:
             "cosine": round(self.cosine, 6 if scores else 2) if told else None,
             "inverted": self.inverted if told else None,
             "alignment": placed if told else None,
+            "parts": [part.to_json(scores) for part in self.parts] if told else [],
             **({"closest_key_id": self.key_id} if scores else {}),
             **({"names": self.names.to_json(scores)} if self.names else {}),
             **({"decoys": [round(p, 3) for p in self.decoys]} if self.decoys else {}),
@@ -169,3 +201,11 @@ class Verdict:
     def magnitude(self) -> int:
         """The p-value's order of magnitude: the whole number that log10 p is rounded up to."""
         return min(0, math.ceil(self.log10_p))
+
+
+def together_with(verdict: Verdict, before: Verdict | None) -> Verdict:
+    """What two looks say of one image: that of the one that says more, with the parts of whichever found more."""
+    if before is None:
+        return verdict
+    stronger = min(before, verdict, key=lambda one: one.rank)
+    return replace(stronger, parts=max(before.parts, verdict.parts, key=len))

@@ -16,6 +16,7 @@ from wmark.attacks import KINDS, NAMED, sweep
 from wmark.benchmarks import (
     adapter,
     autoencoders,
+    claims,
     clips,
     cocoercivity,
     confusion,
@@ -215,7 +216,7 @@ def test_robustness_runs_end_to_end_and_resumes(small, small_pipeline, tmp_path,
     assert rows["rotation:7"]["psnr"] is None and rows["none"]["psnr"] is None
     assert (result["unmarked"]["images"], result["unmarked"]["verdicts"]) == (2, 10)
     assert result["unmarked"]["found_1e-6"]["count"] == 0
-    for name in ("robustness", "robustness-power"):
+    for name in ("robustness", "robustness-power", "robustness-reach"):
         assert Image.open(tmp_path / f"{name}.png").width > 300
 
     lines = (tmp_path / "robustness.jsonl").read_text()
@@ -234,12 +235,17 @@ def test_robustness_runs_end_to_end_and_resumes(small, small_pipeline, tmp_path,
 def test_every_kind_is_measured_at_every_strength_and_on_unmarked_images(small):
     trials = robustness.planned(robustness.Extent(64, 16), small, None)
     images = {trial.label: trial.images for trial in trials}
-    assert images.keys() == {"none", *(damage.name for kind in KINDS.values() for damage in sweep(kind))}
+    assert images.keys() == {
+        "none",
+        *(damage.name for kind in KINDS.values() for damage in sweep(kind)),
+        *claims.CHAINS,
+    }
+    assert all(images[name] == 64 for name in claims.CLAIMED)
     assert all(images[name] == 64 for name in ("none", "jpeg:5", "jpeg:25", "brightness:3", "crop:80", "grey"))
     assert (images["jpeg:75"], images["regeneration:0.2"]) == (16, 16)
     suffered = robustness.in_turn(trials, 64)
     assert {trial.label for trials in suffered.values() for trial in trials} == images.keys()
-    assert all(6 <= len(trials) <= 9 for trials in suffered.values())
+    assert all(6 <= len(trials) <= 10 for trials in suffered.values())
 
 
 def test_a_share_has_its_exact_interval():

@@ -34,7 +34,8 @@ def read(key, damage, canvas=(64, 64), size=(64, 64)):
 def test_every_key_is_tested_where_the_pilot_leads(piloted):
     group = KeyGroup(piloted.active())
     noise = torch.stack([read(piloted.key("two"), "rotation:30+mirror"), read(piloted.key("three"), "crop:60")])
-    rows, paid = lead(noise, group, [Canvas((64, 64))])
+    found, paid = lead(noise, group, [Canvas((64, 64))])
+    rows = [led.standings for led in found]
     assert paid == 6
     p = [log10_p(row) for row in rows]
     assert [values.argmin() for values in p] == [1, 2]
@@ -47,8 +48,9 @@ def test_a_wide_picture_that_was_cut_to_a_square_is_searched_on_its_own_canvas(p
     wide = (64, 96)
     noise = initial_noise(piloted.key("one"), seed=0, shape=(4, *wide))[0][:, :, 16:80]
     places = [canvas for canvas in canvases((64, 64), (64, 64), None) if canvas.size in ((64, 64), wide)]
-    rows, paid = lead(noise[None], KeyGroup(piloted.active()), places)
-    assert paid == 6 + 2
+    (found,), paid = lead(noise[None], KeyGroup(piloted.active()), places)
+    rows = [found.standings]
+    assert paid == 6
     assert rows[0][0].canvas == wide
     assert log10_p(rows[0])[0] < -20
     assert "67% of it seen" in rows[0][0].placement.words
@@ -70,10 +72,14 @@ def test_a_verdict_says_where_the_pilot_led(model, piloted):
     assert verdict.key_id == "two"
     assert (verdict.keys_tested, verdict.alignments_tested) == (3, 6)
     single = float(hypercone_log10_p(abs(verdict.cosine), 4 * (63**2 - 1)))
-    assert verdict.log10_p == pytest.approx(single + math.log10(2 * 3 * 6 * verdict.looks_allowed))
+    assert verdict.looks_allowed == 3
+    assert verdict.log10_p == pytest.approx(single + math.log10(2 * 3 * 6 * 3 * 2))  # Half of the rate is the pilot's.
+    assert verdict.pilot_log10_p < -6
     told = verdict.to_json()["alignment"]
     assert "mirrored, turned by" in told["words"]
     assert told["angle"] == pytest.approx(30, abs=1.5)
     assert len(told["outline"]) == 16
+    (part,) = verdict.to_json()["parts"]
+    assert (part["key_id"], part["words"], part["log10_p"]) == ("two", told["words"], round(verdict.log10_p, 3))
     surface = verdict.evidence.surface
     assert surface.flat[abs(surface).argmax()] == pytest.approx(verdict.cosine, abs=1e-4)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -14,17 +15,20 @@ from wmark.attacks import find_damage
 from wmark.attacks.warping import UNMOVED
 from wmark.benchmarks import registration
 from wmark.benchmarks.simulated import pasted, simulated_reading
+from wmark.detectors.geometry import Canvas
 from wmark.detectors.registration.bend import Bend, positions
 from wmark.detectors.registration.maps import maps
 from wmark.detectors.registration.net import STEP, count, decomposed, rounded
+from wmark.detectors.registration.parts import apart, parts, strongest
 from wmark.detectors.registration.placement import Placement
-from wmark.detectors.registration.scores import nearby
-from wmark.detectors.registration.search import distinct, reads, search
+from wmark.detectors.registration.scores import everywhere, nearby, peaks
+from wmark.detectors.registration.search import READS, search
 from wmark.detectors.registration.template import Template, index, spectrum
 from wmark.detectors.statistic import corrected, cosine, hypercone_log10_p
 from wmark.watermark.spectrum import mask_coordinates
 
 CANVAS = (64, 64)
+WHOLE = [Canvas(CANVAS)]
 KEY = Key.derive(b"s" * 32, "mine", Pattern.of("square", strength=0.4), pilot=0.3)
 
 
@@ -63,6 +67,22 @@ def test_where_it_was_planted_a_pilot_scores_as_its_coordinates_say(canvas):
     assert placement.words == "as it was marked"
 
 
+@pytest.mark.parametrize("canvas", [(64, 64), (48, 64)])
+def test_what_is_sampled_once_serves_every_turn_and_mirror_of_the_canvas(canvas):
+    """Scored together as one by one."""
+    noise = torch.randn(4, 64, 64, generator=torch.Generator().manual_seed(1))
+    template = Template.of(KEY.pilot, canvas).within(18)
+    seen, maps_ = spectrum(noise, range(4)), maps(torch.tensor([0.3, 1.1]), torch.tensor([0.2, -0.1]), *NEITHER)
+    together = everywhere(seen, template, index(template.frequencies, maps_, seen.length))
+    every = template.symmetries.to(maps_) @ maps_[:, None]
+    assert together.shape == ((2, 8) if canvas == (64, 64) else (2, 4))
+    assert torch.allclose(peaks(seen, template, every.flatten(0, 1)).z.abs(), together.flatten(), atol=1e-4)
+
+
+NEITHER = torch.zeros(2) > 0, torch.zeros(2, 2)
+"""Not mirrored, not squeezed."""
+
+
 def test_frequencies_beyond_the_nyquist_are_taken_as_zero():
     noise = planted()
     far = torch.tensor([[0.49, 0.0], [0.6, 0.0], [0.0, -0.7]])
@@ -83,7 +103,7 @@ def test_frequencies_beyond_the_nyquist_are_taken_as_zero():
 )
 def test_the_pilot_leads_to_the_key_and_says_what_happened(damage, words):
     noise, moved = seen(damage)
-    found = search(noise, KEY.pilot, CANVAS)[0]
+    found = search(noise, KEY.pilot, WHOLE)[0]
     assert found.log10_p < -6
     assert min(log10_p(noise, place) for place in found.placements) < -20
     assert error(found.placement, moved) < 0.7 or found.placement.wrapped
@@ -92,17 +112,17 @@ def test_the_pilot_leads_to_the_key_and_says_what_happened(damage, words):
 
 def test_a_key_pays_nothing_for_the_search_and_a_stranger_stays_unseen():
     noise, _ = seen("rotation:30")
-    (place, *_) = search(noise, KEY.pilot, CANVAS)[0].placements
+    (place, *_) = search(noise, KEY.pilot, WHOLE)[0].placements
     strangers = [Key.derive(b"t" * 32, f"k{i}", KEY.pattern) for i in range(300)]
     c = place.coordinates(noise, KEY.pattern).flatten().numpy()
     p = 10 ** hypercone_log10_p(cosine(c, np.stack([k.direction for k in strangers])), len(c))
     assert kstest(p, "uniform").pvalue > 0.001
-    assert reads(CANVAS, CANVAS) == 6
+    assert READS == 6
 
 
 def test_a_pilot_that_was_pushed_past_zero_is_found_with_its_sign():
     noise, _ = seen("mirror")
-    found = search(-noise, KEY.pilot, CANVAS)[0]
+    found = search(-noise, KEY.pilot, WHOLE)[0]
     assert found.z < -10
     assert found.log10_p < -20
 
@@ -110,7 +130,7 @@ def test_a_pilot_that_was_pushed_past_zero_is_found_with_its_sign():
 @pytest.mark.parametrize("damage", ["perspective:20", "elastic:12"])
 def test_bends_are_followed(damage):
     noise, moved = seen(damage)
-    found = search(noise, KEY.pilot, CANVAS)[0]
+    found = search(noise, KEY.pilot, WHOLE)[0]
     straight, bent = found.placements
     assert log10_p(noise, bent) < log10_p(noise, straight) - 5
     assert error(bent, moved) < error(straight, moved)
@@ -120,7 +140,7 @@ def test_marked_parts_of_a_larger_picture_are_found_once_each_with_their_outline
     turned, _ = seen("rotation:30", 0.7, 1)
     size, corners = (64, 136), [(0, 3), (0, 70)]
     field = pasted([(simulated_reading(planted(), UNMOVED, 0.7, 0), corners[0]), (turned, corners[1])], size, 2)
-    first, second, *rest = search(field, KEY.pilot, CANVAS)
+    first, second, *rest = parts(field, KEY.pilot, CANVAS)
     assert abs(second.z) > 10
     assert all(abs(one.z) < 8 and one.log10_p > -3 for one in rest)
     outlines = [np.array(one.placement.outline) * [136, 64] for one in (first, second)]
@@ -131,7 +151,10 @@ def test_marked_parts_of_a_larger_picture_are_found_once_each_with_their_outline
         assert min(log10_p(field, place) for place in one.placements) < -40
         assert error_of_return(one.placement) < 1e-3
     straight = [one.placement for one in (first, second, first)]
-    assert distinct(straight) == straight[:2]
+    assert apart(straight) == straight[:2]
+    halved = replace(first, placement=replace(first.placement, bend=first.placement.bend.scaled((32, 68))), z=5.0)
+    assert strongest([halved, second, first]) == [first, second]
+    assert np.allclose(halved.placement.outline, first.placement.outline, atol=1e-3)
 
 
 def error_of_return(placement):
@@ -141,7 +164,7 @@ def error_of_return(placement):
 
 def test_a_picture_is_warped_back_by_what_was_found():
     noise, moved = seen("perspective:10")
-    bent = search(noise, KEY.pilot, CANVAS)[0].bent
+    bent = search(noise, KEY.pilot, WHOLE)[0].bent
     points = torch.rand(200, 2, generator=torch.Generator().manual_seed(0)) - 0.5
     back = bent.undoing(points)
     assert float((moved(back) - points).norm(dim=-1).median()) < 0.5 / 32
@@ -154,11 +177,11 @@ def test_a_picture_is_warped_back_by_what_was_found():
 def test_what_chance_finds_in_unmarked_noise_is_worth_nothing():
     for seed in range(3):
         noise = torch.randn(4, *CANVAS, generator=torch.Generator().manual_seed(seed))
-        found = search(noise, KEY.pilot, CANVAS)
+        found = search(noise, KEY.pilot, WHOLE)
         assert len(found) <= 3
         assert min(one.log10_p for one in found) > -2
         best = min(log10_p(noise, place) for one in found for place in one.placements)
-        assert corrected(best, 2 * reads(CANVAS, CANVAS)) > -3
+        assert corrected(best, 2 * READS) > -3
 
 
 def test_placements_are_tested_on_a_net_that_was_laid_before():

@@ -75,7 +75,7 @@ def test_looking_at_keys_shows_no_secret(ring):
 
 def test_a_detector_keeps_what_it_computes_of_its_keys_to_itself(model, ring):
     detector = wmark.Detector(model, ring.active(), "fast", align="off")
-    (group,) = detector.groups
+    (group,) = detector.sought[0].groups
     assert len(group.directions) == len(group.planted) == 3  # Both are kept once computed, and must not show then.
     for value in (detector, group, vars(detector), getattr(group, "__dict__", {})):
         assert hidden_in(ring, repr(value)), type(value)

@@ -73,11 +73,6 @@ class Names:
     def __repr__(self) -> str:
         return f"Names(keyring={self.keyring!r}, issuers={[entry.id for entry in self.issuers]})"
 
-    @property
-    def guide(self) -> Key:
-        """The pilot as a key that itself leads to, by which the detector looks for the place of names."""
-        return Key(self.pilot.id, self.pilot.pattern, self._shared, self.keyring, pilot=self.pilot)
-
     def issuer(self, number: int) -> IssuerEntry:
         """Whose number it is.
 

@@ -1,9 +1,9 @@
 """Coordinates -> address -> a few numbers -> the one whose name is there.
 
-Names are read at one place, which the pilot chose, at the sign at which the address stands out. As nothing before knows
-a name, that is a test of the names at a place chosen without them, and pays for how many there are. Numbers that are
-expected for other reasons are tested at both signs, and pay for that: they are found where the address was wiped out.
-The address pays for all 2^40 of them and for both signs.
+The place and the sign at which the address stands out most are chosen by the address; names are tested there and
+nowhere else. As nothing before knows a name, that is a test of the names at a place chosen without them, and pays for
+how many there are. Numbers that are expected for other reasons are tested at every place and both signs, and pay for
+that: they are found where the address was wiped out. The address pays for all 2^40 of them, both signs and every place.
 """
 
 from __future__ import annotations
@@ -15,10 +15,11 @@ import numpy as np
 
 from ...watermark.names import Names
 from ...watermark.numbers import NUMBERS
+from ...watermark.sections import Sections
 from ..plan import SIGNS
-from ..statistic import corrected
+from ..statistic import corrected, hypercone_log10_p
 from .addresses import likeliest
-from .place import Place
+from .places import Place, Places
 from .statements import Statement, Statements
 
 __all__ = ["MOST", "WIDTH", "identify"]
@@ -31,51 +32,68 @@ MOST = 64
 
 
 class Tested(NamedTuple):
-    """One name at one sign: log10 p of the test, its cosine, its number."""
+    """One name at one place and sign: log10 p, its cosine, the place, its number."""
 
     log10_p: float
     cosine: float
+    place: Place
     number: int | None
 
 
-def identify(place: Place, presence: float, names: Names, looks: int, fpr: float) -> Statements:
+def identify(places: Places, names: Names, looks: int, fpr: float) -> Statements:
     """The three statements of one look at one image.
 
     Arguments:
-        place: What is read.
-        presence: log10 p of the pilot, paid for where it was looked for.
+        places: Where it is read.
         names: The names.
         looks: Looks that the image is allowed.
         fpr: Largest p-value of a statement that counts as found.
     """
-    sections = names.sections
-    scores = sections.scores(place.coordinates)
-    sign = 1 if scores.max(-1).sum() >= -scores.min(-1).sum() else -1
-    addresses = sections.numbers_of(likeliest(sign * scores, WIDTH))
-    candidates = [(int(number), sign) for number in addresses[names.given(addresses)][:MOST]]
-    candidates += [(number, both) for number in names.expected for both in (1, -1)]
-    nobody = Tested(0.0, place.log10_p(names.pilot.direction)[0], None)
-    closest = min((tested(place, names, *one) for one in candidates), key=lambda one: one.log10_p, default=nobody)
-    block = np.concatenate(sections.addressed)
-    series = place.log10_p(sections.address(int(addresses[0]))[block], block)[1]
+    place, sign, scores = outstanding(places, names.sections)
+    addresses = names.sections.numbers_of(likeliest(sign * scores, WIDTH))
+    candidates = [(place, sign, int(number)) for number in addresses[names.given(addresses)][:MOST]]
+    candidates += [(one, either, number) for number in names.expected for one in places.places for either in (1, -1)]
+    nobody = Tested(0.0, place.cosine(names.pilot.direction)[0], place, None)
+    closest = min((tested(*one, names) for one in candidates), key=lambda one: one.log10_p, default=nobody)
+    series = of_address(place, sign, int(addresses[0]), names.sections)
 
     def statement(log10_p: float, trials: float) -> Statement:
         paid = float(corrected(log10_p, max(1.0, trials) * looks))
         return Statement(paid, paid <= math.log10(fpr))
 
     return Statements(
-        presence=statement(presence, 1),
-        series=statement(series, float(NUMBERS) * SIGNS),
+        presence=statement(places.presence, 1),
+        series=statement(series, float(NUMBERS) * SIGNS * len(places.places)),
         identity=statement(closest.log10_p, len(candidates)),
         addressed=int(addresses[0]),
         named=None if closest.number is None else names.identity(closest.number),
         revoked=None if closest.number is None else names.issuer(closest.number).revoked,
         names_tested=len(candidates),
+        places_tested=len(places.places),
         cosine=closest.cosine,
+        alignment=closest.place.alignment,
+        canvas=closest.place.canvas,
+        placement=closest.place.placement,
     )
 
 
-def tested(place: Place, names: Names, number: int, sign: int) -> Tested:
-    """One name at one sign; at the other it is as good as not there."""
-    t, log10_p = place.log10_p(names.name(number), names.sections.named)
-    return Tested(log10_p if sign * t > 0 else 0.0, t, number)
+def outstanding(places: Places, sections: Sections) -> tuple[Place, int, np.ndarray]:
+    """The place and the sign at which the best address stands out most, and the scores (S, M) there."""
+    scores = sections.scores(np.stack([place.coordinates for place in places.places]))
+    norms = [np.linalg.norm(place.coordinates) or 1.0 for place in places.places]
+    best = np.stack([scores.max(-1).sum(-1), (-scores).max(-1).sum(-1)], axis=-1) / np.array(norms)[:, None]
+    at, negative = np.unravel_index(best.argmax(), best.shape)
+    return places.places[at], -1 if negative else 1, scores[at]
+
+
+def of_address(place: Place, sign: int, number: int, sections: Sections) -> float:
+    """log10 p of one address at one place and sign."""
+    block = np.concatenate(sections.addressed)
+    t, dimension = place.cosine(sections.address(number)[block], block)
+    return float(hypercone_log10_p(sign * t, dimension))
+
+
+def tested(place: Place, sign: int, number: int, names: Names) -> Tested:
+    """One name at one place and sign."""
+    t, dimension = place.cosine(names.name(number), names.sections.named)
+    return Tested(float(hypercone_log10_p(sign * t, dimension)), t, place, number)

@@ -14,6 +14,8 @@ import math
 from dataclasses import dataclass
 
 from ...watermark.layout import Identity
+from ..alignment import Alignment
+from ..registration.placement import Placement
 
 __all__ = ["STATEMENTS", "Statement", "Statements"]
 
@@ -49,7 +51,9 @@ class Statements:
         named: The identity whose name stands closest; None where no number was given out under the likely addresses.
         revoked: When its issuer was revoked, ISO 8601 in UTC; None if it was not.
         names_tested: Tests of names that the identity paid for.
+        places_tested: Places that the series paid for.
         cosine: Cosine of the closest name, or of the pilot where no name was tested.
+        alignment, canvas, placement: Where all this was read, as in a verdict.
     """
 
     presence: Statement
@@ -59,7 +63,11 @@ class Statements:
     named: Identity | None
     revoked: str | None
     names_tested: int
+    places_tested: int
     cosine: float
+    alignment: Alignment
+    canvas: tuple[int, int]
+    placement: Placement | None
 
     @property
     def log10_p(self) -> float:

@@ -62,6 +62,13 @@ class Bend:
         square = (x + offset[0], y + offset[1], half)
         return replace(self, shift=self.shift - self.linear @ by, size=size, square=square)
 
+    def scaled(self, size: Size) -> Bend:
+        """The same for the picture at another size, height and width in latent pixels."""
+        by = torch.tensor([old / new for old, new in zip(self.size[::-1], size[::-1], strict=True)]).to(self.linear)
+        x, y, half = self.square or (0.0, 0.0, max(self.size) / 2)
+        square = (x / float(by[0]), y / float(by[1]), half / float(by.mean()))
+        return replace(self, linear=self.linear * by, size=size, square=square)
+
     def inverse(self, y: Tensor, rounds: int = 12) -> Tensor:
         """Positions (..., 2) in the noise of positions (..., 2) on the canvas, by iteration where the map is bent."""
         back = torch.linalg.inv(self.linear).T

@@ -1,5 +1,8 @@
 """The coarse grid: maps so close to each other that low frequencies of the pilot tell the next one from it.
 
+Maps that differ by a quarter turn or a mirror image of the canvas share what they sample (:attr:`.Template.symmetric`),
+so one of them is listed for all.
+
 A map that is wrong by `d` at the rim of what the picture shows of the pilot, `e` latent pixels of the canvas from the
 centre, turns the phases of frequency `k` there by `2 pi k d e / 64`. So what counts is the *reach* `r e`: a grid needs
 steps of `STEP / (r e)` in scale, angle and squeeze, and sees the pilot with `r e / 32^2` of its deviations. A crop
@@ -20,7 +23,7 @@ from torch import Tensor
 from .maps import evenly, maps
 from .template import Template, index
 
-__all__ = ["COARSE", "HALF", "STEP", "Grid", "rows"]
+__all__ = ["COARSE", "HALF", "QUARTERS", "STEP", "Grid", "rows"]
 
 STEP = 24.0
 """Steps times reach, in latent pixels: 1.5 radians from one map to the next where they differ most."""
@@ -32,7 +35,7 @@ BANDS = (1.1, 1.5, 2.1, 3.1)
 
 @dataclass(frozen=True)
 class Grid:
-    """Maps that mirror or not, turn, scale and squeeze, in all combinations.
+    """Maps that turn, scale and squeeze in all combinations, mirrored or not.
 
     Arguments:
         reach: Frequencies at scale 1, in cycles a side.
@@ -48,22 +51,27 @@ class Grid:
     tilt: float = 45.0
     kept: int = 150
 
-    def bands(self, radius: int) -> Iterator[tuple[int, Tensor]]:
-        """Frequencies used, at most the radius, and the maps (G, 2, 2) that they are used with."""
+    def bands(self, radius: int, quarters: int = 1) -> Iterator[tuple[int, Tensor]]:
+        """Frequencies used, at most the radius, and the maps (G, 2, 2) that they are used with, one for all that the
+        canvas' symmetries make of it.
+
+        Arguments:
+            radius: Largest frequency of the pilot.
+            quarters: Quarter turns that are listed one by one: 2 where the canvas is not square.
+        """
         size = STEP / (HALF * self.reach)
         scales = evenly(*(math.log(bound) for bound in self.scales), size)
         for low, high in itertools.pairwise((0.0, *BANDS)):
             band = [s for s in scales if low <= math.exp(s) < high]
             if band:
-                yield min(radius, math.ceil(self.reach * max(1.0, high))), self._maps(band, size)
+                yield min(radius, math.ceil(self.reach * max(1.0, high))), self._maps(band, size, quarters)
 
-    def _maps(self, scales: Sequence[float], size: float) -> Tensor:
+    def _maps(self, scales: Sequence[float], size: float, quarters: int) -> Tensor:
         tilt = math.radians(self.tilt)
         tilts = evenly(-tilt, tilt - (1e-6 if self.tilt == 45 else 0), math.pi / 2 / math.ceil(math.pi / 2 / size))
-        angles = [turn * math.pi / 2 + angle for turn in range(4) for angle in tilts]
-        every = itertools.product((False, True), self.squeezes, scales, angles)
-        mirrored, squeeze, scale, angle = zip(*every, strict=True)
-        return maps(torch.tensor(angle), torch.tensor(scale), torch.tensor(mirrored), torch.tensor(squeeze))
+        angles = [turn * math.pi / 2 + angle for turn in range(quarters) for angle in tilts]
+        squeeze, scale, angle = zip(*itertools.product(self.squeezes, scales, angles), strict=True)
+        return maps(torch.tensor(angle), torch.tensor(scale), torch.zeros(len(angle)) > 0, torch.tensor(squeeze))
 
 
 def ring(aspect: float, count: int) -> tuple[tuple[float, float], ...]:
@@ -75,22 +83,26 @@ def ring(aspect: float, count: int) -> tuple[tuple[float, float], ...]:
 UPRIGHT = tuple((b, g) for b in (-0.2, -0.13, -0.065, 0.0, 0.065, 0.13, 0.2) for g in (-0.08, 0.0, 0.08) if b or g)
 
 COARSE = (
-    Grid(12.0, (0.5, 2.6), kept=250),
-    Grid(11.0, (0.7, 1.5), UPRIGHT, 4.0, kept=100),
-    Grid(7.0, (0.7, 1.5), ring(1.25, 6), kept=80),
+    Grid(12.0, (0.5, 2.6), kept=90),
+    Grid(11.0, (0.7, 1.5), UPRIGHT, 4.0, kept=45),
+    Grid(7.0, (0.7, 1.5), ring(1.25, 6), kept=30),
 )
 """Content that was turned, scaled and mirrored; that was stretched along its sides or sheared, upright or in quarter
-turns; and, less closely, that was turned and stretched in any direction."""
+turns; and, less closely, that was turned and stretched in any direction. Some 16,000 maps."""
+
+QUARTERS = (Grid(10.0, (0.5, 2.0), tilt=0.0, kept=24),)
+"""Quarter turns alone, for canvases of other shapes."""
 
 
 @lru_cache(maxsize=16)
 def rows(grid: Grid, template: Template, length: int, chunk: int) -> list[tuple[Template, Tensor, list[Tensor]]]:
-    """A grid's maps by bands: the low frequencies used, the maps, and rows (frequencies, G) of spectra of a length.
+    """A grid's maps by bands: the low frequencies used, the maps, and rows (frequencies, G) of spectra of a length. The
+    canvas' symmetries come on top.
 
     They do not depend on the noise, so they are kept.
     """
     found = []
-    for radius, some in grid.bands(template.radius):
+    for radius, some in grid.bands(template.radius, 8 // len(template.symmetries)):
         low = template.within(radius)
         every = [index(low.frequencies, part, length) for part in some.split(chunk)]
         found.append((low, some, every))

@@ -57,12 +57,10 @@ class Rung(NamedTuple):
     rounds: int = 1
 
 
-RUNGS = (Rung(11.0, 400), Rung(14.0, 100), Rung(19.0, 25, 2), Rung(28.0, 8, 2), Rung(64.0, 3, 2))
+RUNGS = (Rung(11.0, 100), Rung(14.0, 32), Rung(19.0, 10, 2), Rung(28.0, 4, 2), Rung(64.0, 3, 2))
 
 
-def climb(
-    spectrum: Spectrum, template: Template, candidates: Candidates, rungs: tuple[Rung, ...] = RUNGS
-) -> Candidates:
+def climb(spectrum: Spectrum, template: Template, candidates: Candidates, rungs: tuple[Rung, ...]) -> Candidates:
     """The best candidates, placed as exactly as the pilot shows."""
     for rung in rungs:
         candidates = distinct(candidates.best(3 * rung.count), template).best(rung.count)
@@ -154,7 +152,7 @@ def distinct(candidates: Candidates, template: Template) -> Candidates:
         if free[i]:
             kept.append(i)
             free &= ~near[i]
-    return candidates.of(torch.tensor(kept, device=candidates.z.device))
+    return candidates.of(torch.tensor(kept, dtype=torch.long, device=candidates.z.device))
 
 
 NEAR = 3.0

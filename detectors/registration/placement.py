@@ -9,7 +9,7 @@ from functools import cached_property
 import torch
 from torch import Tensor
 
-from ...attacks.warping import Warp
+from ...attacks.warping import Warp, warp
 from ...watermark.patterns import Pattern
 from ..alignment import Alignment
 from ..geometry import Size
@@ -50,7 +50,7 @@ class Placement:
         return (self.places.abs() <= half).all(-1) | self.wrapped
 
     def coordinates(self, noise: Tensor, pattern: Pattern) -> Tensor:
-        """Masked coordinates (channels, n, 2), float64, of noise (C, h, w) in a pattern, everything undone."""
+        """Masked coordinates (..., channels, n, 2), float64, of noise (..., C, h, w), everything undone."""
         return coordinates(noise * self.inside, self.places, pattern, self.canvas)
 
     @property
@@ -98,6 +98,17 @@ class Placement:
         """What brings it back: from positions in the picture that was marked to those in this one."""
         return self._between(self.canvas, self.bend.size, self.bend.inverse)
 
+    def brought_back(self, pixels: Tensor, size: Size) -> Tensor:
+        """A picture as it was marked, black where it does not show.
+
+        Arguments:
+            pixels: The picture, uint8, with shape (3, H, W), at any size.
+            size: Height and width in pixels of the one that was marked.
+        """
+        grid = self.undoing.grid(*size, device=pixels.device)
+        back = warp(pixels[None].float(), grid, mode="bicubic")[0]
+        return back.round().clamp(0, 255).to(torch.uint8)
+
     def _between(self, here: Size, there: Size, moved) -> Warp:
         scale, back = (torch.tensor([size[1] / 2, size[0] / 2]) for size in (here, there))
 
@@ -112,7 +123,7 @@ class Placement:
         """What happened, such as `mirrored, turned by 30 degrees, enlarged to 167%, 36% of it seen`."""
         parts = decomposed(self.bend.linear)
         ratio, scale = math.exp(2 * math.hypot(*parts.squeeze)), math.exp(parts.log_scale)
-        seen, share = self.seen, float(self.inside.float().mean())
+        seen, share = self.seen, self.share
         said = [
             "mirrored" if parts.mirrored else "",
             f"turned by {parts.turn:.0f} degrees" if abs(parts.turn) >= 1 else "",
@@ -125,12 +136,22 @@ class Placement:
         ]
         return ", ".join(part for part in said if part) or "as it was marked"
 
+    @cached_property
+    def shown(self) -> Tensor:
+        """Which latent pixels of the canvas the picture shows, boolean, with its shape."""
+        size = torch.tensor([self.bend.size[1], self.bend.size[0]]).to(self.bend.linear) / 2
+        on_canvas = positions(self.canvas, self.bend.linear.device)
+        return (self.bend.inverse(on_canvas).abs() <= size).all(-1) | self.wrapped
+
     @property
     def seen(self) -> float:
         """Share of the canvas that the picture shows."""
-        size = torch.tensor([self.bend.size[1], self.bend.size[0]]).to(self.bend.linear) / 2
-        on_canvas = positions(self.canvas, self.bend.linear.device)
-        return float((self.bend.inverse(on_canvas).abs() <= size).all(-1).float().mean()) if not self.wrapped else 1.0
+        return float(self.shown.float().mean())
+
+    @property
+    def share(self) -> float:
+        """Share of the picture that lies on the canvas."""
+        return float(self.inside.float().mean())
 
     def to_json(self) -> dict:
         alignment = self.alignment

@@ -26,13 +26,13 @@ def coordinates(noise: Tensor, places: Tensor, pattern: Pattern, canvas: Size) -
     """Masked coordinates of noise in a pattern.
 
     Arguments:
-        noise: With shape (C, h, w).
+        noise: With shape (..., C, h, w).
         places: f(x) in latent pixels from the canvas' centre, with shape (h, w, 2), (x, y).
         pattern: The pattern, whole.
         canvas: Height and width in latent pixels of the canvas.
 
     Returns:
-        With shape (channels, n, 2), float64, the scale left open.
+        With shape (..., channels, n, 2), float64, the scale left open.
     """
     pattern = pattern.fitted(canvas)
     height, width = (OVERSAMPLING * side for side in canvas)
@@ -40,7 +40,8 @@ def coordinates(noise: Tensor, places: Tensor, pattern: Pattern, canvas: Size) -
     at = (places.reshape(-1, 2) + half) * OVERSAMPLING
     corner = at.floor()
     (u, v), (x, y) = (at - corner).unbind(-1), corner.long().unbind(-1)
-    values = noise[list(pattern.channels)].float().flatten(1)
+    before = (*noise.shape[:-3], len(pattern.channels))
+    values = noise[..., list(pattern.channels), :, :].float().reshape(-1, noise.shape[-2] * noise.shape[-1])
     grid = values.new_zeros(len(values), height * width)
     for dy, along_y in ((0, 1 - v), (1, v)):
         for dx, along_x in ((0, 1 - u), (1, u)):
@@ -50,4 +51,4 @@ def coordinates(noise: Tensor, places: Tensor, pattern: Pattern, canvas: Size) -
     turns = k / torch.tensor([height, width])
     spreading = torch.sinc(turns).square().prod(-1).to(noise.device)
     found = spectrum[:, k[:, 0] % height, k[:, 1] % width] / spreading
-    return math.sqrt(2) * torch.view_as_real(found.cpu().to(torch.complex128))
+    return math.sqrt(2) * torch.view_as_real(found.cpu().to(torch.complex128)).reshape(*before, -1, 2)

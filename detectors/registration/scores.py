@@ -6,6 +6,7 @@ Scores are in standard deviations of what a random pilot gives: `z = sqrt(d) cos
 from __future__ import annotations
 
 import math
+from functools import lru_cache
 from typing import NamedTuple
 
 import torch
@@ -15,7 +16,8 @@ from .template import Spectrum, Template, index
 
 __all__ = ["CHUNK", "Peaks", "everywhere", "nearby", "peaks"]
 
-CHUNK = 256
+CHUNK = 128
+"""Maps scored at once: what they need then stays in a processor's cache."""
 
 
 class Peaks(NamedTuple):
@@ -38,13 +40,44 @@ def torus(template: Template) -> tuple[Tensor, Tensor]:
 
 
 def everywhere(spectrum: Spectrum, template: Template, rows: Tensor) -> Tensor:
-    """The largest |z| of each map over all shifts, with shape (G,).
+    """The largest |z| over all shifts of each map and what the canvas' symmetries make of it, (G, symmetries).
 
     Arguments:
         rows: Of the spectrum, for every frequency and map, with shape (frequencies, G).
     """
-    z = scores(*products(spectrum, template, rows), template, *torus(template))
-    return torch.maximum(z.amax(0), -z.amin(0))
+    samples, norm = sampled(spectrum, template, rows)
+    real, imaginary = (torch.bmm(samples, part).flatten(1) for part in template.symmetric)
+    most = largest(real, imaginary, template.radius).reshape(rows.shape[1], -1)
+    return most * (math.sqrt(template.dimension) / template.length / norm.clamp_min(1e-30))[:, None]
+
+
+def largest(real: Tensor, imaginary: Tensor, r: int) -> Tensor:
+    """The largest |Re sum_k v(k) exp(-2 pi i k t / side)| over shifts t, with shape (M,), of v on the rectangle of
+    frequencies, its parts with shape ((r + 1) (2 r + 1), M).
+
+    Shifts to both sides share their cosines and sines, so a quarter of them is computed; and the larger of `|C + S|`
+    and `|C - S|` is `|C| + |S|`.
+    """
+    cos, sin = waves(r, real.device)
+    even = torch.cat([cos[:, :1] / 2, cos[:, 1:]], dim=1)
+    sides = []
+    for part in (real, imaginary):
+        part = part.reshape(r + 1, 2 * r + 1, -1)
+        up, down = part[:, r:], part[:, : r + 1].flip(1)
+        sides.append((even @ (up + down), sin @ (up - down)))
+    (e_real, o_real), (e_imaginary, o_imaginary) = sides
+    along_y = torch.stack([e_real - o_imaginary, e_real + o_imaginary], dim=1).reshape(r + 1, -1)
+    across = torch.stack([e_imaginary + o_real, e_imaginary - o_real], dim=1).reshape(r + 1, -1)
+    z = (cos @ along_y).abs_().add_((sin @ across).abs_())
+    return z.reshape(-1, real.shape[1]).amax(0)
+
+
+@lru_cache(maxsize=64)
+def waves(r: int, device: torch.device) -> tuple[Tensor, Tensor]:
+    """Cosines and sines of frequencies 0 to r at shifts over half of a side, each with shape (T, r + 1)."""
+    n = 2 * round(1.5 * r)
+    angle = torch.arange(n // 2 + 1, device=device)[:, None] * torch.arange(r + 1, device=device) * (2 * math.pi / n)
+    return angle.cos(), angle.sin()
 
 
 def peaks(spectrum: Spectrum, template: Template, maps: Tensor) -> Peaks:
@@ -79,11 +112,16 @@ def nearby(spectrum: Spectrum, template: Template, maps: Tensor, shifts: Tensor,
 
 def products(spectrum: Spectrum, template: Template, rows: Tensor) -> tuple[Tensor, Tensor]:
     """`sum_c F_c conj V_c`, complex, with shape (frequencies, G), and the norms of F, with shape (G,)."""
+    samples, norm = sampled(spectrum, template, rows)
+    return torch.view_as_complex(torch.bmm(samples, template.weights)), norm
+
+
+def sampled(spectrum: Spectrum, template: Template, rows: Tensor) -> tuple[Tensor, Tensor]:
+    """F at rows (frequencies, G), with shape (frequencies, G, 2 channels), and its norms, with shape (G,)."""
     flat = rows.reshape(-1)
     samples = spectrum.rows.index_select(0, flat).reshape(*rows.shape, -1)
-    values = torch.view_as_complex(torch.bmm(samples, template.weights))
     power = spectrum.power.index_select(0, flat).reshape(rows.shape)
-    return values, (template.used @ power).sqrt()
+    return samples, (template.used @ power).sqrt()
 
 
 def scores(values: Tensor, norm: Tensor, template: Template, x: Tensor, y: Tensor) -> Tensor:

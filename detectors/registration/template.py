@@ -83,10 +83,35 @@ class Template:
     @cached_property
     def weights(self) -> Tensor:
         """Real and imaginary part of `sum_c F_c conj V_c` from those of F, with shape (frequencies, 2 channels, 2)."""
-        v = self.values.flatten(0, 1)
-        real = torch.stack([v.real, v.imag], dim=-1).flatten(1)
-        imaginary = torch.stack([-v.imag, v.real], dim=-1).flatten(1)
-        return torch.stack([real, imaginary], dim=-1).contiguous()
+        return weights(self.values)
+
+    @cached_property
+    def symmetries(self) -> Tensor:
+        """The turns and mirrors S of the canvas that take its frequencies to each other, with shape (8, 2, 2), or
+        (4, 2, 2) where it is not square."""
+        signs = torch.tensor([[x, y] for x in (1, -1) for y in (1, -1)], dtype=torch.long)
+        straight = torch.diag_embed(signs)
+        both = torch.cat([straight, straight.flip(2)]) if self.canvas[0] == self.canvas[1] else straight
+        return both.to(self.values.device)
+
+    @cached_property
+    def symmetric(self) -> Tensor:
+        """Weights of the pilots `V(S kappa)` side by side, for the real and for the imaginary part, with shape
+        (2, frequencies, 2 channels, symmetries).
+
+        One that is turned or mirrored by S, `y = S L x + t`, scores as `V(S kappa)` does with L at `S^T t`, for
+        `F((S L)^T kappa) = F(L^T S^T kappa)`: what is sampled for one map serves all of them.
+        """
+        r = self.radius
+        plane = torch.zeros(2 * r + 1, *self.values.shape[1:], dtype=self.values.dtype, device=self.values.device)
+        plane[r:] = self.values
+        plane = plane + plane.flip(0, 1).conj()
+        x, y = torch.meshgrid(torch.arange(r + 1), torch.arange(-r, r + 1), indexing="ij")
+        k = torch.stack([x, y], dim=-1).to(self.values.device)
+        turned = [k @ one.T + r for one in self.symmetries]
+        used = self.used.reshape(r + 1, 2 * r + 1, 1)
+        every = torch.stack([weights(plane[at[..., 0], at[..., 1]] * used) for at in turned], dim=-1)
+        return every.movedim(2, 0).contiguous()
 
     @cached_property
     def dimension(self) -> int:
@@ -104,6 +129,13 @@ class Template:
         k = torch.arange(0 if axis == 0 else -r, r + 1, device=positions.device)
         angle = (-2 * math.pi / n) * positions[:, None] * k
         return torch.polar(torch.ones_like(angle), angle)
+
+
+def weights(values: Tensor) -> Tensor:
+    v = values.flatten(0, 1)
+    real = torch.stack([v.real, v.imag], dim=-1).flatten(1)
+    imaginary = torch.stack([-v.imag, v.real], dim=-1).flatten(1)
+    return torch.stack([real, imaginary], dim=-1).contiguous()
 
 
 @lru_cache(maxsize=64)
@@ -146,9 +178,10 @@ def spectrum(noise: Tensor, channels: Sequence[int], padding: int = PADDING) -> 
     chosen = noise[list(channels)].float()
     height, width = chosen.shape[1:]
     n = length_of((height, width), padding)
-    values = torch.fft.fft2(chosen, s=(n, n))
     y, x = (turns(n, side, noise.device) for side in (height, width))
-    values = torch.fft.fftshift(values * y[:, None] * x, dim=(1, 2))
+    # One side after the other: most of what the second would transform is padding.
+    values = torch.fft.fftshift(torch.fft.fft(chosen, n, dim=2) * x, dim=2)
+    values = torch.fft.fftshift(torch.fft.fft(values, n, dim=1) * y[:, None], dim=1)
     rows = values.real.new_zeros(n + 1, n + 1, 2 * len(channels))
     inside = slice(1, n)
     rows[inside, inside] = torch.view_as_real(values[:, inside, inside].permute(1, 2, 0).contiguous()).flatten(2)
