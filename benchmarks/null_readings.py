@@ -125,7 +125,7 @@ class Readings:
 
     def shipped(self, recovery: Recovery) -> np.ndarray | None:
         """Directions (K, d) that unmarked readings have in common, as the model's reader holds them, if it does."""
-        common = self.detector.looker.common.get(recovery.name)
+        common = self.detector.looker.common(recovery)
         if common is None:
             return None
         canvas = tuple(common.shape[-2:])

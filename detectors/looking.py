@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, NamedTuple
 from torch import Tensor
 
 from ..inversion.chain import together
+from ..inversion.recovery import Recovery
 from ..watermark.keys import Key
 from ..watermark.names import Names
 from ..watermark.patterns import Pattern
@@ -144,7 +145,7 @@ class Looker:
             if look.reading == "search" and pattern.searchable:
                 standings, alignments = search(read_from, group, places)
             else:
-                common = self._common(look) if pattern.searchable else None
+                common = self.common(look.recovery) if pattern.searchable else None
                 standings, alignments = read_as_planted(read_from, group, places[0].size, common), 1
             trials = self.plan.trials(keys, alignments)
             yield from (closest_key(group, row, alignments, trials) for row in standings)
@@ -156,7 +157,7 @@ class Looker:
         if look.reading == "identity":
             read_from = prepare(together([one.recovered for one in seen]), pattern)
             canvas = self.canvases(tuple(read_from.shape[-2:]), pattern)[0].size
-            places = as_planted(read_from, names.pilot, canvas, self._common(look))
+            places = as_planted(read_from, names.pilot, canvas, self.common(look.recovery))
             return [Said(identify(one, names, looks, fpr)) for one in places]
         every = [self._led(one, names.pilot, look) for one in seen]
         if look.reading == "parts":
@@ -185,7 +186,7 @@ class Looker:
         return seen.led[at]
 
     def _follow(self, seen: Seen, pilot: Key, look: Look) -> Led | None:
-        pattern, common = pilot.pattern, self._common(look)
+        pattern, common = pilot.pattern, self.common(look.recovery)
         if look.reading == "search":
             noise = prepare(seen.recovered, pattern)[0]
             return lead(noise, pilot, self.canvases(tuple(noise.shape[1:]), pattern), common)
@@ -197,6 +198,6 @@ class Looker:
             return None
         return read_again(prepare(recover_back(self.model, seen, pilot, place), pattern)[0], pilot, place, common)
 
-    def _common(self, look: Look) -> Tensor | None:
+    def common(self, recovery: Recovery) -> Tensor | None:
         """What unmarked readings have in common, as far as the model's reader knows it."""
-        return self.model.reader.common.get(look.recovery.name) if self.model.reader else None
+        return self.model.reader.common.get(recovery.name) if self.model.reader else None
