@@ -80,9 +80,13 @@ def diffusion(config, overrides, data, run, device, minutes, start, small) -> No
     """Train the diffusion model on the encoded pictures, or go on where it stopped."""
     from ..training.configuration import load_configuration
     from ..training.diffusion import train_diffusion
+    from ..training.relatives import train_relative
 
-    configuration = load_configuration(config, overrides)
-    finished = train_diffusion(configuration, data, run, choose_device(device), minutes, start, small)
+    configuration, device = load_configuration(config, overrides), choose_device(device)
+    if "relative" in configuration:
+        finished = train_relative(configuration, data, run, device, minutes, small)
+    else:
+        finished = train_diffusion(configuration, data, run, device, minutes, start, small)
     report("small" if small else "diffusion", finished)
 
 
@@ -92,9 +96,11 @@ def diffusion(config, overrides, data, run, device, minutes, start, small) -> No
 def export(folder, config, overrides, data, run, device) -> None:
     """Write the model to FOLDER in diffusers' format."""
     from ..training.configuration import load_configuration
-    from ..training.export import export as write
+    from ..training.export import export as whole
+    from ..training.relatives import export_relative
 
-    size = write(load_configuration(config, overrides), run, folder)
+    configuration = load_configuration(config, overrides)
+    size = (export_relative if "relative" in configuration else whole)(configuration, run, folder)
     say(f"{folder}: {size / 1e6:.1f} MB of weights")
 
 

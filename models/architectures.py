@@ -14,7 +14,13 @@ from torch import nn
 from .quiet import quiet
 
 with quiet():
-    from diffusers import AutoencoderKL, DDIMScheduler, StableDiffusionPipeline, UNet2DConditionModel
+    from diffusers import (
+        AutoencoderKL,
+        DDIMScheduler,
+        FlowMatchEulerDiscreteScheduler,
+        StableDiffusionPipeline,
+        UNet2DConditionModel,
+    )
     from diffusers.models.attention_processor import AttnProcessor
     from transformers import CLIPTextConfig, CLIPTextModel, CLIPTokenizer
     from transformers.convert_slow_tokenizer import bytes_to_unicode
@@ -22,6 +28,7 @@ with quiet():
 __all__ = [
     "autoencoder",
     "byte_letters",
+    "flow_scheduler",
     "full_size_autoencoder",
     "new_tokenizer",
     "pipeline",
@@ -169,6 +176,11 @@ def scheduler(prediction_type: str, *, pure_noise: bool = False) -> DDIMSchedule
         prediction_type=prediction_type,
         rescale_betas_zero_snr=pure_noise,
     )
+
+
+def flow_scheduler(shift: float) -> FlowMatchEulerDiscreteScheduler:
+    """Euler's method on a rectified flow, its times shifted towards the noise."""
+    return FlowMatchEulerDiscreteScheduler(shift=shift)
 
 
 def pipeline(

@@ -45,6 +45,7 @@ class LatentDiffusion:
         pipeline: What it was made from: its parts, for whoever knows the family.
         reader: Learned reader of its noise, if there is one.
         device, dtype: Where it runs, and in which precision.
+        usual: What it is meant to be sampled with.
     """
 
     name: str
@@ -59,6 +60,7 @@ class LatentDiffusion:
     device: torch.device
     dtype: torch.dtype
     reader: Reader | None = None
+    usual: Sampling = Sampling()  # noqa: RUF009  A frozen value.
 
     @classmethod
     def from_pipeline(
