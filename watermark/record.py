@@ -27,6 +27,9 @@ from ..images import encode_image
 __all__ = ["SCHEMA", "MarkedImage", "check_writable", "finished", "read_record", "record_path", "recorded_model"]
 
 SCHEMA = "wmark-record/1"
+TRAINED = "trainedAlgorithmicMedia"
+"""IPTC's digital source type of what a model made."""
+
 LARGEST = 16 << 20
 
 
@@ -43,7 +46,7 @@ class MarkedImage:
     record: dict = field(repr=False)
 
     def save(self, path: str | Path, *, overwrite: bool = False, resume: bool = False) -> Path:
-        """Write the image, marked as AI-generated in its metadata, and its record.
+        """Write the image, with its digital source type in its metadata, and its record.
 
         Of several writers to one path, one wins with both its files.
 
@@ -56,7 +59,7 @@ class MarkedImage:
             ImageError: If something stands in the way (:func:`check_writable`), or the format is another.
         """
         path = Path(path)
-        data = encode_image(self.image, path.suffix)
+        data = encode_image(self.image, path.suffix, source=self.record.get("digital_source_type", TRAINED))
         record = {**self.record, "image": shown(path.name), "image_sha256": sha256(data)}
         try:
             text = json.dumps(record, indent=2, ensure_ascii=False, allow_nan=False) + "\n"

@@ -1,0 +1,139 @@
+"""`wmark embed --image`: mark a picture that exists, as far as a PSNR allows."""
+
+from __future__ import annotations
+
+import io
+from datetime import datetime, timezone
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import click
+
+from ..errors import ImageError
+from ..inversion.marking.ways import WAYS
+from .options import Number, choice
+from .terminal import say
+
+if TYPE_CHECKING:
+    from PIL import Image
+
+    from ..models.latent_diffusion import LatentDiffusion
+    from ..watermark.keys import Key
+
+__all__ = ["embed_image", "image_options"]
+
+FPR = 1e-6
+TRIES, MARGIN = 4, 0.05
+"""How often the PSNR is asked for anew where the file's format takes some of it, and by how much more, in dB."""
+
+ELSEWHERE = ("prompts", "count", "seed", "size", "steps", "guidance", "scheduler", "batch_size", "skip_existing")
+"""Options that say how a picture is generated."""
+
+image_options = [
+    click.option(
+        "--image",
+        type=click.Path(path_type=Path, exists=True, dir_okay=False),
+        help="Mark this picture in place of generating some.",
+    ),
+    click.option(
+        "--min-psnr", type=Number(20, 60), default=35, show_default=True, help="With --image: least PSNR in dB."
+    ),
+    click.option("--way", type=choice(WAYS), default="direct", show_default=True, help="With --image: how."),
+]
+
+
+def embed_image(
+    picture: Path, output: Path, key: Key, model: dict[str, str | None], way: str, min_psnr: float, force: bool
+) -> None:
+    """Mark a picture and say what it cost and what it is worth.
+
+    Arguments:
+        picture: The file.
+        output: Where the marked one and its record go.
+        key: The key.
+        model: Keyword arguments of :func:`~wmark.models.registry.load_model`, its `name` among them.
+        way: A name in :data:`~wmark.inversion.marking.ways.WAYS`.
+        min_psnr: Least PSNR in dB.
+        force: Whether files that exist are overwritten.
+
+    Raises:
+        ImageError: If evidence and likeness can't be had together.
+    """
+    refuse_elsewhere()
+    from ..benchmarks.quality import psnr, ssim
+    from ..detectors.detector import Detector
+    from ..images import open_image, read_image, to_unit
+    from ..images.writing import encode_image
+    from ..inversion.marking.blending import blended
+    from ..inversion.marking.ways import change_of
+    from ..models.registry import load_model
+    from ..progress import progress
+    from ..watermark.record import MarkedImage, check_writable
+
+    check_writable([output], overwrite=force)
+    image, loaded = open_image(picture), load_model(**model)
+    detector = Detector(loaded, key, fpr=FPR)
+    pixels = detector.pixels(image)
+    with progress(None, "step") as bar:
+        change = change_of(way, loaded, key, to_unit(pixels), min_psnr, lambda _: bar.update(1))
+    record = record_of(loaded, key, picture, way)
+
+    def saved(asked: float) -> tuple[Image.Image, Image.Image]:
+        made = blended(image, change, asked)
+        return made, read_image(io.BytesIO(encode_image(made, output.suffix)))
+
+    asked = min_psnr
+    for _ in range(TRIES):
+        made, kept = saved(asked)
+        if (likeness := psnr(image, kept)) >= min_psnr:
+            break
+        asked += min_psnr - likeness + MARGIN
+    else:
+        raise ImageError(f"{output.suffix} alone leaves less than {min_psnr:g} dB of {picture}: write .png")
+    (verdict,) = detector.verify(kept)
+    if not verdict.found:
+        raise ImageError(
+            f"{picture} cannot carry the key at {likeness:.1f} dB: log10 p is {verdict.log10_p:.1f}, and {FPR:g} is asked "
+            "for; allow more with a smaller --min-psnr, or take a key of larger radius"
+        )
+    figures = {"psnr": round(likeness, 2), "ssim": round(ssim(image, kept), 4), "log10_p": round(verdict.log10_p, 2)}
+    MarkedImage(made, {**record, **figures, "size": [made.width, made.height]}).save(output, overwrite=force)
+    say(
+        f"{output}  key {key.id}  PSNR {figures['psnr']:.1f} dB  SSIM {figures['ssim']:.3f}  "
+        f"log10 p {figures['log10_p']:.1f}"
+    )
+
+
+def record_of(model: LatentDiffusion, key: Key, picture: Path, way: str) -> dict:
+    """What is written down of a picture that was marked, but for what it came to."""
+    from ..files import sha256, shown
+    from ..version import __version__
+    from ..watermark.record import SCHEMA
+
+    return {
+        "schema": SCHEMA,
+        "generator": f"wmark {__version__}",
+        "created": datetime.now(timezone.utc).isoformat(timespec="seconds"),
+        "model": {"name": model.name, "fingerprint": model.fingerprint},
+        "keyring": key.keyring,
+        "key_id": key.id,
+        "pattern": key.pattern.to_json(),
+        **({"pilot": key.pilot.pattern.strength} if key.pilot else {}),
+        "source": {"name": shown(picture.name), "sha256": sha256(picture)},
+        "way": way,
+        "digital_source_type": "algorithmicallyEnhanced",
+    }
+
+
+def refuse_elsewhere() -> None:
+    """Refuse options that mean nothing to a picture that exists.
+
+    Raises:
+        UsageError: If one was given.
+    """
+    context = click.get_current_context()
+    for name in ELSEWHERE:
+        source = context.get_parameter_source(name)
+        if source is click.core.ParameterSource.COMMANDLINE:
+            said = "--prompt" if name == "prompts" else f"--{name.replace('_', '-')}"
+            raise click.UsageError(f"--image marks a picture as it is: leave {said} out")
