@@ -12,6 +12,8 @@ __all__ = ["main"]
 COMMANDS = {
     "keys": ".commands.keys:keys",
     "embed": ".commands.embed:embed",
+    "edit": ".commands.edit:edit",
+    "restore": ".commands.restore:restore",
     "verify": ".commands.verify:verify",
     "attack": ".commands.attack:attack",
     "tune": ".commands.tune:tune",

@@ -10,6 +10,7 @@ from .options import Device, Number, bench_options, model_options, with_options
 __all__ = ["INVERSIONS"]
 
 every_precision = [option for option in bench_options if option is not model_options[1]]
+every_model = [option for option in bench_options if option is not model_options[0]]
 
 
 @click.command("decoder-inversion")
@@ -105,7 +106,30 @@ def bench_adapter(out, seed, dtype, device) -> None:
     run(out=out, seed=seed, dtype=dtype, device=device)
 
 
+@click.command("inversion")
+@click.option(
+    "--model",
+    "models",
+    multiple=True,
+    help="Models to sample from and invert; may be given several times.  [default: all embedded ones]",
+)
+@click.option("-n", "--images", type=click.IntRange(1), default=32, show_default=True, help="At guidance 1.")
+@click.option("--few", type=click.IntRange(1), default=8, show_default=True, help="Of everything else.")
+@click.option(
+    "--steps", "lengths", type=click.IntRange(1, 1000), multiple=True, default=(10, 20, 50), show_default=True
+)
+@with_options(every_model)
+def bench_diffusion_inversion(models, images, few, lengths, out, seed, dtype, device) -> None:
+    """The noise of every sampler by every method, with and without the prompt, and diffusers' own inverses."""
+    from ..benchmarks.inversion import Extent, run
+
+    names = models or [name for name, folder in registry.EMBEDDED.items() if folder.is_dir()]
+    loaded = [registry.load_model(name, dtype=dtype, device=device) for name in names]
+    run(loaded, Extent(images, few, tuple(lengths)), seed=seed, out=out)
+
+
 INVERSIONS = [
+    bench_diffusion_inversion,
     bench_decoder_inversion,
     bench_ablation,
     bench_cocoercivity,

@@ -93,8 +93,8 @@ def embed_image(
     (verdict,) = detector.verify(kept)
     if not verdict.found:
         raise ImageError(
-            f"{picture} cannot carry the key at {likeness:.1f} dB: log10 p is {verdict.log10_p:.1f}, and {FPR:g} is asked "
-            "for; allow more with a smaller --min-psnr, or take a key of larger radius"
+            f"{picture} cannot carry the key at {likeness:.1f} dB: log10 p is {verdict.log10_p:.1f}, not {FPR:g}: "
+            "allow more with a smaller --min-psnr, or take a key of larger radius"
         )
     figures = {"psnr": round(likeness, 2), "ssim": round(ssim(image, kept), 4), "log10_p": round(verdict.log10_p, 2)}
     MarkedImage(made, {**record, **figures, "size": [made.width, made.height]}).save(output, overwrite=force)
