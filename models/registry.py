@@ -19,8 +19,9 @@ if TYPE_CHECKING:
     import torch
 
     from .latent_diffusion import LatentDiffusion
+    from .restorer import Restorer
 
-__all__ = ["DTYPES", "EMBEDDED", "family", "find_device", "load_model"]
+__all__ = ["DTYPES", "EMBEDDED", "family", "find_device", "load_model", "load_restorer"]
 
 EMBEDDED = {name: Path(__file__).parent / name for name in ("tiny", "tiny-flow", "tiny-one")}
 FAMILIES = {"StableDiffusionPipeline": "stable_diffusion"}
@@ -73,6 +74,25 @@ def load_model(
             pipeline, str(name), fingerprint=weights, left_inverse=left_inverse, reader=reader, ours=True
         )
         return replace(loaded, usual=index.usual)
+
+
+def load_restorer(model: LatentDiffusion) -> Restorer:
+    """What was trained to restore a model's pictures.
+
+    Arguments:
+        model: From :func:`load_model`.
+
+    Raises:
+        ModelError: If there is nothing, or it cannot be used.
+    """
+    from . import restorer
+
+    file = find_tuned(local_folder(model.name), model.fingerprint, restorer.FILE_NAME)
+    if file is None:
+        raise ModelError(f"the model {model.name} has no restorer: make one with `wmark train restorer {model.name}`")
+    found = restorer.Restorer.load(file, model.fingerprint, model.channels)
+    found.net.to(model.device)
+    return found
 
 
 def find_device(name: str | None = None) -> torch.device:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import json
 import shutil
 
@@ -98,15 +99,13 @@ def test_plain_diffusers_loads_a_relative_as_its_card_says(base, flow):
     scheduler = FlowMatchEulerDiscreteScheduler.from_pretrained(flow[1] / "scheduler")
     pipeline = StableDiffusionPipeline.from_pretrained(base, unet=unet, scheduler=scheduler, safety_checker=None)
     model = wmark.load_model(flow[1], device="cpu")
-    noise, steps = torch.randn(2, 4, 8, 8, generator=torch.Generator().manual_seed(0)), 4
+    noise, times = torch.randn(2, 4, 8, 8, generator=torch.Generator().manual_seed(0)), [1, 0.667, 0.334, 0.001, 0]
     z = noise
     with torch.no_grad():
         text = pipeline.encode_prompt(PROMPTS, "cpu", 1, False)[0]
-        for t in torch.linspace(1, 1 / 1000, steps).tolist():
-            at = steps - 1 if t < 0.01 else round((1 - t) * (steps - 1) / 0.999)
-            times = [*torch.linspace(1, 1 / 1000, steps).tolist(), 0.0]
-            z = z + (times[at + 1] - times[at]) * unet(z, 1000 * times[at], encoder_hidden_states=text).sample
-    torch.testing.assert_close(model.sample(noise, PROMPTS, wmark.Sampling(steps, 1.0)), z, atol=1e-4, rtol=1e-4)
+        for t, t_next in itertools.pairwise(times):
+            z = z + (t_next - t) * unet(z, 1000 * t, encoder_hidden_states=text).sample
+    torch.testing.assert_close(model.sample(noise, PROMPTS, wmark.Sampling(4, 1.0)), z, atol=1e-4, rtol=1e-4)
 
 
 def test_a_flow_is_distilled_to_one_step(flow, one):
@@ -137,8 +136,9 @@ def test_interrupted_and_resumed_gives_the_same_weights(kind, base, prepared, fl
     for stage in (["--small"], [])[kind == "one" :]:
         while "stopped" in train("diffusion", *stage, *options, "--device", "cpu", "--minutes", "0"):
             pass
-    for name, value in read_checkpoint(whole / "diffusion.pt")["averages"]["unet"].items():
-        assert torch.equal(value, read_checkpoint(tmp_path / "diffusion.pt")["averages"]["unet"][name]), name
+    one_go, pieces = (read_checkpoint(folder / "diffusion.pt")["averages"]["unet"] for folder in (whole, tmp_path))
+    for name, value in one_go.items():
+        assert torch.equal(value, pieces[name]), name
 
 
 def test_parts_of_other_weights_are_refused(base, flow, tmp_path):
