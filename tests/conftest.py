@@ -68,6 +68,21 @@ def unmarked(model):
 
 
 @pytest.fixture(scope="session")
+def drawing():
+    """From a size (width, height) and a seed to a picture: smooth colours with a little grain."""
+    import numpy as np
+    from PIL import Image
+
+    def draw(size, seed=0):
+        rng = np.random.default_rng(seed)
+        cells = Image.fromarray(rng.integers(0, 256, (6, 6, 3), dtype=np.uint8))
+        smooth = np.asarray(cells.resize(size, Image.Resampling.BICUBIC))
+        return Image.fromarray((smooth + rng.normal(0, 6, smooth.shape)).clip(0, 255).astype(np.uint8))
+
+    return draw
+
+
+@pytest.fixture(scope="session")
 def small_pipeline():
     """From a prediction type to a pipeline of Stable Diffusion's make with random weights, a few thousand of them."""
     return build_small_pipeline

@@ -42,7 +42,7 @@ class Ascent:
         noise: Standard deviation of the noise, in units of [-1, 1].
     """
 
-    iterations: int = 32
+    iterations: int = 12
     stride: float = 0.4
     momentum: float = 0.8
     qualities: tuple[int, ...] = (75, 50, 30)
