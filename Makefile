@@ -24,6 +24,10 @@ bench: .venv/.installed
 	@$(BIN)/wmark bench decoder-inversion --out benchmarks/results
 	@$(BIN)/wmark bench ablation --out benchmarks/results
 	@$(BIN)/wmark bench latent --out benchmarks/results
+	@$(BIN)/wmark bench inversion --out benchmarks/results
+	@$(BIN)/wmark bench photographs --out benchmarks/results
+	@$(BIN)/wmark bench editing --out benchmarks/results
+	@$(BIN)/wmark bench gradients --out benchmarks/results
 	@$(BIN)/wmark bench cocoercivity --out benchmarks/results
 	@$(BIN)/wmark bench clips --out benchmarks/results
 	@$(BIN)/wmark bench autoencoders --timed --out benchmarks/results
