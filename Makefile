@@ -26,6 +26,7 @@ bench: .venv/.installed
 	@$(BIN)/wmark bench latent --out benchmarks/results
 	@$(BIN)/wmark bench inversion --out benchmarks/results
 	@$(BIN)/wmark bench photographs --out benchmarks/results
+	@$(BIN)/wmark bench guidance --out benchmarks/results
 	@$(BIN)/wmark bench editing --out benchmarks/results
 	@$(BIN)/wmark bench gradients --out benchmarks/results
 	@$(BIN)/wmark bench cocoercivity --out benchmarks/results

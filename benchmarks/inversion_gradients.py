@@ -15,17 +15,22 @@ from pathlib import Path
 
 import torch
 from torch import Tensor
+from torch._subclasses.fake_tensor import FakeTensorMode
 from tqdm import tqdm
 
 from ..inversion.shortcut import optimise, through
 from ..inversion.wiring import reversible
+from ..models import architectures
+from ..models.base import Schedule
+from ..models.families.stable_diffusion import UNetDenoiser
 from ..models.latent_diffusion import LatentDiffusion
+from ..models.multistep import Predictor
 from ..models.prompts import draw_prompts
 from ..models.sampling import Sampling
 from ..models.schedule import Grid
 from ..models.wired import MIX, blocks
 from .corpus import Corpus, Origin
-from .memory import peak_memory
+from .memory import counted_memory, peak_memory
 from .output import Columns, Rows, provenance, tabulate, write_results
 
 __all__ = ["LENGTHS", "WAYS", "run"]
@@ -38,6 +43,7 @@ COLUMNS: Columns = {
     "graph": "{way}",
     "steps": "{steps}",
     "memory MB": "{memory_mb:.0f}",
+    "SD 2.1, GB": "{full_size_gb:.1f}",
     "loss at first": "{first:.4f}",
     "loss at last": "{last:.4f}",
     "seconds": "{seconds:.1f}",
@@ -64,7 +70,8 @@ def run(model: LatentDiffusion, *, images: int, iterations: int, steps: int, see
     for way in tqdm(WAYS, unit="way", disable=None):
         for length in LENGTHS:
             if (way, length) not in rows:
-                rows.add({"way": way, "steps": length, "memory": memory_of(model, way, length)})
+                sizes = {"memory": memory_of(model, way, length), "full_size": full_size_memory(way, length)}
+                rows.add({"way": way, "steps": length, **sizes})
         if (way, 0) not in rows:
             limit = rows.select(way="all", steps=0)
             rows.add(
@@ -79,25 +86,45 @@ def run(model: LatentDiffusion, *, images: int, iterations: int, steps: int, see
     return result
 
 
-def runner(model: LatentDiffusion, way: str, steps: int, seed: int = 0) -> Callable[[Tensor], Tensor]:
+def runner(predict: Predictor, schedule: Schedule, way: str, steps: int, seed: int = 0) -> Callable[[Tensor], Tensor]:
     """The function from noise to latent, with a gradient of one kind."""
-    predict = partial(model.denoiser.predict, condition=model.unprompted)
-    grid = Grid.of(model.denoiser.schedule, steps)
+    grid = Grid.of(schedule, steps)
     if way != "wired":
         return through(blocks(predict, grid, 0.0), way, seed)
-    chain, mix = blocks(predict, grid), torch.full((steps,), MIX)
-    return lambda z: reversible(chain, z, z, mix.to(z))[0]
+    chain = blocks(predict, grid)
+    return lambda z: reversible(chain, z, z, torch.full((steps,), MIX, device=z.device))[0]
 
 
 def memory_of(model: LatentDiffusion, way: str, steps: int) -> float:
     """Peak memory of one gradient of one noise, in MB."""
-    chain, shape = runner(model, way, steps), (1, *model.latent_shape(*model.native_size))
+    chain, shape = runner(*asked(model), way, steps), (1, *model.latent_shape(*model.native_size))
+    return round(peak_memory(partial(differentiate, chain, shape, model.device), model.device) / 1e6, 2)
 
-    def differentiate() -> None:
-        noise = torch.zeros(shape, device=model.device, requires_grad=True)
-        torch.autograd.grad(chain(noise).square().sum(), noise)
 
-    return round(peak_memory(differentiate, model.device) / 1e6, 2)
+def full_size_memory(way: str, steps: int) -> float:
+    """The same for the U-Net of Stable Diffusion 2.1 in bfloat16, at 512x512, in MB: counted, nothing is computed."""
+    scheduler, before = architectures.scheduler("v_prediction"), torch.get_default_dtype()
+    with FakeTensorMode():
+        torch.set_default_dtype(torch.bfloat16)
+        try:
+            unet = architectures.full_size_unet(64)
+        finally:
+            torch.set_default_dtype(before)
+        denoiser = UNetDenoiser(unet.requires_grad_(False), scheduler)
+        predict = partial(denoiser.predict, condition=torch.zeros(1, 77, 1024, dtype=torch.bfloat16))
+        chain = runner(predict, denoiser.schedule, way, steps)
+        return round(counted_memory(partial(differentiate, chain, (1, 4, 64, 64), torch.device("cpu"))) / 1e6, 2)
+
+
+def differentiate(chain: Callable[[Tensor], Tensor], shape: Sequence[int], device: torch.device) -> None:
+    """One gradient through a chain."""
+    noise = torch.zeros(tuple(shape), device=device, requires_grad=True)
+    torch.autograd.grad(chain(noise).square().sum(), noise)
+
+
+def asked(model: LatentDiffusion) -> tuple[Predictor, Schedule]:
+    """What a model says without a prompt, and its levels."""
+    return partial(model.denoiser.predict, condition=model.unprompted), model.denoiser.schedule
 
 
 def descent(model: LatentDiffusion, way: str, target: Tensor, settings: dict, limit: float | None) -> dict:
@@ -112,7 +139,7 @@ def descent(model: LatentDiffusion, way: str, target: Tensor, settings: dict, li
         if limit is not None and seconds[-1] > limit:
             raise TimeoutError
 
-    chain = runner(model, way, settings["steps"], settings["seed"])
+    chain = runner(*asked(model), way, settings["steps"], settings["seed"])
     many = settings["iterations"] if limit is None else 50 * settings["iterations"]
     with contextlib.suppress(TimeoutError):
         optimise(chain, start, lambda z: (z - target).flatten(1).square().mean(1), iterations=many, callback=note)
@@ -127,6 +154,7 @@ def summarise(rows: Rows, way: str, steps: int, reference: float) -> dict:
         "way": way,
         "steps": steps,
         "memory_mb": rows.select(way=way, steps=steps)[0]["memory"],
+        "full_size_gb": rows.select(way=way, steps=steps)[0]["full_size"] / 1e3,
         "first": of["loss"][0],
         "last": min(of["loss"]),
         "seconds": of["seconds"][-1],

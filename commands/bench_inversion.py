@@ -187,8 +187,22 @@ def bench_gradients(images, iterations, steps, out, seed, model, dtype, device) 
     run(loaded, images=images, iterations=iterations, steps=steps, seed=seed, out=out)
 
 
+@click.command("guidance")
+@click.option("-n", "--images", type=click.IntRange(1), default=16, show_default=True, help="Pictures.")
+@click.option("--steps", type=click.IntRange(1), default=20, show_default=True, help="Sampling steps.")
+@click.option("--guidance", type=Number(1, min_open=True), default=7.5, show_default=True, help="Guidance scale.")
+@with_options(bench_options)
+def bench_guidance(images, steps, guidance, out, seed, model, dtype, device) -> None:
+    """Pictures reconstructed at a guidance scale from their inversion: null text, prompt tuning, negative prompt."""
+    from ..benchmarks.inversion_guidance import run
+
+    loaded = registry.load_model(model, dtype=dtype, device=device)
+    run(loaded, images=images, steps=steps, guidance=guidance, seed=seed, out=out)
+
+
 INVERSIONS = [
     bench_diffusion_inversion,
+    bench_guidance,
     bench_photographs,
     bench_editing,
     bench_restoration,

@@ -30,6 +30,7 @@ __all__ = [
     "byte_letters",
     "flow_scheduler",
     "full_size_autoencoder",
+    "full_size_unet",
     "new_tokenizer",
     "pipeline",
     "scheduler",
@@ -204,6 +205,12 @@ def full_size_autoencoder(size: int = 512) -> nn.Module:
     return autoencoder((128, 256, 512, 512), size=size)
 
 
+def full_size_unet(size: int) -> nn.Module:
+    """The U-Net of Stable Diffusion 2.1, 866 M parameters, for latents of `size` pixels a side."""
+    widths, attentive = (320, 640, 1280, 1280), (True, True, True, False)
+    return unet(size, widths, attentive, heads=(5, 10, 20, 20), context=1024, linear=True)
+
+
 def stable_diffusion_2(prediction_type: str, words: Path, dtype: torch.dtype) -> StableDiffusionPipeline:
     """Stable Diffusion 2.1: 866 M parameters in the U-Net, 84 M in the autoencoder, 1024-wide text embeddings.
 
@@ -215,14 +222,7 @@ def stable_diffusion_2(prediction_type: str, words: Path, dtype: torch.dtype) ->
     size = 64 if prediction_type == "epsilon" else 96
     built = pipeline(
         full_size_autoencoder(8 * size),
-        unet(
-            size,
-            (320, 640, 1280, 1280),
-            (True, True, True, False),
-            heads=(5, 10, 20, 20),
-            context=1024,
-            linear=True,
-        ),
+        full_size_unet(size),
         text_encoder(49408, width=1024, layers=23, heads=16, length=77, activation="gelu"),
         tokenizer(words),
         scheduler(prediction_type),

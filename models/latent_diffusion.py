@@ -178,7 +178,7 @@ class LatentDiffusion:
         self,
         noise: Tensor,
         prompts: Sequence[str],
-        sampling: Sampling = Sampling(),  # noqa: B008  A frozen value.
+        sampling: Sampling | None = None,
         callback: Callable[[int], None] | None = None,
     ) -> Tensor:
         """Generate clean latents (B, C, h, w) from initial noise (B, C, h, w), one prompt each.
@@ -186,8 +186,8 @@ class LatentDiffusion:
         Arguments:
             noise: Initial noise, about N(0, I).
             prompts: B prompts.
-            sampling: How.
+            sampling: How; None takes what the model is meant for.
             callback: Called with the number of finished steps.
         """
         with torch.no_grad():
-            return self.generate(noise, list(prompts), sampling, callback)
+            return self.generate(noise, list(prompts), sampling or self.usual, callback)

@@ -11,6 +11,7 @@ from wmark.benchmarks import (
     inversion,
     inversion_editing,
     inversion_gradients,
+    inversion_guidance,
     inversion_photographs,
     inversion_restoration,
 )
@@ -74,6 +75,12 @@ def test_diffusers_inverse_schedulers_are_run_as_diffusers_runs_them(small, samp
     assert ((found - noise).norm() / noise.norm()) < 0.5
 
 
+def test_reconstructions_at_a_guidance_scale_are_measured(small, tmp_path):
+    result = inversion_guidance.run(small, images=1, steps=3, guidance=5.0, seed=0, out=tmp_path)
+    errors = {r["method"]: r["nmse_db"] for r in result["results"]}
+    assert errors["null text"] < errors["plain"] and errors.keys() == inversion_guidance.METHODS.keys()
+
+
 def test_edits_are_measured(small, tmp_path):
     options = dict(images=2, seed=0, out=tmp_path, sampling=wmark.Sampling(2))
     result = inversion_editing.run(small, **options)
@@ -88,7 +95,8 @@ def test_restorations_are_measured(small, tmp_path):
     assert psnr[0.5, "whole"] == 99 and psnr[0.1, "damaged"] < psnr[0.1, "filled"] < psnr[0.5, "filled"]
 
 
-def test_gradients_are_measured(small, tmp_path):
+def test_gradients_are_measured(small, tmp_path, monkeypatch):
+    monkeypatch.setattr(inversion_gradients, "full_size_memory", lambda way, steps: 1.0)
     result = inversion_gradients.run(small, images=1, iterations=2, steps=3, seed=0, out=tmp_path)
     memory = {(r["way"], r["steps"]): r["memory_mb"] for r in result["results"]}
     assert memory["all", 50] > 3 * memory["all", 10]
