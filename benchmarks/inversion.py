@@ -116,13 +116,13 @@ def measure(model: LatentDiffusion, cell: Cell, rows: Rows, extent: Extent, seed
         if cell.source == "picture":
             with torch.no_grad():
                 latents = model.encode(rounded_images(model, latents))
-        predict = predictor(model, cell, [prompts[i] for i in some])
+        predict, noise = predictor(model, cell, [prompts[i] for i in some]), torch.stack([o.noise for o in origins])
         for method in (m for m in methods if any(missing(m, i) for i in some)):
             memory = memory_of(model, cell, method, latents[:1], prompts[some[0]]) if start == 0 else None
-            found, calls, seconds = invert(method, predict, latents.to(model.device), model.device)
+            found, calls, seconds = invert(method, predict, latents.to(model.device), noise.to(model.device))
             weight = 2 if cell.known and cell.guidance > 1 else 1
             spent = {"calls": weight * calls, "seconds": round(seconds / len(some), 5), "memory": memory}
-            for i, row in zip(some, judge(found, torch.stack([o.noise for o in origins]), key), strict=True):
+            for i, row in zip(some, judge(found, noise, key), strict=True):
                 rows.add({**about, "method": method.name, "image": i, **row, **spent})
 
 
@@ -134,7 +134,7 @@ def predictor(model: LatentDiffusion, cell: Cell, prompts: Sequence[str]) -> Pre
         return guided(model.denoiser, model.condition(prompts), model.unprompted, cell.guidance)
 
 
-def invert(method: Method, predict: Predictor, latents: Tensor, device: torch.device) -> tuple[Tensor, int, float]:
+def invert(method: Method, predict: Predictor, latents: Tensor, noise: Tensor) -> tuple[Tensor, int, float]:
     """Noise (B, C, h, w), calls of the predictor, and seconds: of the processor on a CPU, which may be shared."""
     calls = 0
 
@@ -143,10 +143,11 @@ def invert(method: Method, predict: Predictor, latents: Tensor, device: torch.de
         calls += 1
         return predict(z, t)
 
+    device = latents.device
     tell = time.process_time if device.type == "cpu" else lambda: clock(device)
     begin = tell()
     with torch.no_grad():
-        found = method.invert(counted, latents)
+        found = method.invert(counted, latents, noise)
     return found.cpu(), calls, tell() - begin
 
 
@@ -154,7 +155,7 @@ def memory_of(model: LatentDiffusion, cell: Cell, method: Method, latent: Tensor
     """Peak memory of inverting one latent, beyond the weights, in MB."""
     predict, latent = predictor(model, cell, [prompt]), latent.to(model.device)
     with torch.no_grad():
-        return round(peak_memory(lambda: method.invert(predict, latent), model.device) / 1e6, 2)
+        return round(peak_memory(lambda: method.invert(predict, latent, latent), model.device) / 1e6, 2)
 
 
 def judge(found: Tensor, truth: Tensor, key: Key) -> list[dict]:

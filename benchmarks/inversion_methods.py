@@ -3,25 +3,26 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from functools import partial
 
 from torch import Tensor
 
-from ..inversion.diffusion import Correction, invert, naive, wired
+from ..inversion.diffusion import Correction, invert, naive, unwired, wired
 from ..models.latent_diffusion import LatentDiffusion
 from ..models.multistep import MULTISTEP, Predictor
 from ..models.rivals import RIVALS, inverted_by_diffusers
 from ..models.sampling import SCHEDULERS
 from ..models.schedule import Grid, visited
+from ..models.wired import blocks, sample_wired
 
 __all__ = ["CAPS", "Cell", "Method", "cells", "methods_of"]
 
 SHORT = 5
 """Steps of the inversion that `wmark verify` runs, whatever the sampler took."""
 
-CAPS = (1, 2, 4, 8, 16)
-"""Updates of a step at which the two solvers are compared."""
+SOLVERS, CAPS = ("fixed-point", "anderson"), (1, 2, 4, 8, 16)
+"""The two solvers, and after how many updates of a step they are compared."""
 
 
 @dataclass(frozen=True)
@@ -33,7 +34,8 @@ class Cell:
         steps: In how many steps.
         guidance: At which guidance scale.
         known: Whether who inverts them knows the prompt, and inverts at that guidance scale.
-        source: `latent`, as sampled, or `picture`, the encoder's of an 8-bit picture.
+        source: `latent`, as sampled, `capped`, the same for the two solvers after so many updates of a step, or
+            `picture`, the encoder's of an 8-bit picture.
         images: How many.
     """
 
@@ -57,11 +59,12 @@ class Method:
 
     Attributes:
         name: What tables call it.
-        invert: From a predictor and latents (B, C, ...) to the noise and whether it was found, of each image.
+        invert: From a predictor, latents (B, C, ...) and the noise that they were sampled from to the noise that is
+            found. The truth is for a method that keeps more of the sampling than its end.
     """
 
     name: str
-    invert: Callable[[Predictor, Tensor], Tensor]
+    invert: Callable[[Predictor, Tensor, Tensor], Tensor]
 
 
 def cells(model: LatentDiffusion, images: int, few: int, lengths: Sequence[int]) -> Iterator[Cell]:
@@ -79,6 +82,8 @@ def cells(model: LatentDiffusion, images: int, few: int, lengths: Sequence[int])
                 yield Cell(sampler, steps, guidance, True, "latent", images if guidance == 1 else few)
                 yield Cell(sampler, steps, guidance, False, "latent", few)
                 yield Cell(sampler, steps, guidance, False, "picture", few)
+            if sampler == "ddim":
+                yield Cell(sampler, steps, 1.0, True, "capped", few)
 
 
 def methods_of(model: LatentDiffusion, cell: Cell) -> list[Method]:
@@ -87,36 +92,41 @@ def methods_of(model: LatentDiffusion, cell: Cell) -> list[Method]:
     From a picture, whose latent is inexact, naive inversion alone: in as many steps and in those of `wmark verify`.
     """
     schedule, grid = model.denoiser.schedule, _grid(model, cell)
-    plain = [Method("naive", lambda predict, z: naive(predict, grid, z).noise)]
+    plain = [Method("naive", lambda predict, z, noise: naive(predict, grid, z).noise)]
     if cell.source == "picture":
         short = Grid.of(schedule, SHORT)
-        read = [Method("reader", lambda predict, z: model.reader(z))] if model.reader else []
+        read = [Method("reader", lambda predict, z, noise: model.reader(z))] if model.reader else []
         return [
-            Method("none", lambda predict, z: z.float()),
+            Method("none", lambda predict, z, noise: z.float()),
             *read,
             *plain,
-            Method(f"naive, {SHORT} steps", lambda predict, z: naive(predict, short, z).noise),
+            Method(f"naive, {SHORT} steps", lambda predict, z, noise: naive(predict, short, z).noise),
         ]
     if cell.sampler == "wired":
         known = OnGrid(schedule, grid)
-        return [*plain, Method("algebra", lambda predict, z: wired(predict, known, z, steps=cell.steps).noise)]
+        algebra = Method("algebra", lambda predict, z, noise: wired(predict, known, z, steps=cell.steps).noise)
+        kept = Method("algebra, both states", lambda predict, z, noise: _from_both_states(predict, grid, noise))
+        return [*plain, algebra, *([kept] if cell.known else [])]
     table = MULTISTEP[cell.sampler](grid)
-    tight = cell.known and cell.guidance == 1
 
-    def exact(how: Correction) -> Callable[[Predictor, Tensor], Tensor]:
-        return lambda predict, z: invert(predict, table, z, how).noise
+    def exact(how: Correction) -> Callable[[Predictor, Tensor, Tensor], Tensor]:
+        return lambda predict, z, noise: invert(predict, table, z, how).noise
 
+    if cell.source == "capped":
+        solvers = [Correction(solver, cap, tolerance=0.0) for solver in SOLVERS for cap in CAPS]
+        return [Method(f"{how.solver}, {how.iterations}", exact(how)) for how in solvers]
     chosen = [*plain, Method("exact", exact(Correction()))]
     if cell.sampler in RIVALS and model.denoiser.prediction_type != "flow":
         rival = partial(inverted_by_diffusers, schedule=schedule, scheduler=model.pipeline.scheduler)
-        chosen.append(
-            Method("diffusers", lambda predict, z: rival(predict, sampler=cell.sampler, latent=z, steps=cell.steps))
-        )
-    if tight and cell.sampler == "ddim":
-        for solver in ("fixed-point", "anderson"):
-            how = Correction(solver, tolerance=0.0)
-            chosen += [Method(f"{solver}, {cap}", exact(replace(how, iterations=cap))) for cap in CAPS]
+        there = dict(sampler=cell.sampler, steps=cell.steps)
+        chosen.append(Method("diffusers", lambda predict, z, noise: rival(predict, latent=z, **there)))
     return chosen
+
+
+def _from_both_states(predict: Predictor, grid: Grid, noise: Tensor) -> Tensor:
+    """What the wired sampler's inverse finds that knows both states that the sampler ended in; it is run for that."""
+    steps = blocks(predict, grid)
+    return unwired(steps, *sample_wired(steps, noise))[0]
 
 
 def _grid(model: LatentDiffusion, cell: Cell) -> Grid:

@@ -9,7 +9,7 @@ from .inversion_methods import CAPS
 
 __all__ = ["plot"]
 
-MARKERS = {"naive": "o", "exact": "D", "algebra": "s", "diffusers": "x"}
+MARKERS = {"naive": "o", "exact": "D", "algebra": "s", "algebra, both states": "^", "diffusers": "x"}
 
 
 def plot(path: Path, summary: Sequence[dict]) -> None:
@@ -20,9 +20,9 @@ def plot(path: Path, summary: Sequence[dict]) -> None:
     canvas, axes = figure(len(models), 3, width=16, height=4.8 * len(models))
     for row, model in zip(axes, models, strict=True):
         of = [r for r in summary if r["model"] == model]
-        tight = [r for r in of if r["prompt"] == "known" and r["guidance"] == 1]
+        tight = [r for r in of if r["prompt"] == "known" and r["guidance"] == 1 and r["source"] == "latent"]
         draw_methods(row[0], [r for r in tight if r["method"] in MARKERS])
-        draw_solvers(row[1], [r for r in tight if "," in r["method"]])
+        draw_solvers(row[1], [r for r in of if r["source"] == "capped"])
         draw_evidence(row[2], [r for r in of if r["source"] == "picture"])
         row[0].set_title(f"{model}: true latent, prompt known, guidance 1", fontsize=10)
         row[1].set_title(f"{model}: DDIM, updates of a step", fontsize=10)
