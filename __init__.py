@@ -20,6 +20,7 @@ from .version import __version__
 
 if TYPE_CHECKING:
     from .detectors.detector import Detector
+    from .detectors.marking import mark_picture
     from .detectors.verdict import Verdict
     from .ledger.store import Ledger
     from .models.latent_diffusion import LatentDiffusion
@@ -36,6 +37,7 @@ if TYPE_CHECKING:
 
 _HOMES = {
     "Detector": ".detectors.detector",
+    "mark_picture": ".detectors.marking",
     "Verdict": ".detectors.verdict",
     "load_model": ".models.registry",
     "MarkedImage": ".watermark.record",
@@ -73,6 +75,7 @@ __all__ = [
     "embed",
     "initial_noise",
     "load_model",
+    "mark_picture",
 ]
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import math
 from datetime import datetime, timezone
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -21,10 +22,6 @@ if TYPE_CHECKING:
     from ..watermark.keys import Key
 
 __all__ = ["embed_image", "image_options"]
-
-FPR = 1e-6
-TRIES, MARGIN = 4, 0.05
-"""How often the PSNR is asked for anew where the file's format takes some of it, and by how much more, in dB."""
 
 ELSEWHERE = ("prompts", "count", "seed", "size", "steps", "guidance", "scheduler", "batch_size", "skip_existing")
 """Options that say how a picture is generated."""
@@ -60,48 +57,34 @@ def embed_image(
         ImageError: If evidence and likeness can't be had together.
     """
     refuse_elsewhere()
-    from ..benchmarks.quality import psnr, ssim
-    from ..detectors.detector import Detector
-    from ..images import open_image, read_image, to_unit
+    from ..benchmarks.quality import ssim
+    from ..detectors.marking import mark_picture
+    from ..images import open_image, read_image
     from ..images.writing import encode_image
-    from ..inversion.marking.blending import blended
-    from ..inversion.marking.ways import change_of
     from ..models.registry import load_model
     from ..progress import progress
     from ..watermark.record import MarkedImage, check_writable
 
     check_writable([output], overwrite=force)
     image, loaded = open_image(picture), load_model(**model)
-    detector = Detector(loaded, key, fpr=FPR)
-    pixels = detector.pixels(image)
+
+    def keep(made: Image.Image) -> Image.Image:
+        return read_image(io.BytesIO(encode_image(made, output.suffix)))
+
     with progress(None, "step") as bar:
-        change = change_of(way, loaded, key, to_unit(pixels), min_psnr, lambda _: bar.update(1))
-    record = record_of(loaded, key, picture, way)
-
-    def saved(asked: float) -> tuple[Image.Image, Image.Image]:
-        made = blended(image, change, asked)
-        return made, read_image(io.BytesIO(encode_image(made, output.suffix)))
-
-    asked = min_psnr
-    for _ in range(TRIES):
-        made, kept = saved(asked)
-        if (likeness := psnr(image, kept)) >= min_psnr:
-            break
-        asked += min_psnr - likeness + MARGIN
-    else:
-        raise ImageError(f"{output.suffix} alone leaves less than {min_psnr:g} dB of {picture}: write .png")
-    (verdict,) = detector.verify(kept)
+        options = dict(min_psnr=min_psnr, way=way, keep=keep, callback=lambda _: bar.update(1))
+        marked = mark_picture(loaded, key, image, **options)
+    verdict = marked.verdict
     if not verdict.found:
         raise ImageError(
-            f"{picture} cannot carry the key at {likeness:.1f} dB: log10 p is {verdict.log10_p:.1f}, not {FPR:g}: "
-            "allow more with a smaller --min-psnr, or take a key of larger radius"
+            f"{picture} cannot carry the key at {marked.psnr:.1f} dB: log10 p is {verdict.log10_p:.1f}, not "
+            f"{math.log10(verdict.fpr):g}: allow more with a smaller --min-psnr, or take a key of larger radius"
         )
-    figures = {"psnr": round(likeness, 2), "ssim": round(ssim(image, kept), 4), "log10_p": round(verdict.log10_p, 2)}
-    MarkedImage(made, {**record, **figures, "size": [made.width, made.height]}).save(output, overwrite=force)
-    say(
-        f"{output}  key {key.id}  PSNR {figures['psnr']:.1f} dB  SSIM {figures['ssim']:.3f}  "
-        f"log10 p {figures['log10_p']:.1f}"
-    )
+    likeness = ssim(image, keep(marked.image))
+    figures = {"psnr": round(marked.psnr, 2), "ssim": round(likeness, 4), "log10_p": round(verdict.log10_p, 2)}
+    size = {"size": [image.width, image.height]}
+    MarkedImage(marked.image, {**record_of(loaded, key, picture, way), **figures, **size}).save(output, overwrite=force)
+    say(f"{output}  key {key.id}  PSNR {marked.psnr:.1f} dB  SSIM {likeness:.3f}  log10 p {verdict.log10_p:.1f}")
 
 
 def record_of(model: LatentDiffusion, key: Key, picture: Path, way: str) -> dict:
