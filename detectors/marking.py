@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from dataclasses import dataclass
 
@@ -78,5 +79,13 @@ def mark_picture(
         if (likeness := psnr(to_tensor(kept), before)) >= min_psnr:
             (verdict,) = detector.verify(kept)
             return MarkedPicture(made, verdict, likeness)
-        asked += min_psnr - likeness + MARGIN
+        taken = _power(likeness) - _power(asked)
+        if taken >= _power(min_psnr + MARGIN):
+            break
+        asked = -10 * math.log10(_power(min_psnr + MARGIN) - taken)
     raise ImageError(f"the file's format alone leaves less than {min_psnr:g} dB of the picture: write a PNG")
+
+
+def _power(db: float) -> float:
+    """Mean square error at a PSNR, in units of the largest."""
+    return 10 ** (-db / 10)

@@ -42,7 +42,7 @@ def test_an_edit_with_nothing_to_say_comes_back(small_pipeline, drawing):
     pipeline = small_pipeline("epsilon")
     pipeline.register_modules(scheduler=FlowMatchEulerDiscreteScheduler())
     flow, x = wmark.LatentDiffusion.from_pipeline(pipeline, "flow"), to_tensor(drawing((96, 96)))
-    how = Edit(wmark.Sampling(4, 1.0), Recovery("", tuned=False), correction=Correction(iterations=60, tolerance=1e-6))
+    how = Edit(wmark.Sampling(40, 1.0), Recovery("", tuned=False), correction=Correction(iterations=60, tolerance=1e-6))
     made = edit(flow, x, disc(), "", how)
     with torch.no_grad():
         assert (made.latent - flow.encode(x[None])[0]).abs().max() < 1e-3
