@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from ..errors import ImageError
+from ..errors import ArgumentError, ImageError
 from ..inversion.marking.ways import WAYS
 from .options import Number, choice
 from .terminal import say
@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from PIL import Image
 
     from ..models.latent_diffusion import LatentDiffusion
+    from ..watermark.issuer import Issuer
     from ..watermark.keys import Key
 
 __all__ = ["embed_image", "image_options"]
@@ -40,23 +41,28 @@ image_options = [
 
 
 def embed_image(
-    picture: Path, output: Path, key: Key, model: dict[str, str | None], way: str, min_psnr: float, force: bool
+    picture: Path, output: Path, key: Key | Issuer, model: dict[str, str | None], way: str, min_psnr: float, force: bool
 ) -> None:
     """Mark a picture and say what it cost and what it is worth.
 
     Arguments:
         picture: The file.
         output: Where the marked one and its record go.
-        key: The key.
+        key: The key; pictures that exist are not named so far.
         model: Keyword arguments of :func:`~wmark.models.registry.load_model`, its `name` among them.
         way: A name in :data:`~wmark.inversion.marking.ways.WAYS`.
         min_psnr: Least PSNR in dB.
         force: Whether files that exist are overwritten.
 
     Raises:
+        ArgumentError: If an issuer was given in place of a key.
         ImageError: If evidence and likeness can't be had together.
     """
     refuse_elsewhere()
+    from ..watermark.issuer import Issuer
+
+    if isinstance(key, Issuer):
+        raise ArgumentError("a picture that exists takes a key, not a name of its own: say which with --key")
     from ..benchmarks.quality import ssim
     from ..detectors.marking import mark_picture
     from ..images import open_image, read_image
@@ -91,6 +97,7 @@ def record_of(model: LatentDiffusion, key: Key, picture: Path, way: str) -> dict
     """What is written down of a picture that was marked, but for what it came to."""
     from ..files import sha256, shown
     from ..version import __version__
+    from ..watermark.embed import of_key
     from ..watermark.record import SCHEMA
 
     return {
@@ -98,10 +105,7 @@ def record_of(model: LatentDiffusion, key: Key, picture: Path, way: str) -> dict
         "generator": f"wmark {__version__}",
         "created": datetime.now(timezone.utc).isoformat(timespec="seconds"),
         "model": {"name": model.name, "fingerprint": model.fingerprint},
-        "keyring": key.keyring,
-        "key_id": key.id,
-        "pattern": key.pattern.to_json(),
-        **({"pilot": key.pilot.pattern.strength} if key.pilot else {}),
+        **of_key(key),
         "source": {"name": shown(picture.name), "sha256": sha256(picture)},
         "way": way,
         "digital_source_type": "algorithmicallyEnhanced",
