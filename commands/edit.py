@@ -9,7 +9,7 @@ import click
 
 from ..inversion.recovery import DECODER_INVERSIONS, EFFORTS
 from .options import Number, OutputFile, Text, choice, keyring_option, model_options, with_options
-from .terminal import say
+from .terminal import line, say
 
 __all__ = ["edit", "open_mask", "tell", "verdicts"]
 
@@ -134,14 +134,17 @@ def verdicts(model, keyring: Path | None, pictures) -> list:
     from ..watermark.keyring import Keyring, default_path
 
     path = keyring or default_path()
-    if not (keyring or path.exists()) or not (keys := Keyring.load(path).active()):
+    if not (keyring or path.exists()):
         return []
-    return Detector(model, keys).verify(pictures, batch_size=1)
+    ring = Keyring.load(path)
+    names = ring.names() if ring.named else None
+    if not (names or ring.active()):
+        return []
+    return Detector(model, ring.active(), names=names).verify(pictures, batch_size=1)
 
 
-def tell(line: str, seen: list) -> None:
+def tell(result: str, seen: list) -> None:
     """A line of results, and below it what is found before and after."""
-    say(line)
+    say(result)
     for when, verdict in zip(("before", "after"), seen, strict=False):
-        outcome = f"found, key {verdict.key_id}, log10 p {verdict.log10_p:.0f}" if verdict.found else "not found"
-        say(f"  {when:<7} {outcome}")
+        say(line(when, verdict))

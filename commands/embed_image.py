@@ -83,7 +83,7 @@ def embed_image(
     verdict = marked.verdict
     if not verdict.found:
         raise ImageError(
-            f"{picture} cannot carry the key at {marked.psnr:.1f} dB: log10 p is {verdict.log10_p:.1f}, not "
+            f"{picture} cannot carry the key at {marked.psnr:.1f} dB: log10 p is {verdict.log10_p:.0f}, not "
             f"{math.log10(verdict.fpr):g}: allow more with a smaller --min-psnr, or take a key of larger radius"
         )
     likeness = ssim(image, keep(marked.image))
