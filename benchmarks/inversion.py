@@ -66,7 +66,7 @@ class Extent:
     """
 
     images: int = 32
-    few: int = 8
+    few: int = 6
     lengths: tuple[int, ...] = (10, 20, 50)
     batch: int = 8
 

@@ -103,16 +103,17 @@ def memory_of(model: LatentDiffusion, way: str, steps: int) -> float:
 
 def full_size_memory(way: str, steps: int) -> float:
     """The same for the U-Net of Stable Diffusion 2.1 in bfloat16, at 512x512, in MB: counted, nothing is computed."""
-    scheduler, before = architectures.scheduler("v_prediction"), torch.get_default_dtype()
-    with FakeTensorMode():
-        torch.set_default_dtype(torch.bfloat16)
-        try:
-            unet = architectures.full_size_unet(64)
-        finally:
-            torch.set_default_dtype(before)
-        denoiser = UNetDenoiser(unet.requires_grad_(False), scheduler)
-        predict = partial(denoiser.predict, condition=torch.zeros(1, 77, 1024, dtype=torch.bfloat16))
-        chain = runner(predict, denoiser.schedule, way, steps)
+    fake, before = FakeTensorMode(), torch.get_default_dtype()
+    torch.set_default_dtype(torch.bfloat16)
+    try:
+        with fake:
+            unet = architectures.full_size_unet(64).requires_grad_(False)
+            condition = torch.zeros(1, 77, 1024)
+    finally:
+        torch.set_default_dtype(before)
+    denoiser = UNetDenoiser(unet, architectures.scheduler("v_prediction"))
+    chain = runner(partial(denoiser.predict, condition=condition), denoiser.schedule, way, steps)
+    with fake:
         return round(counted_memory(partial(differentiate, chain, (1, 4, 64, 64), torch.device("cpu"))) / 1e6, 2)
 
 

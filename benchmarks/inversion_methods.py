@@ -21,7 +21,7 @@ __all__ = ["CAPS", "Cell", "Method", "cells", "methods_of"]
 SHORT = 5
 """Steps of the inversion that `wmark verify` runs, whatever the sampler took."""
 
-SOLVERS, CAPS = ("fixed-point", "anderson"), (1, 2, 4, 8, 16)
+SOLVERS, CAPS = ("fixed-point", "anderson"), (1, 2, 4, 8)
 """The two solvers, and after how many updates of a step they are compared."""
 
 
