@@ -15,7 +15,7 @@ from __future__ import annotations
 from importlib import import_module
 from typing import TYPE_CHECKING
 
-from .errors import ArgumentError, ImageError, KeyringError, LedgerError, ModelError, WmarkError
+from .errors import ArgumentError, ImageError, KeyringError, LedgerError, ModelError, ProvenanceError, WmarkError
 from .version import __version__
 
 if TYPE_CHECKING:
@@ -67,6 +67,7 @@ __all__ = [
     "MarkedImage",
     "ModelError",
     "Pattern",
+    "ProvenanceError",
     "Sampling",
     "Verdict",
     "WmarkError",

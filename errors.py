@@ -2,7 +2,15 @@
 
 from __future__ import annotations
 
-__all__ = ["ArgumentError", "ImageError", "KeyringError", "LedgerError", "ModelError", "WmarkError"]
+__all__ = [
+    "ArgumentError",
+    "ImageError",
+    "KeyringError",
+    "LedgerError",
+    "ModelError",
+    "ProvenanceError",
+    "WmarkError",
+]
 
 
 class WmarkError(Exception):
@@ -27,3 +35,7 @@ class ImageError(WmarkError):
 
 class ModelError(WmarkError):
     """A model that cannot be found, loaded or used."""
+
+
+class ProvenanceError(WmarkError):
+    """A certificate, a key to sign with or a manifest that cannot be used."""

@@ -12,6 +12,7 @@ from ..errors import ArgumentError, ImageError
 from ..models.sampling import LONGEST, SCHEDULERS, Sampling
 from .embed_image import embed_image, image_options
 from .keys import active_keys, open_keyring
+from .manifests import note_unsigned, signs
 from .options import Number, OutputFile, Seed, Size, Text, choice, keyring_option, model_options, with_options
 from .terminal import complain, say
 
@@ -50,6 +51,7 @@ USUAL = "[default: what the model is meant for, most often {}]"
 @click.option("--guidance", type=Number(0), help=f"Guidance scale.  {USUAL.format(Sampling.guidance_scale)}")
 @click.option("--scheduler", type=choice(SCHEDULERS), default=Sampling.scheduler, show_default=True)
 @click.option("--batch-size", type=click.IntRange(1), default=4, show_default=True)
+@signs
 @click.option("--force", is_flag=True, help="Overwrite files that exist.")
 @click.option("--skip-existing", is_flag=True, help="Go on where an interrupted run stopped.")
 def embed(
@@ -71,6 +73,7 @@ def embed(
     guidance,
     scheduler,
     batch_size,
+    signer,
     force,
     skip_existing,
 ) -> None:
@@ -89,6 +92,7 @@ def embed(
     wanted = [prompt for prompt in prompts for _ in range(count)]
     jobs = list(zip(numbered(output, len(wanted)), wanted, seeds_of(seed, len(wanted)), strict=True))
     if skip_existing:
+        note_unsigned(signer, [path for path, *_ in jobs if finished(path)])
         jobs = [job for job in jobs if not finished(job[0])]
         for path, *_ in jobs:
             if read_record(path):
@@ -118,7 +122,7 @@ def embed(
         )
         for (path, *_), image in zip(jobs, marked, strict=True):
             try:
-                image.save(path, overwrite=force, resume=skip_existing)
+                image.save(path, overwrite=force, resume=skip_existing, signer=signer)
             except ImageError:
                 if not (skip_existing and finished(path)):
                     raise

@@ -83,6 +83,20 @@ def drawing():
 
 
 @pytest.fixture(scope="session")
+def trial_certificate(tmp_path_factory):
+    """Three files: a certificate to sign manifests with, its key, and the authority's certificate."""
+    pytest.importorskip("c2pa", reason="needs the extra wmark[c2pa]")
+    from wmark.provenance.authority import issue
+
+    folder, made = tmp_path_factory.mktemp("certificate"), issue("Example studio", 3)
+    paths = folder / "certificate.pem", folder / "certificate.key", folder / "authority.pem"
+    for path, content in zip(paths, (made.chain, made.key, made.authority), strict=True):
+        path.write_bytes(content)
+    paths[1].chmod(0o600)
+    return paths
+
+
+@pytest.fixture(scope="session")
 def small_pipeline():
     """From a prediction type to a pipeline of Stable Diffusion's make with random weights, a few thousand of them."""
     return build_small_pipeline

@@ -17,10 +17,11 @@ import tempfile
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Protocol
 
 from PIL import Image
 
-from ..errors import ImageError
+from ..errors import ImageError, ProvenanceError
 from ..files import exclusive, make_folder, open_regular, reason, sha256, shown, staged
 from ..images import encode_image
 
@@ -31,6 +32,19 @@ TRAINED = "trainedAlgorithmicMedia"
 """IPTC's digital source type of what a model made."""
 
 LARGEST = 16 << 20
+
+
+class SignedImage(Protocol):
+    """A file with a signed manifest, and the manifest's name."""
+
+    data: bytes
+    id: str
+
+
+class ImageSigner(Protocol):
+    """Puts a signed manifest into a file, by its suffix and the image's record; or raises a `ProvenanceError`."""
+
+    def sign(self, data: bytes, suffix: str, record: dict) -> SignedImage: ...
 
 
 @dataclass(frozen=True)
@@ -45,7 +59,9 @@ class MarkedImage:
     image: Image.Image
     record: dict = field(repr=False)
 
-    def save(self, path: str | Path, *, overwrite: bool = False, resume: bool = False) -> Path:
+    def save(
+        self, path: str | Path, *, overwrite: bool = False, resume: bool = False, signer: ImageSigner | None = None
+    ) -> Path:
         """Write the image, with its digital source type in its metadata, and its record.
 
         Of several writers to one path, one wins with both its files.
@@ -54,13 +70,18 @@ class MarkedImage:
             path: The image file, PNG, JPEG or WebP.
             overwrite: Whether an image that is already there is replaced, with its record.
             resume: Whether an image that disagrees with its record is replaced.
+            signer: Puts a signed manifest into the file, such as :class:`~wmark.provenance.Signer`; None puts in none.
 
         Raises:
             ImageError: If something stands in the way (:func:`check_writable`), or the format is another.
+            ProvenanceError: If it cannot be signed. Nothing is written then.
         """
         path = Path(path)
         data = encode_image(self.image, path.suffix, source=self.record.get("digital_source_type", TRAINED))
-        record = {**self.record, "image": shown(path.name), "image_sha256": sha256(data)}
+        record = dict(self.record)
+        if signer:
+            data, record["manifest"] = self.signed(signer, data, path)
+        record |= {"image": shown(path.name), "image_sha256": sha256(data)}
         try:
             text = json.dumps(record, indent=2, ensure_ascii=False, allow_nan=False) + "\n"
             make_folder(path.absolute().parent)
@@ -73,6 +94,17 @@ class MarkedImage:
         except (OSError, ValueError) as error:
             raise ImageError(f"{shown(path)} cannot be written: {reason(error)}") from error
         return path
+
+    def signed(self, signer: ImageSigner, data: bytes, path: Path) -> tuple[bytes, str]:
+        """The file with a manifest, and the manifest's name."""
+        try:
+            done = signer.sign(data, path.suffix, self.record)
+        except ProvenanceError as error:
+            again = f"the seed {self.record['seed']} makes it again" if "seed" in self.record else "make it again"
+            raise ProvenanceError(
+                f"{shown(path)} is not written, since it cannot be signed: {error}; {again}"
+            ) from error
+        return done.data, done.id
 
 
 def record_path(image: str | Path) -> Path:
