@@ -100,10 +100,8 @@ class MarkedImage:
         try:
             done = signer.sign(data, path.suffix, self.record)
         except ProvenanceError as error:
-            again = f"the seed {self.record['seed']} makes it again" if "seed" in self.record else "make it again"
-            raise ProvenanceError(
-                f"{shown(path)} is not written, since it cannot be signed: {error}; {again}"
-            ) from error
+            lost = f"{shown(path)} is not written, since it cannot be signed"
+            raise ProvenanceError(f"{lost}: {error}; seed {self.record['seed']} makes it again") from error
         return done.data, done.id
 
 
