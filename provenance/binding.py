@@ -18,7 +18,7 @@ __all__ = ["LABEL", "Binding", "algorithm", "bindings_of", "public_name"]
 
 LABEL = "c2pa.soft-binding"
 ALGORITHM = "wmark.1"
-"""What the names of this algorithm end with, whoever's domain they begin with."""
+"""What the names of this algorithm end with, whosever domain they begin with."""
 
 DOMAIN = re.compile(r"(?!-)[a-z0-9-]{1,63}(?:\.(?!-)[a-z0-9-]{1,63})*\.[a-z]{2,63}")
 

@@ -28,6 +28,8 @@ LONGEST = 100
 """Characters that are given of a name in a file, which may say anything."""
 
 UNTRUSTED = "signingCredential.untrusted"
+TRUSTED = "signingCredential.trusted"
+TRUSTED_TIME = "timeStamp.trusted"
 CHANGED_FILE = "assertion.dataHash.mismatch"
 REASONS = {
     CHANGED_FILE: "the file was changed after it was signed",
@@ -49,7 +51,7 @@ class Report:
         id: Its name, such as `urn:c2pa:...`.
         signer: Who signed it, by the certificate.
         trusted: Whether an authority that is trusted says so.
-        time: When, ISO 8601, by a time-stamping authority; None without a time stamp.
+        time: When, ISO 8601, by a time-stamping authority that is trusted; None without a time stamp of one.
         bindings: The marks that it names.
     """
 
@@ -62,35 +64,35 @@ class Report:
     bindings: tuple[Binding, ...] = ()
 
 
-def read_manifest(path: str | os.PathLike, anchors: str = "") -> Report:
+def read_manifest(source: str | os.PathLike | bytes, anchors: str = "") -> Report:
     """Read the manifest in a picture's file.
 
     Arguments:
-        path: The file, in any format that Content Credentials are put in.
+        source: The file, or its content, in any format that Content Credentials are put in.
         anchors: Certificates of the authorities that are trusted, PEM.
 
     Returns:
         A report, also of what cannot be read.
     """
     try:
-        data = read_file(path, LARGEST)
+        data = source if isinstance(source, bytes) else read_file(source, LARGEST)
     except (OSError, ValueError) as error:
         return Report("unread", reason(error))
     # The names of the boxes that a manifest stands in, in every format: what has none is not worth the library's while.
     if b"jumb" not in data or b"c2pa" not in data:
         return Report("none")
     try:
-        c2pa, settings = imported("c2pa"), context(anchors)
+        c2pa = imported("c2pa")
     except ProvenanceError as error:
         return Report("unread", str(error))
     try:
-        with settings:
+        with context(anchors) as settings:
             reader = c2pa.Reader.try_create(io.BytesIO(data), context=settings)
             if reader is None:
                 return Report("none")
             with reader:
                 return reported(reader)
-    except c2pa.C2paError as error:
+    except Exception as error:  # A file may hold anything, and must not cost the others their answer.
         return Report("unread", told(error))
 
 
@@ -100,14 +102,11 @@ def read_kept(manifest: bytes, anchors: str = "") -> Report:
     Raises:
         ProvenanceError: If c2pa-python is not installed.
     """
-    c2pa = imported("c2pa")
+    c2pa, file = imported("c2pa"), io.BytesIO(manifest)
     try:
-        with (
-            context(anchors) as settings,
-            c2pa.Reader("application/c2pa", io.BytesIO(manifest), context=settings) as reader,
-        ):
+        with context(anchors) as settings, c2pa.Reader("application/c2pa", file, context=settings) as reader:
             return reported(reader, without_picture=True)
-    except c2pa.C2paError as error:
+    except Exception as error:  # As above.
         return Report("unread", told(error))
 
 
@@ -117,26 +116,27 @@ def reported(reader: Reader, without_picture: bool = False) -> Report:
     A manifest without its picture states the hash of a file that is not at hand, so that one failure is none.
     """
     content = json.loads(reader.json())
+    successes, failures = found(content, "success"), found(content, "failure")
     forgiven = {UNTRUSTED} | ({CHANGED_FILE} if without_picture else set())
-    failures = [failure for failure in failures_of(content) if failure.get("code") not in forgiven]
+    failures = [failure for failure in failures if failure.get("code") not in forgiven]
     invalid = bool(failures) or (content.get("validation_state") == "Invalid" and not without_picture)
     active = content.get("manifests", {}).get(content.get("active_manifest"), {})
-    signature = active.get("signature_info", {})
-    unknown = any(failure.get("code") == UNTRUSTED for failure in failures_of(content))
+    signature, codes = active.get("signature_info", {}), {success.get("code") for success in successes}
     return Report(
         state="invalid" if invalid else "valid",
         reason=worded(failures) if invalid else None,
         id=content.get("active_manifest"),
         signer=brief(signature.get("issuer") or signature.get("common_name")),
-        trusted=not (invalid or unknown),
-        time=brief(signature.get("time")),
+        trusted=not invalid and TRUSTED in codes,
+        time=brief(signature.get("time")) if not invalid and TRUSTED_TIME in codes else None,
         bindings=tuple(named(content, active)),
     )
 
 
-def failures_of(content: Mapping) -> list[Mapping]:
+def found(content: Mapping, outcome: str) -> list[Mapping]:
+    """What the library found of the manifest: each with its code, by the specification's list, and an explanation."""
     results = content.get("validation_results") or {}
-    return list((results.get("activeManifest") or {}).get("failure") or [])
+    return list((results.get("activeManifest") or {}).get(outcome) or [])
 
 
 def named(content: Mapping, active: Mapping) -> list[Binding]:

@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import json
 import pickle
+import re
 from datetime import datetime, timedelta, timezone
+from pathlib import Path
 
 import numpy as np
 import pytest
 from PIL import Image
 
+import wmark
 from wmark.errors import ProvenanceError
 from wmark.images import encode_image
 from wmark.provenance import (
@@ -206,3 +209,27 @@ def test_a_folder_that_is_no_folder(tmp_path):
 
 def test_accounts_are_json():
     assert json.loads(json.dumps(compare(Report("none"), None).to_json()))["state"] == "none"
+
+
+def test_the_draft_for_the_public_list_names_this_algorithm():
+    entry = json.loads((Path(wmark.__file__).parent / "docs/soft-binding-entry.json").read_text(encoding="utf-8"))
+    assert entry["alg"] == algorithm("example.com")
+    assert re.fullmatch(r"[A-Za-z]{2,63}(?:\.[A-Za-z0-9](?:[A-Za-z0-9-]*[A-Za-z0-9])?)+", entry["alg"])
+    assert (entry["type"], entry["decodedMediaTypes"]) == ("watermark", ["image"])
+    assert set(entry["entryMetadata"]) >= {"description", "dateEntered", "contact", "informationalUrl"}
+    assert isinstance(entry["identifier"], int)
+
+
+def test_models_are_named_without_the_folders_they_lie_in():
+    from wmark.provenance.manifest import definition
+
+    for name, public in (
+        ("tiny", "tiny"),
+        ("stabilityai/stable-diffusion-2-1", "stabilityai/stable-diffusion-2-1"),
+        ("/home/alice/models/mine", "mine"),
+        ("../models/mine", "mine"),
+    ):
+        record = {**RECORD, "model": {"name": name, "fingerprint": "0"}}
+        action = definition(record, "example.com")["assertions"][0]["data"]["actions"][0]
+        assert action["parameters"]["com.example.wmark.1.model"]["name"] == public
+        assert "alice" not in json.dumps(action)
