@@ -12,17 +12,14 @@ import struct
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-import cbor2
 import numpy as np
 import pytest
-from cryptography import x509
-from cryptography.hazmat.primitives import hashes
-from cryptography.hazmat.primitives.asymmetric import ec
-from cryptography.hazmat.primitives.asymmetric.utils import encode_dss_signature
 from PIL import Image
 
 from wmark.images import encode_image
 from wmark.provenance import Signer
+
+cbor2 = pytest.importorskip("cbor2", reason="needs the extra wmark[test]")
 
 RECORD = {
     "created": "2026-03-04T05:06:07+00:00",
@@ -117,8 +114,13 @@ def read(store: bytes) -> Manifest:
     return Manifest(label, claim[1], signature[1], assertions)
 
 
-def check(data: bytes, manifest: Manifest) -> x509.Certificate:
+def check(data: bytes, manifest: Manifest) -> str:
     """Check the hash of the file, those of the assertions and an ES256 signature; returns who signed."""
+    from cryptography import x509
+    from cryptography.hazmat.primitives import hashes
+    from cryptography.hazmat.primitives.asymmetric import ec
+    from cryptography.hazmat.primitives.asymmetric.utils import encode_dss_signature
+
     claim = cbor2.loads(manifest.claim)
     named = {entry["url"].rpartition("/")[2]: entry["hash"] for entry in claim["created_assertions"]}
     assert named.keys() == manifest.assertions.keys()
@@ -144,7 +146,7 @@ def check(data: bytes, manifest: Manifest) -> x509.Certificate:
     signed = cbor2.dumps(["Signature1", protected, b"", manifest.claim])
     r, s = (int.from_bytes(half, "big") for half in (signature[:32], signature[32:]))
     own.public_key().verify(encode_dss_signature(r, s), signed, ec.ECDSA(hashes.SHA256()))
-    return own
+    return own.subject.rfc4514_string()
 
 
 @pytest.mark.parametrize("suffix", [".png", ".jpg", ".webp"])
@@ -155,8 +157,7 @@ def test_a_reader_of_our_own_finds_what_was_signed(trial_certificate, suffix):
     assert manifest_store(done.data) == done.manifest
     manifest = read(done.manifest)
     assert manifest.label == done.id
-    certificate = check(done.data, manifest)
-    assert "Example studio" in certificate.subject.rfc4514_string()
+    assert "Example studio" in check(done.data, manifest)
 
     created, watermarked = manifest.assertion("c2pa.actions.v2")["actions"]
     assert (created["action"], watermarked["action"]) == ("c2pa.created", "c2pa.watermarked.bound")

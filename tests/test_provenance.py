@@ -27,6 +27,8 @@ from wmark.provenance import (
 )
 from wmark.provenance.credentials import load_credentials
 
+pytest.importorskip("c2pa", reason="needs the extra wmark[c2pa]")
+
 RECORD = {
     "created": "2026-03-04T05:06:07+00:00",
     "model": {"name": "tiny", "fingerprint": "0123456789abcdef"},
@@ -150,6 +152,28 @@ def test_the_key_is_shown_by_nothing(signer, files):
     assert not [line for line in lines if line in shown]
     with pytest.raises(TypeError):
         pickle.dumps(credentials)
+
+
+def test_the_key_is_in_no_traceback_with_local_variables(signer, files, picture, monkeypatch):
+    import c2pa
+
+    def fail(*args, **options):
+        raise c2pa.C2paError("no reason")
+
+    lines = files[1].read_text().splitlines()[1:-1]
+    monkeypatch.setattr(c2pa.Builder, "_sign_internal", fail)
+    with pytest.raises(ProvenanceError, match="no reason") as caught:
+        signer.sign(encode_image(picture, ".png"), ".png", RECORD)
+    error, shown = caught.value, ""
+    while error is not None:
+        trace = error.__traceback__
+        while trace is not None:
+            if "/tests/" not in trace.tb_frame.f_code.co_filename:
+                shown += "".join(map(repr, trace.tb_frame.f_locals.values()))
+            trace = trace.tb_next
+        error = error.__cause__ or error.__context__
+    assert shown
+    assert not [line for line in lines if line in shown]
 
 
 def test_a_certificate_that_runs_out_signs_no_more(signer, picture, monkeypatch):
