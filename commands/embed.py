@@ -8,11 +8,11 @@ from typing import TYPE_CHECKING
 
 import click
 
-from ..errors import ArgumentError, ImageError
+from ..errors import ArgumentError, ImageError, ProvenanceError
 from ..models.sampling import LONGEST, SCHEDULERS, Sampling
 from .embed_image import embed_image, image_options
 from .keys import active_keys, open_keyring
-from .manifests import note_unsigned, signs
+from .manifests import keep_unsigned, note_unsigned, signs
 from .options import Number, OutputFile, Seed, Size, Text, choice, keyring_option, model_options, with_options
 from .terminal import complain, say
 
@@ -123,6 +123,8 @@ def embed(
         for (path, *_), image in zip(jobs, marked, strict=True):
             try:
                 image.save(path, overwrite=force, resume=skip_existing, signer=signer)
+            except ProvenanceError as error:
+                keep_unsigned(image, path, error)
             except ImageError:
                 if not (skip_existing and finished(path)):
                     raise

@@ -5,12 +5,14 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from functools import cached_property, wraps
+from itertools import count
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NoReturn
 
 import click
 
 from ..errors import ProvenanceError
+from ..files import shown
 from .options import Text, with_options
 from .sources import STANDARD_INPUT
 from .terminal import complain
@@ -18,8 +20,9 @@ from .terminal import complain
 if TYPE_CHECKING:
     from ..detectors.verdict import Verdict
     from ..provenance import Account, ManifestFolder, Signer
+    from ..watermark.record import MarkedImage
 
-__all__ = ["Manifests", "manifests_option", "note_unsigned", "reads_manifests", "signs"]
+__all__ = ["Manifests", "keep_unsigned", "manifests_option", "note_unsigned", "reads_manifests", "signs"]
 
 manifests_option = click.option(
     "--manifests",
@@ -99,6 +102,30 @@ def note_unsigned(signer: Signer | None, paths: Iterable[Path]) -> None:
             complain(f"note: {path} exists already and is not signed: it was made without --sign")
 
 
+def keep_unsigned(image: MarkedImage, path: Path, error: ProvenanceError) -> NoReturn:
+    """Keep an image that could not be signed, under a name that says so, and end.
+
+    Raises:
+        ProvenanceError: Always; it says where the image is.
+    """
+    names = (f"{path.stem}-unsigned{i or ''}{path.suffix}" for i in count())
+    kept = image.save(next(path.with_name(name) for name in names if not path.with_name(name).exists()))
+    raise ProvenanceError(
+        f"{shown(path)} is not written but {shown(kept.name)}, without a manifest: {error}"
+    ) from error
+
+
+def public_mark(verdict: Verdict) -> str | None:
+    """What the mark says that was found; None where there is none, or no more is found than whose keyring it is of."""
+    from ..provenance import public_name
+
+    if verdict.found and verdict.key_id is not None:
+        return public_name(verdict.basis.keyring, key_id=verdict.key_id)
+    if verdict.found and verdict.names.identity.found:
+        return public_name(verdict.names.named.keyring, number=verdict.names.named.number)
+    return None
+
+
 def folder_of(manifests: Path | None) -> ManifestFolder:
     from ..provenance import ManifestFolder, default_folder
 
@@ -146,13 +173,13 @@ class Manifests:
 
     def beside(self, name: str, verdict: Verdict) -> Account:
         """What the manifest of an image says beside its verdict."""
-        from ..provenance import Report, compare, public_name, read_manifest
+        from ..provenance import Report, compare, read_manifest
 
         if name == STANDARD_INPUT:
             report = Report("unread", "standard input is gone: name a file")
         else:
             report = read_manifest(name, self.anchors)
-        mark = public_name(verdict.basis.keyring, verdict.key_id) if verdict.found else None
+        mark = public_mark(verdict)
         try:
             return compare(report, mark, folder_of(self.folder), self.anchors)
         except ProvenanceError as error:

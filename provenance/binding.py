@@ -1,7 +1,8 @@
 """What names a picture in public: the soft binding of its manifest.
 
     alg    the algorithm that reads the value off the pixels, named after a domain: `com.example.wmark.1`
-    value  the keyring's fingerprint and the key's id, `3f1c0a9b7e5d2468/my-studio`, as the record has them
+    value  the keyring's fingerprint and the image's number, `3f1c0a9b7e5d2468/image/17`; where all images of a keyring
+           carry one key, that key's id, `3f1c0a9b7e5d2468/key/my-studio`
 
 Nothing of it is secret, and nothing of the key's direction can be told from it.
 """
@@ -51,9 +52,15 @@ def algorithm(domain: str) -> str:
     return ".".join([*reversed(domain.lower().split(".")), ALGORITHM])
 
 
-def public_name(keyring: str | None, key_id: str) -> str:
-    """What a mark says, in public: its keyring's fingerprint, empty for a key of none, and its key's id."""
-    return f"{keyring or ''}/{key_id}"
+def public_name(keyring: str | None, *, number: int | None = None, key_id: str | None = None) -> str:
+    """What a mark says, in public.
+
+    Arguments:
+        keyring: The keyring's fingerprint; None for a key of none.
+        number: The image's number, if it has a name of its own.
+        key_id: The key's id, if it has not.
+    """
+    return f"{keyring or ''}/image/{number}" if number is not None else f"{keyring or ''}/key/{key_id}"
 
 
 def bindings_of(assertions: Iterable[Mapping]) -> list[Binding]:

@@ -20,7 +20,8 @@ TRAINED = "http://cv.iptc.org/newscodes/digitalsourcetype/trainedAlgorithmicMedi
 
 def binding_of(record: Mapping, domain: str) -> Binding:
     """The soft binding of a picture, by its record and the domain of whoever signs."""
-    return Binding(algorithm(domain), public_name(record["keyring"], record["key_id"]))
+    value = public_name(record["keyring"], number=record.get("number"), key_id=record.get("key_id"))
+    return Binding(algorithm(domain), value)
 
 
 def definition(record: Mapping, domain: str) -> dict:

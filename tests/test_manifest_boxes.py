@@ -29,7 +29,7 @@ RECORD = {
     "prompt": "a secret garden",
     "seed": 7,
 }
-MARK = "fedcba9876543210/one"
+MARK = "fedcba9876543210/key/one"
 
 
 def manifest_store(data: bytes) -> bytes:

@@ -26,6 +26,7 @@ from wmark.provenance import (
     read_manifest,
 )
 from wmark.provenance.credentials import load_credentials
+from wmark.provenance.manifest import binding_of
 
 pytest.importorskip("c2pa", reason="needs the extra wmark[c2pa]")
 
@@ -37,7 +38,7 @@ RECORD = {
     "prompt": "a secret garden",
     "seed": 7,
 }
-MARK = "fedcba9876543210/one"
+MARK = "fedcba9876543210/key/one"
 SUFFIXES = (".png", ".jpg", ".webp")
 
 
@@ -68,7 +69,7 @@ def test_a_manifest_agrees_with_the_mark_it_names_and_no_other(signer, picture, 
     report = read_manifest(path, files[2].read_text())
     assert (report.state, report.signer, report.trusted) == ("valid", "Example studio", True)
     assert compare(report, MARK).state == "agrees"
-    assert compare(report, "fedcba9876543210/two").state == "differs"
+    assert compare(report, "fedcba9876543210/key/two").state == "differs"
     assert compare(report, None).state == "valid"
     assert not read_manifest(path).trusted
     assert "whom no trusted authority vouches for" in compare(read_manifest(path), MARK).words
@@ -106,7 +107,7 @@ def test_a_stripped_manifest_is_found_again_by_the_mark(files, picture, tmp_path
 
     account = compare(read_manifest(path.with_suffix(".jpg")), MARK, store, anchors)
     assert (account.state, account.report.id, account.report.trusted, account.kept) == ("stripped", ours, True, 1)
-    for mark in (None, "fedcba9876543210/two"):
+    for mark in (None, "fedcba9876543210/key/two"):
         assert compare(Report("none"), mark, store).state == "none"
 
     signed(keeping, picture.rotate(180), path)
@@ -120,8 +121,8 @@ def test_a_kept_copy_that_was_swapped_or_broken_is_not_believed(files, picture, 
     signed(keeping, picture, tmp_path / "picture.png")
     (kept,) = store.manifests_of(MARK)
     assert read_kept(kept).state == "valid"
-    store.store("fedcba9876543210/two", kept)
-    account = compare(Report("none"), "fedcba9876543210/two", store)
+    store.store("fedcba9876543210/key/two", kept)
+    account = compare(Report("none"), "fedcba9876543210/key/two", store)
     assert (account.state, account.report.reason) == ("none", "the copy that was kept names another mark")
     for damaged in (kept.replace(b"/one", b"/two"), kept[:-100], b"nothing"):
         store = ManifestFolder(tmp_path / str(len(damaged)))
@@ -221,8 +222,13 @@ def test_names_of_the_algorithm_begin_with_a_domain():
 
 
 def test_a_mark_says_the_same_by_its_record_and_by_its_verdict():
-    assert public_name(RECORD["keyring"], RECORD["key_id"]) == MARK
-    assert public_name(None, "one") == "/one"
+    named = {**RECORD, "number": 17, "issuer": "studio"}
+    del named["key_id"]
+    for record, value in ((RECORD, MARK), (named, "fedcba9876543210/image/17")):
+        assert binding_of(record, "example.com").value == value
+    assert public_name("fedcba9876543210", key_id="one") == MARK
+    assert public_name("fedcba9876543210", number=17) == "fedcba9876543210/image/17"
+    assert public_name(None, key_id="one") == "/key/one"
 
 
 def test_a_folder_that_is_no_folder(tmp_path):

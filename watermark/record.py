@@ -21,7 +21,7 @@ from typing import Protocol
 
 from PIL import Image
 
-from ..errors import ImageError, ProvenanceError
+from ..errors import ImageError
 from ..files import exclusive, make_folder, open_regular, reason, sha256, shown, staged
 from ..images import encode_image
 
@@ -80,7 +80,8 @@ class MarkedImage:
         data = encode_image(self.image, path.suffix, source=self.record.get("digital_source_type", TRAINED))
         record = dict(self.record)
         if signer:
-            data, record["manifest"] = self.signed(signer, data, path)
+            signed = signer.sign(data, path.suffix, self.record)
+            data, record["manifest"] = signed.data, signed.id
         record |= {"image": shown(path.name), "image_sha256": sha256(data)}
         try:
             text = json.dumps(record, indent=2, ensure_ascii=False, allow_nan=False) + "\n"
@@ -94,15 +95,6 @@ class MarkedImage:
         except (OSError, ValueError) as error:
             raise ImageError(f"{shown(path)} cannot be written: {reason(error)}") from error
         return path
-
-    def signed(self, signer: ImageSigner, data: bytes, path: Path) -> tuple[bytes, str]:
-        """The file with a manifest, and the manifest's name."""
-        try:
-            done = signer.sign(data, path.suffix, self.record)
-        except ProvenanceError as error:
-            lost = f"{shown(path)} is not written, since it cannot be signed"
-            raise ProvenanceError(f"{lost}: {error}; seed {self.record['seed']} makes it again") from error
-        return done.data, done.id
 
 
 def record_path(image: str | Path) -> Path:

@@ -28,7 +28,7 @@ def test_embed_signs_what_it_writes_and_keeps_a_copy(run, ring, certificate, tmp
     report = read_manifest("out.png", (tmp_path / "authority.pem").read_text())
     record = json.loads((tmp_path / "out.png.json").read_text())
     assert (report.state, report.trusted, report.id) == ("valid", True, record["manifest"])
-    assert [binding.value for binding in report.bindings] == [f"{ring.fingerprint}/two"]
+    assert [binding.value for binding in report.bindings] == [f"{ring.fingerprint}/key/two"]
     (kept,) = tmp_path.glob("kept/*/*.c2pa")
     assert kept.read_bytes() in (tmp_path / "out.png").read_bytes()
     secrets = (tmp_path / "sign.key").read_text().splitlines()[1:-1]
@@ -192,9 +192,10 @@ def test_signing_that_fails_midway_leaves_what_is_signed_and_nothing_else(
 
     monkeypatch.setattr(ManifestFolder, "store", once)
     line = sentence(run(*EMBED, "-o", "out.png", "--count", 2, *certificate))
-    assert "out-002.png is not written, since it cannot be signed: the disk is full; seed 8 makes it again" in line
-    assert sorted(path.name for path in tmp_path.glob("out*")) == ["out-001.png", "out-001.png.json"]
-    assert read_manifest("out-001.png").state == "valid"
+    assert "out-002.png is not written but out-002-unsigned.png, without a manifest: the disk is full" in line
+    pictures = {path.name: read_manifest(path).state for path in tmp_path.glob("out*.png")}
+    assert pictures == {"out-001.png": "valid", "out-002-unsigned.png": "none"}
+    assert "manifest" not in json.loads((tmp_path / "out-002-unsigned.png.json").read_text())
 
     monkeypatch.setattr(ManifestFolder, "store", store)
     result = run(*EMBED, "-o", "out.png", "--count", 2, "--skip-existing", *certificate)

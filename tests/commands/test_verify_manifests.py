@@ -56,15 +56,15 @@ def test_each_state_is_told_from_the_others(run, ring, sign, trial_certificate, 
     assert set(states) < set(STATES)
     agrees, differs, _, invalid, none, stripped = found
     assert (agrees["signer"], agrees["trusted"]) == ("Example studio", True)
-    assert agrees["binding"] == {"alg": "com.example.wmark.1", "value": f"{ring.fingerprint}/one"}
-    assert differs["binding"]["value"] == f"{ring.fingerprint}/two"
+    assert agrees["binding"] == {"alg": "com.example.wmark.1", "value": f"{ring.fingerprint}/key/one"}
+    assert differs["binding"]["value"] == f"{ring.fingerprint}/key/two"
     assert invalid["reason"] == "the manifest was changed after it was signed"
     assert none == dict.fromkeys(none, None) | {"state": "none", "trusted": False, "kept": 0}
     assert stripped["kept"] == 3  # Three pictures of this key were signed.
 
     lines = run("verify", *files).stdout.splitlines()
     assert "manifest agrees, signed by Example studio, whom no trusted authority vouches for" in lines[0]
-    assert f"manifest names another mark: {ring.fingerprint}/two" in lines[1]
+    assert f"manifest names another mark: {ring.fingerprint}/key/two" in lines[1]
     assert "manifest valid, names" in lines[2]
     assert "manifest invalid: the manifest was changed after it was signed" in lines[3]
     assert "manifest" not in lines[4]
@@ -115,3 +115,22 @@ def test_a_name_in_a_certificate_forges_no_line(run, sign, judged_by_colour, mon
     result = run("verify", "out.png")
     assert len(result.stdout.splitlines()) == 1
     assert "\x1b" not in result.stdout
+
+
+def test_what_a_mark_says_in_public_is_its_name_or_its_key_and_no_less():
+    from types import SimpleNamespace as Value
+
+    from wmark.commands.manifests import public_mark
+    from wmark.watermark.layout import Identity
+
+    named = Value(identity=Value(found=True), named=Identity(17, "studio", "ab"))
+    addressed = Value(identity=Value(found=False), named=named.named)
+    basis = Value(keyring="ab")
+    for found, key_id, names, expected in (
+        (True, "one", None, "ab/key/one"),
+        (True, None, named, "ab/image/17"),
+        (True, None, addressed, None),
+        (False, None, named, None),
+        (False, "one", None, None),
+    ):
+        assert public_mark(Value(found=found, key_id=key_id, names=names, basis=basis)) == expected
