@@ -15,6 +15,7 @@ COMMANDS = {
     "edit": ".commands.edit:edit",
     "restore": ".commands.restore:restore",
     "verify": ".commands.verify:verify",
+    "ledger": ".commands.ledger:ledger",
     "attack": ".commands.attack:attack",
     "tune": ".commands.tune:tune",
     "bench": ".commands.bench:bench",
