@@ -8,6 +8,7 @@ demo: .venv/.installed
 	@$(BIN)/python -m wmark.benchmarks.demo --out demo
 
 test: .venv/.installed
+	@.ci/postgresql
 	@OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n auto --maxprocesses 4 --dist loadfile
 
 lint: .venv/.installed
@@ -20,6 +21,8 @@ bench: .venv/.installed
 	@$(BIN)/wmark bench confusion --out benchmarks/results
 	@$(BIN)/wmark bench detection --out benchmarks/results
 	@$(BIN)/wmark bench robustness --out benchmarks/results
+	@$(BIN)/wmark bench ledger --out benchmarks/results
+	@$(BIN)/wmark bench likeness --out benchmarks/results
 	@$(BIN)/wmark bench null --out benchmarks/results
 	@$(BIN)/wmark bench decoder-inversion --out benchmarks/results
 	@$(BIN)/wmark bench ablation --out benchmarks/results

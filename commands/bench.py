@@ -13,6 +13,7 @@ from ..inversion.recovery import EFFORTS
 from ..models import registry
 from ..watermark.patterns import Pattern
 from .bench_inversion import INVERSIONS
+from .bench_ledger import LEDGERS
 from .bench_names import NAMES
 from .options import Number, bench_options, choice, fpr_option, with_options
 
@@ -267,5 +268,5 @@ def bench_throughput(images, repeats, align, against, threads, out, seed, model,
     )
 
 
-for command in (*INVERSIONS, *NAMES):
+for command in (*INVERSIONS, *LEDGERS, *NAMES):
     bench.add_command(command)
