@@ -15,6 +15,7 @@ COMMANDS = {
     "edit": ".commands.edit:edit",
     "restore": ".commands.restore:restore",
     "verify": ".commands.verify:verify",
+    "audit": ".commands.audit:audit",
     "ledger": ".commands.ledger:ledger",
     "attack": ".commands.attack:attack",
     "tune": ".commands.tune:tune",

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 __all__ = [
     "ArgumentError",
+    "AuditError",
     "ImageError",
     "KeyringError",
     "LedgerError",
@@ -39,3 +40,7 @@ class ModelError(WmarkError):
 
 class ProvenanceError(WmarkError):
     """A certificate, a key to sign with or a manifest that cannot be used."""
+
+
+class AuditError(WmarkError):
+    """A source, an engine or a folder that an audit cannot begin or go on with."""
