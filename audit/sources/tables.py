@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import os
 import posixpath
+import re
 from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any
 
@@ -102,14 +103,11 @@ def beside(source: str, path: str) -> str:
     Raises:
         ImageError: If a table from elsewhere names a file of this machine.
     """
-    if is_url(path) or (os.path.isabs(path) and not is_url(source)):
-        local = not is_url(path) or path.startswith(("file:", "local:"))
-        if local and is_url(source):
-            raise ImageError(f"image '{shown(path)}' is a file of this machine, named by a table from elsewhere")
-        return path
-    if is_url(source):
-        return posixpath.join(posixpath.dirname(source), path)
-    return os.path.join(os.path.dirname(source), path)
+    if not is_url(source):
+        return path if is_url(path) else os.path.join(os.path.dirname(source), path)
+    if path.startswith("/") or re.search("(^|::)(file|local)://", path):
+        raise ImageError(f"image '{shown(path)}' is a file of this machine, named by a table from elsewhere")
+    return path if is_url(path) else posixpath.join(posixpath.dirname(source), path)
 
 
 class Table:
