@@ -5,11 +5,15 @@ from __future__ import annotations
 __all__ = [
     "ArgumentError",
     "AuditError",
+    "DamagedImage",
     "ImageError",
     "KeyringError",
     "LedgerError",
+    "MissingImage",
     "ModelError",
+    "NoImage",
     "ProvenanceError",
+    "UnfitImage",
     "WmarkError",
 ]
 
@@ -32,6 +36,22 @@ class LedgerError(WmarkError):
 
 class ImageError(WmarkError):
     """An image that cannot be read, written or used."""
+
+
+class MissingImage(ImageError):
+    """A path that leads to no file."""
+
+
+class NoImage(ImageError):
+    """A file that holds no image, or one of a format that nothing here reads."""
+
+
+class DamagedImage(ImageError):
+    """An image that cannot be decoded whole."""
+
+
+class UnfitImage(ImageError):
+    """An image that is whole and cannot be used: too large, too small, too narrow, animated, without pixels."""
 
 
 class ModelError(WmarkError):

@@ -17,7 +17,7 @@ from multiprocessing import get_context
 from typing import TYPE_CHECKING
 
 from ..errors import AuditError
-from .worker import Hire, Task, Worker
+from .worker import Hire, Task
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -26,8 +26,8 @@ __all__ = ["ENGINES", "Engine", "in_processes", "in_this_process", "local"]
 
 Engine = Callable[[Hire, Iterable[Task], int], Iterator[tuple[Task, "pa.Table"]]]
 
-employed: list[Hire | Worker] = []
-"""The worker of this process, where it is one of several."""
+employed: list[Callable] = []
+"""How to come by the worker of this process, where it is one of several; and the worker, once it was needed."""
 
 
 def local(hire: Hire, tasks: Iterable[Task], workers: int) -> Iterator[tuple[Task, pa.Table]]:
@@ -75,9 +75,9 @@ def employ(hire: Hire) -> None:
 
 def work(task: Task) -> pa.Table:
     """What the worker of this process says of a task; it is hired with the first, so that what it lacks is heard."""
-    if isinstance(employed[0], Hire):
-        employed[0] = employed[0]()
-    return employed[0](task)
+    if len(employed) == 1:
+        employed.append(employed[0]())
+    return employed[1](task)
 
 
 def on_ray(hire: Hire, tasks: Iterable[Task], workers: int) -> Iterator[tuple[Task, pa.Table]]:

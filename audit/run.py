@@ -24,7 +24,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
-from ..errors import AuditError
+from ..errors import AuditError, ImageError
 from ..files import make_folder, reason, shown, write_atomically
 from .engines import Engine
 from .schema import SCHEMA
@@ -34,6 +34,9 @@ from .specification import Settings, digest
 from .worker import Hire, Task
 
 __all__ = ["Counts", "Run", "carry_on"]
+
+FORESEEN = {kind.__name__ for kind in (ImageError, *ImageError.__subclasses__())}
+"""Kinds of errors that say what is wrong with an image; all others are our own."""
 
 
 @dataclass(frozen=True)
@@ -65,7 +68,7 @@ class Counts:
         """Those of rows."""
         kinds = rows["error_class"].drop_null().to_pylist()
         found = pc.sum(rows["found"].cast(pa.int64())).as_py() or 0
-        return cls(len(rows), found, len(kinds), sum(not kind.endswith("ImageError") for kind in kinds), seconds)
+        return cls(len(rows), found, len(kinds), sum(kind not in FORESEEN for kind in kinds), seconds)
 
 
 @dataclass(frozen=True)

@@ -13,7 +13,7 @@ from PIL import Image
 from wmark.audit.schema import SCHEMA
 from wmark.audit.specification import Machine, Settings, digest
 from wmark.audit.worker import Worker
-from wmark.errors import ImageError
+from wmark.errors import UnfitImage
 
 SPECIFICATION = {"schema": SCHEMA, "model": "none"}
 
@@ -29,7 +29,7 @@ class Detector:
 
     def pixels(self, image):
         if image.getpixel((0, 0))[1] > 200:
-            raise ImageError("green pictures are not looked at")
+            raise UnfitImage("green pictures are not looked at")
         return np.asarray(image.resize((8, 8) if image.width < 100 else (16, 8)))
 
     def judge(self, images):

@@ -8,7 +8,7 @@ import re
 from collections.abc import Iterator
 from typing import TYPE_CHECKING, BinaryIO
 
-from ...errors import AuditError, ImageError
+from ...errors import AuditError, ImageError, MissingImage, NoImage, UnfitImage
 from ...files import UnfitFile, open_regular, reason, shown
 
 if TYPE_CHECKING:
@@ -88,11 +88,11 @@ def content(source: str) -> bytes:
         with opened(source) as file:
             return capped(file, name)
     except FileNotFoundError:
-        raise ImageError(f"{name} does not exist: check the path") from None
+        raise MissingImage(f"{name} does not exist: check the path") from None
     except IsADirectoryError:
-        raise ImageError(f"{name} is a folder: name the files in it") from None
+        raise NoImage(f"{name} is a folder: name the files in it") from None
     except UnfitFile as error:
-        raise ImageError(f"{name} {error}: save it as a PNG or JPEG file") from None
+        raise UnfitImage(f"{name} {error}: save it as a PNG or JPEG file") from None
     except ImageError:
         raise
     except Exception as error:  # Every file system of fsspec has errors of its own.
@@ -107,5 +107,5 @@ def capped(file: BinaryIO, name: str) -> bytes:
     """
     data = file.read(LARGEST_FILE + 1)
     if len(data) > LARGEST_FILE:
-        raise ImageError(f"{name} has more than {LARGEST_FILE >> 20} MiB: save it as a PNG or JPEG file")
+        raise UnfitImage(f"{name} has more than {LARGEST_FILE >> 20} MiB: save it as a PNG or JPEG file")
     return data
