@@ -61,7 +61,7 @@ def summarise(run: Run) -> dict[str, Any]:
     summary = {
         "schema": SUMMARY_SCHEMA,
         "specification": run.digest,
-        "sources": list(run.arguments),
+        "sources": {"count": len(run.arguments), "first": list(run.arguments[:20])},
         "settings": asdict(run.settings),
         "totals": {
             "images": counts.images,
