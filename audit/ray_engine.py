@@ -59,7 +59,7 @@ def on_ray(hire: Hire, tasks: Iterable[Task], workers: int) -> Iterator[tuple[Ta
     except ImportError as error:
         raise AuditError("the engine ray needs Ray: pip install 'wmark[ray]'") from error
     if not ray.is_initialized():
-        ray.init(log_to_driver=False, logging_level="error")
+        ray.init(include_dashboard=False, log_to_driver=False, logging_level="error")
     quiet(ray)
     tasks = iter(tasks)
     while part := dict(enumerate(take(tasks, TOGETHER))):

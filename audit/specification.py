@@ -131,7 +131,7 @@ def specification(detector: Detector, settings: Settings) -> dict[str, Any]:
 def described(key: Key) -> str:
     """A key by its public names, and where it lives."""
     pilot = key.pilot.pattern.strength if key.pilot else None
-    return f"{key.keyring}/{key.id} {key.pattern} pilot {pilot} revoked {key.revoked}"
+    return f"{key.keyring}/{key.id} {key.pattern} pilot {pilot}"
 
 
 def digest(content: Any) -> str:

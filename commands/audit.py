@@ -180,8 +180,8 @@ def audit(
                         f"of {max_failures:g} that --max-failures allows: '{shown(folder)}' says why, and a larger "
                         "share lets the run go on"
                     )
-        if stopped():
-            left = len(run.shards) - display.shards
+        left = len(run.shards) - display.shards
+        if left:
             complain(
                 f"interrupted with {display.shards:,} of {len(run.shards):,} shards done, {left:,} left: go on with "
                 f"`wmark audit --resume {shown(folder)}`"

@@ -55,7 +55,8 @@ class Display:
             left = (self.total - self.counts.images) / rate
             self.bar.complain(
                 f"shard {step.shard.number}: {step.counts.images} images, {step.counts.found} found, "
-                f"{step.counts.failed} failed; {self.counts.images:,} of {self.total:,} images, {rate:.2f} a second, "
+                f"{step.counts.failed} failed, {step.counts.seconds:.1f} s; in all {self.counts.images:,} of "
+                f"{self.total:,}, {self.counts.found:,} found, {self.counts.failed:,} failed, {rate:.2f} images/s, "
                 f"{clock(left)} left"
             )
 
