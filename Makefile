@@ -24,6 +24,7 @@ bench: .venv/.installed
 	@$(BIN)/wmark bench ledger --out benchmarks/results
 	@$(BIN)/wmark bench likeness --out benchmarks/results
 	@$(BIN)/wmark bench null --out benchmarks/results
+	@$(BIN)/wmark bench audit --out benchmarks/results
 	@$(BIN)/wmark bench decoder-inversion --out benchmarks/results
 	@$(BIN)/wmark bench ablation --out benchmarks/results
 	@$(BIN)/wmark bench latent --out benchmarks/results

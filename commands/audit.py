@@ -136,6 +136,7 @@ def audit(
         raise click.UsageError("name what to look at: files, folders, globs, archives, tables, URLs, or --list FILE")
     from ..audit.engines import ENGINES as engines
     from ..audit.run import Run, carry_on
+    from ..audit.sources.listing import RUN_FILE
     from ..audit.specification import Machine, Settings
     from ..audit.summary import summarise
     from ..audit.worker import Hire
@@ -145,6 +146,7 @@ def audit(
     if resume:
         Run.load(folder)
     with exclusive(folder / "audit.json"):
+        known = (folder / RUN_FILE).exists()
         if resume:
             run = Run.load(folder)
         else:
@@ -166,7 +168,8 @@ def audit(
             )
             arguments = (*map(absolute, sources), *(line for name in lists for line in lines(name)))
             run = opened(folder, settings, arguments, machine, shard_size)
-        check_sources(run, changed)
+        if known:
+            check_sources(run, changed)
         hire = Hire(run.settings, machine, run.specification)
         total = run.images
         with Display(run) as display, interruptions() as stopped:

@@ -10,7 +10,7 @@ from ...errors import ImageError
 __all__ = ["Member", "Stretch"]
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class Stretch:
     """Consecutive images of one source.
 
