@@ -8,6 +8,7 @@ demo: .venv/.installed
 	@$(BIN)/python -m wmark.benchmarks.demo --out demo
 
 test: .venv/.installed
+	@.ci/postgresql
 	@OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n auto --maxprocesses 4 --dist loadfile
 
 lint: .venv/.installed
@@ -20,10 +21,18 @@ bench: .venv/.installed
 	@$(BIN)/wmark bench confusion --out benchmarks/results
 	@$(BIN)/wmark bench detection --out benchmarks/results
 	@$(BIN)/wmark bench robustness --out benchmarks/results
+	@$(BIN)/wmark bench ledger --out benchmarks/results
+	@$(BIN)/wmark bench likeness --out benchmarks/results
 	@$(BIN)/wmark bench null --out benchmarks/results
+	@$(BIN)/wmark bench audit --out benchmarks/results
 	@$(BIN)/wmark bench decoder-inversion --out benchmarks/results
 	@$(BIN)/wmark bench ablation --out benchmarks/results
 	@$(BIN)/wmark bench latent --out benchmarks/results
+	@$(BIN)/wmark bench inversion --out benchmarks/results
+	@$(BIN)/wmark bench photographs --out benchmarks/results
+	@$(BIN)/wmark bench guidance --out benchmarks/results
+	@$(BIN)/wmark bench editing --out benchmarks/results
+	@$(BIN)/wmark bench gradients --out benchmarks/results
 	@$(BIN)/wmark bench cocoercivity --out benchmarks/results
 	@$(BIN)/wmark bench clips --out benchmarks/results
 	@$(BIN)/wmark bench autoencoders --timed --out benchmarks/results

@@ -15,11 +15,12 @@ from __future__ import annotations
 from importlib import import_module
 from typing import TYPE_CHECKING
 
-from .errors import ArgumentError, ImageError, KeyringError, LedgerError, ModelError, WmarkError
+from .errors import ArgumentError, ImageError, KeyringError, LedgerError, ModelError, ProvenanceError, WmarkError
 from .version import __version__
 
 if TYPE_CHECKING:
     from .detectors.detector import Detector
+    from .detectors.marking import mark_picture
     from .detectors.verdict import Verdict
     from .ledger.store import Ledger
     from .models.latent_diffusion import LatentDiffusion
@@ -36,6 +37,7 @@ if TYPE_CHECKING:
 
 _HOMES = {
     "Detector": ".detectors.detector",
+    "mark_picture": ".detectors.marking",
     "Verdict": ".detectors.verdict",
     "load_model": ".models.registry",
     "MarkedImage": ".watermark.record",
@@ -65,6 +67,7 @@ __all__ = [
     "MarkedImage",
     "ModelError",
     "Pattern",
+    "ProvenanceError",
     "Sampling",
     "Verdict",
     "WmarkError",
@@ -73,6 +76,7 @@ __all__ = [
     "embed",
     "initial_noise",
     "load_model",
+    "mark_picture",
 ]
 
 

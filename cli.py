@@ -12,7 +12,11 @@ __all__ = ["main"]
 COMMANDS = {
     "keys": ".commands.keys:keys",
     "embed": ".commands.embed:embed",
+    "edit": ".commands.edit:edit",
+    "restore": ".commands.restore:restore",
     "verify": ".commands.verify:verify",
+    "audit": ".commands.audit:audit",
+    "ledger": ".commands.ledger:ledger",
     "attack": ".commands.attack:attack",
     "tune": ".commands.tune:tune",
     "bench": ".commands.bench:bench",

@@ -2,7 +2,20 @@
 
 from __future__ import annotations
 
-__all__ = ["ArgumentError", "ImageError", "KeyringError", "LedgerError", "ModelError", "WmarkError"]
+__all__ = [
+    "ArgumentError",
+    "AuditError",
+    "DamagedImage",
+    "ImageError",
+    "KeyringError",
+    "LedgerError",
+    "MissingImage",
+    "ModelError",
+    "NoImage",
+    "ProvenanceError",
+    "UnfitImage",
+    "WmarkError",
+]
 
 
 class WmarkError(Exception):
@@ -25,5 +38,29 @@ class ImageError(WmarkError):
     """An image that cannot be read, written or used."""
 
 
+class MissingImage(ImageError):
+    """A path that leads to no file."""
+
+
+class NoImage(ImageError):
+    """A file that holds no image, or one of a format that nothing here reads."""
+
+
+class DamagedImage(ImageError):
+    """An image that cannot be decoded whole."""
+
+
+class UnfitImage(ImageError):
+    """An image that is whole and cannot be used: too large, too small, too narrow, animated, without pixels."""
+
+
 class ModelError(WmarkError):
     """A model that cannot be found, loaded or used."""
+
+
+class ProvenanceError(WmarkError):
+    """A certificate, a key to sign with or a manifest that cannot be used."""
+
+
+class AuditError(WmarkError):
+    """A source, an engine or a folder that an audit cannot begin or go on with."""

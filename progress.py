@@ -14,7 +14,7 @@ __all__ = ["Progress", "progress"]
 class Progress:
     """A bar on the terminal, nothing elsewhere; lines go past it, control characters escaped."""
 
-    def __init__(self, total: int, unit: str) -> None:
+    def __init__(self, total: int | None, unit: str) -> None:
         from tqdm import tqdm
 
         self.bar = tqdm(total=total, unit=unit, leave=False, disable=not sys.stderr.isatty())
@@ -35,8 +35,8 @@ class Progress:
 
 
 @contextlib.contextmanager
-def progress(total: int, unit: str) -> Iterator[Progress]:
-    """A bar of so many units, closed at the end."""
+def progress(total: int | None, unit: str) -> Iterator[Progress]:
+    """A bar of so many units, or of nobody knows how many, closed at the end."""
     bar = Progress(total, unit)
     try:
         yield bar

@@ -76,7 +76,7 @@ def run(
     steps: int,
     seed: int,
     out: Path,
-    sampling: Sampling = Sampling(),  # noqa: B008  A frozen value.
+    sampling: Sampling | None = None,
 ) -> dict:
     """Measure, print the table and write `confusion.{csv,json,png}`; returns what the JSON holds.
 
@@ -88,9 +88,10 @@ def run(
         steps: DDIM inversion steps.
         seed: Seed of keys, prompts and noise.
         out: Folder of the results.
-        sampling: How images are generated.
+        sampling: How images are generated; None takes what the model is meant for.
     """
     find_damage(damage)
+    sampling = sampling or model.usual
     methods = {name: replace(recovery, steps=steps) for name, recovery in inversions(iterations).items()}
     settings = dict(images=images, attack=damage, iterations=iterations, steps=steps, seed=seed)
     settings |= dict(

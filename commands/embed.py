@@ -8,9 +8,11 @@ from typing import TYPE_CHECKING
 
 import click
 
-from ..errors import ArgumentError, ImageError
+from ..errors import ArgumentError, ImageError, ProvenanceError
 from ..models.sampling import LONGEST, SCHEDULERS, Sampling
+from .embed_image import embed_image, image_options
 from .keys import active_keys, open_keyring
+from .manifests import keep_unsigned, note_unsigned, signs
 from .options import Number, OutputFile, Seed, Size, Text, choice, keyring_option, model_options, with_options
 from .terminal import complain, say
 
@@ -21,6 +23,8 @@ if TYPE_CHECKING:
 
 __all__ = ["embed"]
 
+USUAL = "[default: what the model is meant for, most often {}]"
+
 
 @click.command()
 @click.option(
@@ -28,9 +32,9 @@ __all__ = ["embed"]
     "prompts",
     type=Text(),
     multiple=True,
-    required=True,
     help="What to generate; may be given several times.",
 )
+@with_options(image_options)
 @click.option("-o", "--output", type=OutputFile(), required=True, help="PNG, JPEG or WebP file.")
 @click.option("--count", type=click.IntRange(1), default=1, show_default=True, help="Images for each prompt.")
 @click.option("--seed", type=Seed(), help="Seed of the first image, counting up from there; fresh ones if not given.")
@@ -43,16 +47,18 @@ __all__ = ["embed"]
 @keyring_option
 @with_options(model_options)
 @click.option("--size", type=Size(), help="Image size; the model's own if not given.")
-@click.option(
-    "--steps", type=click.IntRange(1, LONGEST), default=Sampling.steps, show_default=True, help="Sampling steps."
-)
-@click.option("--guidance", type=Number(0), default=Sampling.guidance_scale, show_default=True, help="Guidance scale.")
+@click.option("--steps", type=click.IntRange(1, LONGEST), help=f"Sampling steps.  {USUAL.format(Sampling.steps)}")
+@click.option("--guidance", type=Number(0), help=f"Guidance scale.  {USUAL.format(Sampling.guidance_scale)}")
 @click.option("--scheduler", type=choice(SCHEDULERS), default=Sampling.scheduler, show_default=True)
 @click.option("--batch-size", type=click.IntRange(1), default=4, show_default=True)
+@signs
 @click.option("--force", is_flag=True, help="Overwrite files that exist.")
 @click.option("--skip-existing", is_flag=True, help="Go on where an interrupted run stopped.")
 def embed(
     prompts,
+    image,
+    min_psnr,
+    way,
     output,
     count,
     seed,
@@ -67,20 +73,26 @@ def embed(
     guidance,
     scheduler,
     batch_size,
+    signer,
     force,
     skip_existing,
 ) -> None:
-    """Generate images that carry a name each, or a key, with a JSON record beside them."""
+    """Generate images that carry a name each, or a key, or mark one that exists, with a JSON record beside them."""
+    if bool(prompts) == bool(image):
+        raise click.UsageError("say --prompt for pictures to be generated, or --image for one to be marked")
     from ..images import check_suffix
     from ..watermark.noise import seeds_of
     from ..watermark.record import check_writable, finished, read_record
 
     check_suffix(output.suffix)
-    sampling = Sampling(steps, guidance, scheduler)
+    sampled(Sampling(), steps, guidance, scheduler)  # Refuses what is not possible.
     key = planted(key_id, issuer, keyring)
+    if image:
+        return embed_image(image, output, key, dict(name=model, dtype=dtype, device=device), way, min_psnr, force)
     wanted = [prompt for prompt in prompts for _ in range(count)]
     jobs = list(zip(numbered(output, len(wanted)), wanted, seeds_of(seed, len(wanted)), strict=True))
     if skip_existing:
+        note_unsigned(signer, [path for path, *_ in jobs if finished(path)])
         jobs = [job for job in jobs if not finished(job[0])]
         for path, *_ in jobs:
             if read_record(path):
@@ -95,8 +107,9 @@ def embed(
     from ..watermark.embed import embed as generate
 
     loaded = load_model(model, dtype=dtype, device=device)
+    sampling = sampled(loaded.usual, steps, guidance, scheduler)
     warn_of_cuts(loaded, prompts)
-    with progress(len(jobs) * steps, "step") as bar:
+    with progress(len(jobs) * sampling.steps, "step") as bar:
         marked = generate(
             loaded,
             key,
@@ -109,7 +122,9 @@ def embed(
         )
         for (path, *_), image in zip(jobs, marked, strict=True):
             try:
-                image.save(path, overwrite=force, resume=skip_existing)
+                image.save(path, overwrite=force, resume=skip_existing, signer=signer)
+            except ProvenanceError as error:
+                keep_unsigned(image, path, error)
             except ImageError:
                 if not (skip_existing and finished(path)):
                     raise
@@ -139,6 +154,12 @@ def planted(key_id: str | None, issuer: Path | None, keyring: Path | None) -> Ke
 def carried(record: dict) -> str:
     """What an image carries, by its record."""
     return f"image {record['number']} of {record['issuer']}" if "number" in record else f"key {record['key_id']}"
+
+
+def sampled(usual: Sampling, steps: int | None, guidance: float | None, scheduler: str) -> Sampling:
+    """How images are sampled: as the model is meant to be, where nothing was said."""
+    guidance = usual.guidance_scale if guidance is None else guidance
+    return Sampling(steps or usual.steps, guidance, scheduler)
 
 
 def warn_of_cuts(model: LatentDiffusion, prompts: Iterable[str]) -> None:

@@ -10,6 +10,7 @@ import click
 from ..errors import KeyringError
 from ..files import shown
 from ..watermark.patterns import PATTERNS, Pattern
+from .certificate import certificate
 from .options import Channels, Number, OutputFile, choice, json_option, keyring_option
 from .terminal import describe, dumps, say
 
@@ -24,6 +25,9 @@ __all__ = ["active_keys", "keys", "open_keyring"]
 @click.group()
 def keys() -> None:
     """Create, list, show and revoke keys."""
+
+
+keys.add_command(certificate)
 
 
 @keys.command()

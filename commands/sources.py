@@ -19,12 +19,6 @@ __all__ = ["STANDARD_INPUT", "Source", "find_sources"]
 
 STANDARD_INPUT = "-"
 
-# What a folder is searched for. A file that is named is read whatever it is called.
-SUFFIXES = (
-    ".avif", ".bmp", ".dib", ".gif", ".heic", ".heif", ".j2k", ".jfif", ".jp2", ".jpe", ".jpeg", ".jpg",
-    ".jpx", ".jxl", ".mpo", ".pgm", ".png", ".pnm", ".ppm", ".psd", ".tga", ".tif", ".tiff", ".webp",
-)  # fmt: skip
-
 
 @dataclass(frozen=True)
 class Source:
@@ -74,6 +68,9 @@ def expand(argument: str) -> Iterator[Source]:
 
 
 def in_folder(folder: str) -> list[Source]:
+    """All images below a folder; a file that is named is read whatever it is called."""
+    from ..images import is_image
+
     found: list[Source] = []
 
     def unreadable(error: OSError) -> None:
@@ -85,10 +82,6 @@ def in_folder(folder: str) -> list[Source]:
     if not found:
         found = [Source(folder, f"folder '{shown(folder)}' holds no images: name files, or a folder that does")]
     return sorted(found, key=lambda source: source.name)
-
-
-def is_image(name: str) -> bool:
-    return not name.startswith(".") and name.lower().endswith(SUFFIXES)
 
 
 def read_standard_input() -> Image.Image:

@@ -54,8 +54,8 @@ def describe(pattern: Pattern) -> str:
     return f"{pattern.kind}, radius {pattern.radius}, channels {channels}, strength {pattern.strength:g}"
 
 
-def line(name: str, verdict: Verdict, *, scores: bool = False) -> str:
-    """A verdict in a line. Below the threshold nothing finer than the order of magnitude, unless scores are asked for.
+def line(name: str, verdict: Verdict, remark: str = "", *, scores: bool = False) -> str:
+    """A verdict and a remark in a line. Below the threshold nothing finer than the order of p, unless one asks for it.
 
     Whoever may ask often, and sees every digit, learns from them how to remove a mark.
     """
@@ -71,6 +71,7 @@ def line(name: str, verdict: Verdict, *, scores: bool = False) -> str:
         f"p {p}",
         cosine,
         describe_alignment(verdict),
+        remark,
         f"{verdict.seconds:.1f} s",
     ]
     return "  ".join(word for word in words if word)

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from .options import Number, device_option, with_options
+from .options import Number, Seed, device_option, with_options
 from .terminal import say
 
 if TYPE_CHECKING:
@@ -80,9 +80,13 @@ def diffusion(config, overrides, data, run, device, minutes, start, small) -> No
     """Train the diffusion model on the encoded pictures, or go on where it stopped."""
     from ..training.configuration import load_configuration
     from ..training.diffusion import train_diffusion
+    from ..training.relatives import train_relative
 
-    configuration = load_configuration(config, overrides)
-    finished = train_diffusion(configuration, data, run, choose_device(device), minutes, start, small)
+    configuration, device = load_configuration(config, overrides), choose_device(device)
+    if "relative" in configuration:
+        finished = train_relative(configuration, data, run, device, minutes, small)
+    else:
+        finished = train_diffusion(configuration, data, run, device, minutes, start, small)
     report("small" if small else "diffusion", finished)
 
 
@@ -92,10 +96,55 @@ def diffusion(config, overrides, data, run, device, minutes, start, small) -> No
 def export(folder, config, overrides, data, run, device) -> None:
     """Write the model to FOLDER in diffusers' format."""
     from ..training.configuration import load_configuration
-    from ..training.export import export as write
+    from ..training.export import export as whole
+    from ..training.relatives import export_relative
 
-    size = write(load_configuration(config, overrides), run, folder)
+    configuration = load_configuration(config, overrides)
+    size = (export_relative if "relative" in configuration else whole)(configuration, run, folder)
     say(f"{folder}: {size / 1e6:.1f} MB of weights")
+
+
+@train.command()
+@click.argument("model")
+@click.option("--minutes", type=Number(0, min_open=True), default=20, show_default=True, help="Time to fit for.")
+@click.option("--latents", type=click.IntRange(17), default=200, show_default=True, help="Pictures to learn from.")
+@click.option("--steps", type=click.IntRange(1), default=20, show_default=True, help="Sampling steps, on average.")
+@click.option("--run", type=folder, default="training-run/restorer", show_default=True, help="Samples and checkpoint.")
+@click.option("--seed", type=Seed(bits=16), default=0, show_default=True)
+@device_option
+def restorer(model, minutes, latents, steps, run, seed, device) -> None:
+    """Train what `wmark restore` needs, on MODEL's own pictures; it lies beside the model, or in the user's folder."""
+    from ..models.prompts import draw_prompts
+    from ..models.registry import load_model
+    from ..models.restorer import FILE_NAME
+    from ..progress import progress
+    from ..training.restorer import fit_restorer
+    from ..training.samples import hold_out, sample_latents
+    from .tune import default_folder
+
+    loaded = load_model(model, device=device, tuned=False)
+    with progress(latents, "sample") as bar:
+        prompts = draw_prompts(latents, 600_000 + seed)
+        ready = 0
+
+        def sampled(count: int) -> None:
+            nonlocal ready
+            bar.update(count - ready)
+            ready = count
+
+        samples = sample_latents(loaded, prompts, run / "samples", steps=steps, seed=seed, callback=sampled)
+    training, held_out = hold_out(samples)
+    with progress(None, "step") as bar:
+        fitted, curve = fit_restorer(
+            loaded, training.latents, held_out.latents, minutes=minutes, folder=run, seed=seed,
+            callback=lambda share, curve: bar.update(1),
+        )  # fmt: skip
+    path = default_folder(model, loaded.fingerprint) / FILE_NAME
+    fitted.save(path, loaded.fingerprint)
+    last = curve[-1]
+    say(
+        f"{path}: latents of held-out pictures {last['filled_db']:.1f} dB filled, {last['restored_db']:.1f} dB restored"
+    )
 
 
 @train.command()

@@ -15,6 +15,7 @@ from ..files import shown
 from ..inversion.recovery import DECODER_INVERSIONS, DIFFUSION_INVERSIONS, EFFORTS, recoveries
 from .exits import NOT_FOUND, OK, UNEXPECTED, UNUSABLE, summary, trace
 from .keys import active_keys, open_keyring
+from .manifests import reads_manifests
 from .options import PLOTS, OutputFile, Size, choice, fpr_option, keyring_option, model_options, with_options
 from .sources import STANDARD_INPUT, find_sources
 from .terminal import complain, dumps, line
@@ -58,6 +59,7 @@ __all__ = ["verify"]
 @click.option("--diffusion-inversion", type=choice(DIFFUSION_INVERSIONS), help="In place of the effort's own.")
 @click.option("--inversion-steps", type=click.IntRange(1, 1000), help="Steps of the diffusion inversion.")
 @click.option("--size", type=Size(), help="Size the images were generated at; the likely ones are tried if not given.")
+@reads_manifests
 @click.option("--batch-size", type=click.IntRange(1), default=8, show_default=True)
 @click.option(
     "--number",
@@ -97,6 +99,7 @@ def verify(
     diffusion_inversion,
     inversion_steps,
     size,
+    manifests,
     batch_size,
     numbers,
     decoys,
@@ -127,6 +130,7 @@ def verify(
         tested = [ring.key(key_id, allow_revoked=True)]
     else:
         tested = ring.active() if names else active_keys(ring)
+    manifests.check()
     parts = (decoder_inversion, iterations, diffusion_inversion, inversion_steps)
     tried = recoveries(effort, *parts, tuned) if any(parts) else effort
 
@@ -153,8 +157,9 @@ def verify(
             else:
                 code = max(code, OK if outcome.found else NOT_FOUND)
                 chance += outcome.decoys
-                row = {"image": source.name, **outcome.to_json(scores=scores)}
-                bar.write(dumps(row) if as_json else line(source.name, outcome, scores=scores))
+                account = manifests.beside(source.name, outcome)
+                row = {"image": source.name, **outcome.to_json(scores=scores), "manifest": account.to_json()}
+                bar.write(dumps(row) if as_json else line(source.name, outcome, account.words, scores=scores))
                 if not outcome.found:
                     point_out_other_model(source, detector().model, bar)
                 if plot:

@@ -86,4 +86,4 @@ def reduced(image: Image.Image, detector: Detector, name: str) -> Tensor:
     try:
         return detector.pixels(image)
     except ImageError as error:
-        raise ImageError(f"image '{shown(name)}': {error}") from error
+        raise type(error)(f"image '{shown(name)}': {error}") from error

@@ -10,7 +10,7 @@ from typing import NamedTuple
 
 from PIL import Image
 
-from ..errors import ImageError
+from ..errors import UnfitImage
 
 __all__ = ["Canvas", "Size", "canvases", "fit", "working_size"]
 
@@ -55,7 +55,7 @@ def working_size(image: Size, expected: Size, multiple: int) -> Size:
     """
     height, width = image
     if max(image) > LONGEST_ASPECT * min(image):
-        raise ImageError(f"an image of {width}x{height} pixels is too narrow: crop it to less than {LONGEST_ASPECT}:1")
+        raise UnfitImage(f"an image of {width}x{height} pixels is too narrow: crop it to less than {LONGEST_ASPECT}:1")
     least, most = ALIKE
     alike = least <= height * width / (expected[0] * expected[1]) <= most
     if height % multiple == 0 and width % multiple == 0 and alike:

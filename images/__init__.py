@@ -7,6 +7,7 @@ Whatever Pillow reads becomes one upright 8-bit RGB image, or an :class:`~wmark.
     pixels    any mode -> RGB; RGB <-> tensors
     writing   an image -> the bytes of a file that says how it was made
     likeness  an image -> a hash by which the same picture is known again
+    suffixes  names of files that are images
 """
 
 from __future__ import annotations
@@ -14,12 +15,14 @@ from __future__ import annotations
 from .likeness import SAME, perceptual_hash
 from .pixels import rounded, to_image, to_pixels, to_tensor, to_unit
 from .reading import open_image, read_image
+from .suffixes import is_image
 from .writing import check_suffix, encode_image
 
 __all__ = [
     "SAME",
     "check_suffix",
     "encode_image",
+    "is_image",
     "open_image",
     "perceptual_hash",
     "read_image",

@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING
 
 from PIL import Image
 
-from ..errors import ImageError
+from ..errors import ImageError, UnfitImage
 
 if TYPE_CHECKING:
     import torch
@@ -97,11 +97,11 @@ def grey_levels(image: Image.Image, name: str) -> Callable[[Image.Image], Image.
     low, high = np.min(extremes), np.max(extremes)
     if image.mode == "F":
         if not 0 <= low <= high <= 255:  # False for NaN as well.
-            raise ImageError(f"{name} has values from {low:g} to {high:g}: scale them to [0, 1]")
+            raise UnfitImage(f"{name} has values from {low:g} to {high:g}: scale them to [0, 1]")
         scale = 255 if high <= 1 else 1
         return lambda strip: Image.fromarray(np.rint(np.asarray(strip) * scale).astype(np.uint8)).convert("RGB")
     if not 0 <= low <= high <= 65535:
-        raise ImageError(f"{name} has values from {low} to {high}: scale them to 16 bits")
+        raise UnfitImage(f"{name} has values from {low} to {high}: scale them to 16 bits")
     transparent = image.info.get("transparency")
 
     def convert(strip: Image.Image) -> Image.Image:

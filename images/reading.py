@@ -15,7 +15,7 @@ from typing import BinaryIO
 
 from PIL import Image, ImageFile, UnidentifiedImageError
 
-from ..errors import ImageError
+from ..errors import DamagedImage, ImageError, MissingImage, NoImage, UnfitImage
 from ..files import UnfitFile, open_regular, reason, shown
 from .pixels import checksum, to_rgb
 from .salvage import bare
@@ -33,6 +33,9 @@ SHORTEST_SIDE = 64
 SINGLE_PICTURE = {"MPO", "PSD"}
 # Formats that hold drawing commands; Pillow hands EPS to an external interpreter.
 DRAWINGS = {"EPS", "WMF"}
+
+UNREADABLE = NoImage, DamagedImage
+"""What cannot be decoded, and may be without its metadata."""
 
 ORIENTATION = 0x0112
 UPRIGHT = {
@@ -67,11 +70,11 @@ def open_image(source: str | os.PathLike | Image.Image) -> Image.Image:
         with open_regular(source, LARGEST_FILE << 20) as file:
             return read(file, name)
     except FileNotFoundError:
-        raise ImageError(f"{name} does not exist: check the path") from None
+        raise MissingImage(f"{name} does not exist: check the path") from None
     except IsADirectoryError:
-        raise ImageError(f"{name} is a folder: name the files in it") from None
+        raise NoImage(f"{name} is a folder: name the files in it") from None
     except UnfitFile as error:
-        raise ImageError(f"{name} {error}: save it as a PNG or JPEG file") from None
+        raise UnfitImage(f"{name} {error}: save it as a PNG or JPEG file") from None
     except (OSError, ValueError) as error:
         raise ImageError(f"{name} cannot be read ({reason(error)}): check the path and its permissions") from error
 
@@ -94,24 +97,20 @@ def read_image(stream: BinaryIO, name: str = "standard input") -> Image.Image:
         while part := stream.read(1 << 20):
             held.write(part)
             if held.tell() > LARGEST_FILE << 20:
-                raise ImageError(f"{name} goes on for more than {LARGEST_FILE} MiB: pass one image as PNG or JPEG")
+                raise UnfitImage(f"{name} goes on for more than {LARGEST_FILE} MiB: pass one image as PNG or JPEG")
     except (OSError, ValueError) as error:
         raise ImageError(f"{name} cannot be read ({reason(error)}): pass one image") from error
     return read(held, name)
-
-
-class Unreadable(ImageError):
-    """An image that could not be decoded, and may be without its metadata."""
 
 
 def read(stream: BinaryIO, name: str) -> Image.Image:
     """Decode the image of a seekable stream, without its metadata if need be."""
     stream.seek(0)
     if not stream.read(1):
-        raise ImageError(f"{name} is an empty file: get it again from where it came")
+        raise NoImage(f"{name} is an empty file: get it again from where it came")
     try:
         return attempt(stream, name)
-    except Unreadable as error:
+    except UNREADABLE as error:
         failure = error
         traceback.clear_frames(error.__context__.__traceback__)  # They hold half a picture.
     picture = salvaged(stream, name)
@@ -131,7 +130,7 @@ def salvaged(stream: BinaryIO, name: str) -> Image.Image | None:
             pictures.add(checksum(picture))
             if len(pictures) > 1:
                 return None
-    except Unreadable:
+    except UNREADABLE:
         return None
     except ImageError:
         raise
@@ -150,31 +149,31 @@ def attempt(source: BinaryIO | Image.Image, name: str) -> Image.Image:
     except ImageError:
         raise
     except UnidentifiedImageError:
-        raise Unreadable(f"{name} is no image, or of no format that can be read: convert it to PNG or JPEG") from None
+        raise NoImage(f"{name} is no image, or of no format that can be read: convert it to PNG or JPEG") from None
     except Image.DecompressionBombError as error:
-        raise ImageError(f"{name} has more than 100 megapixels: scale it down") from error
+        raise UnfitImage(f"{name} has more than 100 megapixels: scale it down") from error
     except MemoryError as error:
-        raise ImageError(f"{name} does not fit into memory: scale it down") from error
+        raise UnfitImage(f"{name} does not fit into memory: scale it down") from error
     # Decoders let many kinds of exceptions out for a broken file: OSError, SyntaxError, ValueError, struct.error, ...
     except Exception as error:
-        raise Unreadable(f"{name} is damaged or incomplete: get it again from where it came") from error
+        raise DamagedImage(f"{name} is damaged or incomplete: get it again from where it came") from error
 
 
 def decode(image: Image.Image, name: str) -> Image.Image:
     """Check an opened image, decode it and bring it upright to RGB."""
     width, height = image.size
     if image.format in DRAWINGS:
-        raise ImageError(f"{name} is a drawing ({image.format}), not pixels: convert it to PNG")
+        raise UnfitImage(f"{name} is a drawing ({image.format}), not pixels: convert it to PNG")
     largest = LARGEST_AREAS.get(image.format, LARGEST_AREA)
     if width * height > largest:
         megapixels = f"{largest // 1_000_000} megapixels"
-        raise ImageError(f"{name} has {width} x {height} pixels, more than {megapixels}: scale it down")
+        raise UnfitImage(f"{name} has {width} x {height} pixels, more than {megapixels}: scale it down")
     if min(width, height) < SHORTEST_SIDE:
-        raise ImageError(f"{name} has {width} x {height} pixels, fewer than {SHORTEST_SIDE} a side: use a larger one")
+        raise UnfitImage(f"{name} has {width} x {height} pixels, fewer than {SHORTEST_SIDE} a side: use a larger one")
     if image.format not in SINGLE_PICTURE and getattr(image, "is_animated", False):
-        raise ImageError(f"{name} has more than one frame: extract the frames and pass them one by one")
+        raise UnfitImage(f"{name} has more than one frame: extract the frames and pass them one by one")
     if image.info.get("progressive") and count_scans(image) > MOST_SCANS:
-        raise ImageError(f"{name} has more than {MOST_SCANS} scans, which takes forever to decode: save it as PNG")
+        raise UnfitImage(f"{name} has more than {MOST_SCANS} scans, which takes forever to decode: save it as PNG")
     image.load()
     turn = upright(image)
     picture = to_rgb(image, name)

@@ -1,7 +1,7 @@
 """Images as the bytes of a file.
 
-Written images state in XMP that they were made by a trained model (IPTC digital source type), and carry no other
-metadata.
+Written images state in XMP where they come from (IPTC digital source type): from a trained model unless something else
+is said. They carry no other metadata.
 """
 
 from __future__ import annotations
@@ -31,11 +31,16 @@ XMP = """<?xpacket begin="\ufeff" id="W5M0MpCehiHzreSzNTczkc9d"?>
  </rdf:RDF>
 </x:xmpmeta>
 <?xpacket end="r"?>"""
-TRAINED_ALGORITHM = "http://cv.iptc.org/newscodes/digitalsourcetype/trainedAlgorithmicMedia"
+SOURCE_TYPES = "http://cv.iptc.org/newscodes/digitalsourcetype/"
 
 
-def encode_image(image: Image.Image, suffix: str, description: Mapping[str, str] | None = None) -> bytes:
-    """Encode an image for a file, with an XMP packet that says it was made by a trained model.
+def encode_image(
+    image: Image.Image,
+    suffix: str,
+    description: Mapping[str, str] | None = None,
+    source: str = "trainedAlgorithmicMedia",
+) -> bytes:
+    """Encode an image for a file, with an XMP packet that says where it comes from.
 
     PNG and WebP keep every pixel; JPEG is written at quality 95 without chroma subsampling.
 
@@ -43,12 +48,13 @@ def encode_image(image: Image.Image, suffix: str, description: Mapping[str, str]
         image: The image, written as RGB.
         suffix: The file's suffix: `.png`, `.jpg`, `.jpeg` or `.webp`.
         description: Further text properties of the IPTC Extension schema, such as `AISystemUsed`; public.
+        source: Its digital source type, a term of IPTC's.
 
     Raises:
         ImageError: If the suffix is another, the format cannot hold an image of this size, or a name is not one of XML.
     """
     suffix = check_suffix(suffix)
-    xmp = xmp_packet(description or {})
+    xmp = xmp_packet(description or {}, source)
     clean = image.convert("RGB")
     clean.info = {}
     file = io.BytesIO()
@@ -81,9 +87,9 @@ def check_suffix(suffix: str) -> str:
     return suffix.lower()
 
 
-def xmp_packet(description: Mapping[str, str]) -> str:
+def xmp_packet(description: Mapping[str, str], source: str) -> str:
     lines = []
-    for name, text in {**description, "DigitalSourceType": TRAINED_ALGORITHM}.items():
+    for name, text in {**description, "DigitalSourceType": SOURCE_TYPES + source}.items():
         if not re.fullmatch(r"[A-Za-z][A-Za-z0-9]*", name):
             raise ImageError(f"{name!r} is no property of the IPTC Extension schema: use letters and digits")
         allowed = re.sub(r"[^\t\n\r\x20-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]", "", str(text))

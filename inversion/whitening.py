@@ -13,7 +13,7 @@ import torch
 from torch import Tensor
 from torch.nn.functional import avg_pool2d
 
-__all__ = ["whiten"]
+__all__ = ["radial_level", "whiten"]
 
 NEIGHBOURHOOD = 11
 """Side of the window that local energy is measured in, in latent pixels."""
@@ -30,19 +30,23 @@ def whiten(noise: Tensor) -> Tensor:
     Returns:
         Noise with the same shape, float32, on the same device.
     """
-    noise = noise.detach().float().clamp(-LARGEST, LARGEST)
+    noise = noise.float().clamp(-LARGEST, LARGEST)
     energy = avg_pool2d(noise.square(), NEIGHBOURHOOD, 1, NEIGHBOURHOOD // 2, count_include_pad=False)
     return _flatten_spectrum(noise / energy.sqrt().clamp_min(1e-3))
 
 
 def _flatten_spectrum(noise: Tensor) -> Tensor:
-    size = tuple(noise.shape[-2:])
     spectrum = torch.fft.rfft2(noise, norm="ortho")
-    rings, counts = _rings(size, noise.device)
+    return torch.fft.irfft2(spectrum / radial_level(noise), s=noise.shape[-2:], norm="ortho")
+
+
+def radial_level(noise: Tensor) -> Tensor:
+    """Root mean square of the spectrum's rings, at every coefficient of `rfft2`, with shape (B, C, h, w // 2 + 1)."""
+    spectrum = torch.fft.rfft2(noise, norm="ortho")
+    rings, counts = _rings(tuple(noise.shape[-2:]), noise.device)
     power = spectrum.abs().square().flatten(2)
     mean = power.new_zeros(*power.shape[:2], len(counts)).index_add_(2, rings, power) / counts
-    level = mean.sqrt().clamp_min(1e-6)[..., rings].reshape(spectrum.shape)
-    return torch.fft.irfft2(spectrum / level, s=size, norm="ortho")
+    return mean.sqrt().clamp_min(1e-6)[..., rings].reshape(spectrum.shape)
 
 
 @lru_cache(maxsize=32)

@@ -16,6 +16,7 @@ class Query:
     """Which rows; every condition that is given must hold.
 
     Attributes:
+        number: The image's.
         issuer: Name of the issuer.
         since, until: From this time to before that, ISO 8601 in UTC: when it was registered, or reserved if it was not.
         file_hash: How the SHA-256 of the file begins.
@@ -23,6 +24,7 @@ class Query:
         state: `reserved` or `registered`.
     """
 
+    number: int | None = None
     issuer: str | None = None
     since: str | None = None
     until: str | None = None
@@ -33,6 +35,8 @@ class Query:
     def select(self) -> Select:
         """All columns of the rows, by number."""
         when, conditions = func.coalesce(images.c.registered, images.c.reserved), []
+        if self.number is not None:
+            conditions.append(images.c.number == self.number)
         if self.issuer is not None:
             conditions.append(images.c.issuer == self.issuer)
         if self.since is not None:

@@ -47,10 +47,12 @@ class Seals:
         """The seal of a row, 64 hexadecimal digits."""
         return self._secret(row.issuer).tag(b"row/" + row.content)
 
-    def genuine(self, row: Row, seal: str) -> bool | None:
-        """Whether a row carries its seal; None if the secret of its issuer is not here."""
+    def genuine(self, row: Row, seal: object) -> bool | None:
+        """Whether a row carries its seal, whatever stands in its place; None if its issuer's secret is not here."""
         secret = self.secret(row.issuer)
-        return None if secret is None else hmac.compare_digest(secret.tag(b"row/" + row.content), seal)
+        if secret is None:
+            return None
+        return hmac.compare_digest(secret.tag(b"row/" + row.content).encode(), str(seal).encode())
 
     def prompt_hash(self, issuer: str, prompt: str) -> str:
         """The keyed hash of a prompt, 64 hexadecimal digits."""

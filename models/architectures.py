@@ -14,7 +14,13 @@ from torch import nn
 from .quiet import quiet
 
 with quiet():
-    from diffusers import AutoencoderKL, DDIMScheduler, StableDiffusionPipeline, UNet2DConditionModel
+    from diffusers import (
+        AutoencoderKL,
+        DDIMScheduler,
+        FlowMatchEulerDiscreteScheduler,
+        StableDiffusionPipeline,
+        UNet2DConditionModel,
+    )
     from diffusers.models.attention_processor import AttnProcessor
     from transformers import CLIPTextConfig, CLIPTextModel, CLIPTokenizer
     from transformers.convert_slow_tokenizer import bytes_to_unicode
@@ -22,7 +28,9 @@ with quiet():
 __all__ = [
     "autoencoder",
     "byte_letters",
+    "flow_scheduler",
     "full_size_autoencoder",
+    "full_size_unet",
     "new_tokenizer",
     "pipeline",
     "scheduler",
@@ -171,6 +179,11 @@ def scheduler(prediction_type: str, *, pure_noise: bool = False) -> DDIMSchedule
     )
 
 
+def flow_scheduler(shift: float) -> FlowMatchEulerDiscreteScheduler:
+    """Euler's method on a rectified flow, its times shifted towards the noise."""
+    return FlowMatchEulerDiscreteScheduler(shift=shift)
+
+
 def pipeline(
     vae: nn.Module, unet: nn.Module, text_encoder: nn.Module, tokenizer: CLIPTokenizer, scheduler: DDIMScheduler
 ) -> StableDiffusionPipeline:
@@ -192,6 +205,12 @@ def full_size_autoencoder(size: int = 512) -> nn.Module:
     return autoencoder((128, 256, 512, 512), size=size)
 
 
+def full_size_unet(size: int) -> nn.Module:
+    """The U-Net of Stable Diffusion 2.1, 866 M parameters, for latents of `size` pixels a side."""
+    widths, attentive = (320, 640, 1280, 1280), (True, True, True, False)
+    return unet(size, widths, attentive, heads=(5, 10, 20, 20), context=1024, linear=True)
+
+
 def stable_diffusion_2(prediction_type: str, words: Path, dtype: torch.dtype) -> StableDiffusionPipeline:
     """Stable Diffusion 2.1: 866 M parameters in the U-Net, 84 M in the autoencoder, 1024-wide text embeddings.
 
@@ -203,14 +222,7 @@ def stable_diffusion_2(prediction_type: str, words: Path, dtype: torch.dtype) ->
     size = 64 if prediction_type == "epsilon" else 96
     built = pipeline(
         full_size_autoencoder(8 * size),
-        unet(
-            size,
-            (320, 640, 1280, 1280),
-            (True, True, True, False),
-            heads=(5, 10, 20, 20),
-            context=1024,
-            linear=True,
-        ),
+        full_size_unet(size),
         text_encoder(49408, width=1024, layers=23, heads=16, length=77, activation="gelu"),
         tokenizer(words),
         scheduler(prediction_type),

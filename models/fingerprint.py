@@ -10,6 +10,7 @@ from pathlib import Path
 from torch import nn
 
 from ..files import write_atomically
+from .index import ModelFolder
 
 __all__ = ["folder_fingerprint", "weights_fingerprint"]
 
@@ -18,14 +19,14 @@ SAMPLE = 4096
 """Values of each tensor that a fingerprint of weights in memory looks at."""
 
 
-def folder_fingerprint(folder: Path) -> str:
+def folder_fingerprint(folder: ModelFolder) -> str:
     """SHA-256 over the weights that a model folder's parts are loaded from, shortened to 16 hexadecimal digits.
 
     Gigabytes take seconds, so it is kept in the user's cache by the files' paths, sizes and times.
     """
     from platformdirs import user_cache_path
 
-    files = [file for part in PARTS for file in _weights(folder / part)]
+    files = [file for part in PARTS for file in _weights(folder.part(part))]
     stats = [(file.resolve(), file.stat()) for file in files]
     state = json.dumps([(str(path), stat.st_size, stat.st_mtime_ns) for path, stat in stats])
     kept = user_cache_path("wmark") / "fingerprints" / hashlib.sha256(state.encode()).hexdigest()[:32]
@@ -34,7 +35,7 @@ def folder_fingerprint(folder: Path) -> str:
             return found
     digest = hashlib.sha256()
     for file in files:
-        digest.update(file.relative_to(folder).as_posix().encode())
+        digest.update(f"{file.parent.name}/{file.name}".encode())
         with file.open("rb") as stream:
             while block := stream.read(1 << 20):
                 digest.update(block)

@@ -45,6 +45,7 @@ class LatentDiffusion:
         pipeline: What it was made from: its parts, for whoever knows the family.
         reader: Learned reader of its noise, if there is one.
         device, dtype: Where it runs, and in which precision.
+        usual: What it is meant to be sampled with.
     """
 
     name: str
@@ -59,6 +60,7 @@ class LatentDiffusion:
     device: torch.device
     dtype: torch.dtype
     reader: Reader | None = None
+    usual: Sampling = Sampling()  # noqa: RUF009  A frozen value.
 
     @classmethod
     def from_pipeline(
@@ -176,7 +178,7 @@ class LatentDiffusion:
         self,
         noise: Tensor,
         prompts: Sequence[str],
-        sampling: Sampling = Sampling(),  # noqa: B008  A frozen value.
+        sampling: Sampling | None = None,
         callback: Callable[[int], None] | None = None,
     ) -> Tensor:
         """Generate clean latents (B, C, h, w) from initial noise (B, C, h, w), one prompt each.
@@ -184,8 +186,8 @@ class LatentDiffusion:
         Arguments:
             noise: Initial noise, about N(0, I).
             prompts: B prompts.
-            sampling: How.
+            sampling: How; None takes what the model is meant for.
             callback: Called with the number of finished steps.
         """
         with torch.no_grad():
-            return self.generate(noise, list(prompts), sampling, callback)
+            return self.generate(noise, list(prompts), sampling or self.usual, callback)

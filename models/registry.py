@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
-import json
 import sys
+from dataclasses import replace
 from importlib import import_module
 from pathlib import Path
 from types import ModuleType
 from typing import TYPE_CHECKING
 
 from ..errors import ModelError
-from ..files import UnfitFile, open_regular, read_file
+from ..files import UnfitFile, open_regular
+from .index import LARGEST_JSON, ModelFolder, ModelIndex
 from .quiet import quiet
 from .tuned import find_tuned
 
@@ -18,14 +19,14 @@ if TYPE_CHECKING:
     import torch
 
     from .latent_diffusion import LatentDiffusion
+    from .restorer import Restorer
 
-__all__ = ["DTYPES", "EMBEDDED", "family", "find_device", "load_model"]
+__all__ = ["DTYPES", "EMBEDDED", "family", "find_device", "load_model", "load_restorer"]
 
-EMBEDDED = {"tiny": Path(__file__).parent / "tiny"}
+EMBEDDED = {name: Path(__file__).parent / name for name in ("tiny", "tiny-flow", "tiny-one")}
 FAMILIES = {"StableDiffusionPipeline": "stable_diffusion"}
 """The file of :mod:`.families` for each class of pipelines."""
 
-LARGEST_JSON = 64 << 20
 DTYPES = {"fp32": "float32", "bf16": "bfloat16", "fp16": "float16"}
 
 
@@ -49,14 +50,15 @@ def load_model(
         raise ModelError(f"unknown precision {dtype!r}: choose one of {', '.join(DTYPES)}")
     device = find_device(device)
     with quiet():
-        folder = local_folder(str(name))
+        path = local_folder(str(name))
         from . import left_inverse as left
         from . import reader as learned
         from .fingerprint import folder_fingerprint
 
         try:
-            kind = family(_pipeline_class(folder))
-            _refuse_unfit_files(folder)
+            index = ModelIndex.of(path)
+            kind, folder = family(index.pipeline), _with_lender(path, index)
+            _refuse_unfit_files(path)
             pipeline = kind.load(folder, getattr(torch, DTYPES[dtype])).to(device)
         except ModelError as error:
             raise ModelError(f"the model {name} cannot be loaded: {error}") from error
@@ -64,11 +66,33 @@ def load_model(
             reason = str(error).strip().partition("\n")[0] or type(error).__name__
             raise ModelError(f"the model {name} cannot be loaded: {reason}") from error
         weights = folder_fingerprint(folder)
-        file = find_tuned(folder, weights, left.FILE_NAME) if tuned else None
+        file = find_tuned(path, weights, left.FILE_NAME) if tuned else None
         left_inverse = left.LeftInverse.load(file, pipeline.vae, weights) if file else None
-        file = find_tuned(folder, weights, learned.FILE_NAME) if tuned else None
+        file = find_tuned(path, weights, learned.FILE_NAME) if tuned else None
         reader = learned.Reader.load(file, weights) if file else None
-        return kind.model(pipeline, str(name), fingerprint=weights, left_inverse=left_inverse, reader=reader, ours=True)
+        loaded = kind.model(
+            pipeline, str(name), fingerprint=weights, left_inverse=left_inverse, reader=reader, ours=True
+        )
+        return replace(loaded, usual=index.usual)
+
+
+def load_restorer(model: LatentDiffusion) -> Restorer:
+    """What was trained to restore a model's pictures.
+
+    Arguments:
+        model: From :func:`load_model`.
+
+    Raises:
+        ModelError: If there is nothing, or it cannot be used.
+    """
+    from . import restorer
+
+    file = find_tuned(local_folder(model.name), model.fingerprint, restorer.FILE_NAME)
+    if file is None:
+        raise ModelError(f"the model {model.name} has no restorer: make one with `wmark train restorer {model.name}`")
+    found = restorer.Restorer.load(file, model.fingerprint, model.channels)
+    found.net.to(model.device)
+    return found
 
 
 def find_device(name: str | None = None) -> torch.device:
@@ -115,16 +139,21 @@ def local_folder(name: str) -> Path:
         ) from error
 
 
-def _pipeline_class(folder: Path) -> str:
-    """What the folder's model_index.json says that it holds."""
-    try:
-        return str(json.loads(read_file(folder / "model_index.json", LARGEST_JSON))["_class_name"])
-    except FileNotFoundError:
-        raise ModelError(f"{folder} is not a diffusers model: it has no model_index.json") from None
-    except UnfitFile as error:
-        raise ModelError(f"its model_index.json {error}: get its files again") from None
-    except (OSError, ValueError, KeyError, TypeError, RecursionError) as error:
-        raise ModelError(f"the model_index.json of {folder} cannot be read") from error
+def _with_lender(path: Path, index: ModelIndex) -> ModelFolder:
+    """A model's folder with that of the model that has the parts which it lacks, if there is one.
+
+    Raises:
+        ModelError: If the other one cannot be found, or has other weights than it had.
+    """
+    from .fingerprint import folder_fingerprint
+
+    if index.parts is None:
+        return ModelFolder(path)
+    lender = local_folder(index.parts)
+    if folder_fingerprint(ModelFolder(lender)) != index.fingerprint:
+        raise ModelError(f"it takes parts of {index.parts}, which had other weights when it was made: get both again")
+    _refuse_unfit_files(lender)
+    return ModelFolder(path, lender)
 
 
 def _refuse_unfit_files(folder: Path) -> None:

@@ -68,6 +68,35 @@ def unmarked(model):
 
 
 @pytest.fixture(scope="session")
+def drawing():
+    """From a size (width, height) and a seed to a picture: smooth colours with a little grain."""
+    import numpy as np
+    from PIL import Image
+
+    def draw(size, seed=0):
+        rng = np.random.default_rng(seed)
+        cells = Image.fromarray(rng.integers(0, 256, (6, 6, 3), dtype=np.uint8))
+        smooth = np.asarray(cells.resize(size, Image.Resampling.BICUBIC))
+        return Image.fromarray((smooth + rng.normal(0, 6, smooth.shape)).clip(0, 255).astype(np.uint8))
+
+    return draw
+
+
+@pytest.fixture(scope="session")
+def trial_certificate(tmp_path_factory):
+    """Three files: a certificate to sign manifests with, its key, and the authority's certificate."""
+    pytest.importorskip("c2pa", reason="needs the extra wmark[c2pa]")
+    from wmark.provenance.authority import issue
+
+    folder, made = tmp_path_factory.mktemp("certificate"), issue("Example studio", 3)
+    paths = folder / "certificate.pem", folder / "certificate.key", folder / "authority.pem"
+    for path, content in zip(paths, (made.chain, made.key, made.authority), strict=True):
+        path.write_bytes(content)
+    paths[1].chmod(0o600)
+    return paths
+
+
+@pytest.fixture(scope="session")
 def small_pipeline():
     """From a prediction type to a pipeline of Stable Diffusion's make with random weights, a few thousand of them."""
     return build_small_pipeline

@@ -21,7 +21,7 @@ FLOORS: list[set[str]] = [
     {"commands"},
     {"serve", "audit", "benchmarks", "training"},
     {"ledger", "detectors"},
-    {"inversion", "attacks"},
+    {"inversion", "attacks", "provenance"},
     {"watermark", "models"},
     {"errors", "files", "images", "version", "progress", "figures"},
 ]
@@ -144,7 +144,8 @@ for arguments in {arguments!r}:
         main([*arguments, "--help"])
     except SystemExit as end:
         assert not end.code, arguments
-heavy = {{"torch", "diffusers", "transformers", "scipy", "matplotlib", "sklearn"}} & set(sys.modules)
+heavy = {{"torch", "diffusers", "transformers", "scipy", "matplotlib", "sklearn", "c2pa", "cryptography"}}
+heavy &= set(sys.modules)
 sys.exit(f"imported {{heavy}}" if heavy else 0)
 """
 

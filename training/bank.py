@@ -15,9 +15,11 @@ from .loop import load_averages, read_checkpoint, write_checkpoint
 from .parts import build_autoencoder, tokenise
 
 if TYPE_CHECKING:
+    from torch import nn
+
     from ..models.architectures import CLIPTokenizer
 
-__all__ = ["encoded_crops"]
+__all__ = ["encode_crops", "encoded_crops"]
 
 CHUNK = 16
 """Crops that are drawn together."""
@@ -33,16 +35,30 @@ def encoded_crops(
     scaling_factor: float | None = None,
 ) -> dict:
     """Encoded crops and their captions' tokens, kept beside the checkpoints: `latents`, `tokens`, `scaling_factor`."""
-    path = run / f"bank-{settings['size']}.pt"
     vae = build_autoencoder(configuration)
     load_averages(run / "autoencoder.pt", {"vae": vae})
-    made_of = sha256(run / "autoencoder.pt"), sha256(data / "manifest.json"), settings["bank"], settings["largest_crop"]
-    source = " ".join(map(str, made_of))
+    vae.to(device, memory_format=torch.channels_last).requires_grad_(False).eval()
+    path, weights = run / f"bank-{settings['size']}.pt", sha256(run / "autoencoder.pt")
+    return encode_crops(vae, weights, configuration, settings, tokenizer, data, path, scaling_factor)
+
+
+def encode_crops(
+    vae: nn.Module,
+    weights: str,
+    configuration: dict,
+    settings: dict,
+    tokenizer: CLIPTokenizer,
+    data: Path,
+    path: Path,
+    scaling_factor: float | None = None,
+) -> dict:
+    """As :func:`encoded_crops`, by any autoencoder, where it is to run, and a name of its weights, kept at a path."""
+    made_of = weights, sha256(data / "manifest.json"), settings["bank"], settings["largest_crop"]
+    source, device = " ".join(map(str, made_of)), vae.device
     if path.exists():
         bank = read_checkpoint(path)
         if bank["source"] == source:
             return bank
-    vae.to(device, memory_format=torch.channels_last).requires_grad_(False).eval()
     chunk = 1 if device.type == "cpu" else CHUNK
     pictures = Pictures(data, device=device)
     generator = torch.Generator().manual_seed(configuration["model"]["seed"])
@@ -51,7 +67,10 @@ def encoded_crops(
         while sum(map(len, latents)) < settings["bank"]:
             count = min(CHUNK, settings["bank"] - sum(map(len, latents)))
             x, subjects = pictures.crops(count, settings["size"], generator, settings["largest_crop"])
-            with torch.autocast(device.type, torch.bfloat16, enabled=configuration["model"]["precision"] == "bf16"):
+            with (
+                torch.no_grad(),
+                torch.autocast(device.type, torch.bfloat16, enabled=configuration["model"]["precision"] == "bf16"),
+            ):
                 # Large pictures one by one: on a CPU, a batch of them falls out of the caches and takes twice as long.
                 latents.extend(vae.encode(one).latent_dist.mean.half().cpu() for one in x.split(chunk))
             tokens.append(tokenise(tokenizer, captions(x, subjects, seed=len(tokens))))

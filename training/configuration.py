@@ -17,6 +17,7 @@ else:
 __all__ = ["load_configuration", "read_toml"]
 
 FOLDER = Path(__file__).parent
+RECIPES = ("tiny", "tiny-flow", "tiny-one")
 
 
 def load_configuration(name: str, overrides: Sequence[str] = ()) -> dict[str, dict]:
@@ -27,7 +28,8 @@ def load_configuration(name: str, overrides: Sequence[str] = ()) -> dict[str, di
         overrides: Changes such as `diffusion.prediction_type="v_prediction"`, each a line of TOML.
 
     Raises:
-        ModelError: If there is no such file, or a setting that `tiny.toml` does not have.
+        ModelError: If there is no such file, or it has other settings than `tiny.toml`, or than the relative of `tiny`
+            whose recipe its table `relative` names.
     """
     shipped = FOLDER / f"{name}.toml"
     configuration = read_toml(shipped if shipped.is_file() else Path(name))
@@ -37,11 +39,16 @@ def load_configuration(name: str, overrides: Sequence[str] = ()) -> dict[str, di
             configuration[table].update(setting)
         except (ValueError, KeyError, AttributeError, TypeError):
             raise ModelError(f"{change!r} is not a setting like diffusion.steps=1000") from None
-    known = read_toml(FOLDER / "tiny.toml")
+    recipe = configuration.get("relative", {}).get("recipe", "tiny")
+    if recipe not in RECIPES:
+        raise ModelError(f"there is no recipe {recipe!r} in {name}: choose one of {', '.join(RECIPES[1:])}")
+    known = read_toml(FOLDER / f"{recipe}.toml")
     for table, settings in known.items():
         missing = settings.keys() ^ configuration.get(table, {}).keys()
         if missing:
-            raise ModelError(f"the table [{table}] of {name} has other settings than tiny.toml: {', '.join(missing)}")
+            raise ModelError(
+                f"the table [{table}] of {name} has other settings than {recipe}.toml: {', '.join(sorted(missing))}"
+            )
     return configuration
 
 

@@ -38,7 +38,7 @@ from .bank import encoded_crops
 from .loop import Stage, load_averages, read_checkpoint
 from .parts import build_scheduler, build_text_encoder, build_unet, tokenise, tokenizer_of
 
-__all__ = ["draw_timesteps", "min_snr_weight", "train_diffusion"]
+__all__ = ["draw_positions", "draw_timesteps", "min_snr_weight", "train_diffusion"]
 
 
 def train_diffusion(
@@ -132,11 +132,16 @@ def train_diffusion(
 
 def draw_timesteps(settings: dict, training_steps: int, generator: torch.Generator) -> Tensor:
     """Timesteps with shape (batch,), a share of them from the noisy end alone."""
+    return (draw_positions(settings, generator) * training_steps).long()
+
+
+def draw_positions(settings: dict, generator: torch.Generator) -> Tensor:
+    """Times from 0 to 1, with shape (batch,), a share of them from the noisy end alone."""
     count = settings["batch"]
     position = torch.rand(count, generator=generator)
     noisy = torch.rand(count, generator=generator) < settings["high_noise"]
     start = settings["high_noise_from"]
-    return ((torch.where(noisy, start + (1 - start) * position, position)) * training_steps).long()
+    return torch.where(noisy, start + (1 - start) * position, position)
 
 
 def min_snr_weight(settings: dict, alpha: Tensor) -> Tensor:

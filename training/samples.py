@@ -19,7 +19,7 @@ from .captions import BRIGHTNESS, COLOURS, SUBJECTS, TEXTURES
 from .export import assemble
 from .loop import read_checkpoint, write_checkpoint
 
-__all__ = ["HELD_OUT", "Samples", "hold_out", "refinement_latents", "sample_latents"]
+__all__ = ["HELD_OUT", "Samples", "draw_prompt", "hold_out", "refinement_latents", "sample_latents"]
 
 BATCH = 32
 SAMPLERS = ("ddim", "dpmsolver++")
@@ -49,7 +49,7 @@ def refinement_latents(configuration: dict, run: Path, device: torch.device) -> 
     with progress(settings["samples"], "sample") as bar:
         while sum(map(len, found)) < settings["samples"]:
             count = min(BATCH, settings["samples"] - sum(map(len, found)))
-            prompts = [_prompt(rng) for _ in range(count)]
+            prompts = [draw_prompt(rng) for _ in range(count)]
             noise = torch.randn(count, *model.latent_shape(size, size), generator=generator)
             guidance = rng.uniform(1, 7.5)
             with torch.autocast(device.type, torch.bfloat16, enabled=configuration["model"]["precision"] == "bf16"):
@@ -132,7 +132,8 @@ def hold_out(samples: Samples) -> tuple[Samples, Samples]:
     return samples.of(~apart), samples.of(apart)
 
 
-def _prompt(rng: random.Random) -> str:
+def draw_prompt(rng: random.Random) -> str:
+    """A prompt of the captions' language: a BRIGHTNESS TEXTURE COLOUR [and COLOUR] SUBJECT wallpaper."""
     colours = rng.sample(COLOURS, rng.choice([1, 2]))
     chosen = [rng.choice(["", "", *BRIGHTNESS]), rng.choice(["", "", *TEXTURES]), " and ".join(colours)]
     return " ".join(word for word in ["a", *chosen, rng.choice(SUBJECTS), "wallpaper"] if word)

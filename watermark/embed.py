@@ -31,7 +31,7 @@ def embed(
     prompts: str | Sequence[str],
     *,
     seed: int | Sequence[int] | None = None,
-    sampling: Sampling = Sampling(),  # noqa: B008  A frozen value.
+    sampling: Sampling | None = None,
     size: tuple[int, int] | None = None,
     batch_size: int = 4,
     callback: Callable[[int, int], None] | None = None,
@@ -44,7 +44,7 @@ def embed(
             issued before its batch is generated, and is not issued again if that fails.
         prompts: One prompt for each image; a single text makes one image.
         seed: One seed for each image, the first of consecutive ones, or `None` for fresh ones. The records name them.
-        sampling: How.
+        sampling: How; None takes what the model is meant for, most often `Sampling()`.
         size: Height and width in pixels; None takes the model's own.
         batch_size: Images generated together.
         callback: Called with the number of finished images and of finished steps of the current batch.
@@ -66,7 +66,7 @@ def embed(
         raise ArgumentError(f"batches of {batch_size!r} images make none: choose 1 or more")
     seeds = seeds_of(seed, len(prompts))
     shape = model.latent_shape(*model.meant_size(size))
-    return generate(model, key, prompts, seeds, shape, sampling, batch_size, callback)
+    return generate(model, key, prompts, seeds, shape, sampling or model.usual, batch_size, callback)
 
 
 def generate(

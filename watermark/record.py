@@ -17,6 +17,7 @@ import tempfile
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Protocol
 
 from PIL import Image
 
@@ -27,7 +28,23 @@ from ..images import encode_image
 __all__ = ["SCHEMA", "MarkedImage", "check_writable", "finished", "read_record", "record_path", "recorded_model"]
 
 SCHEMA = "wmark-record/1"
+TRAINED = "trainedAlgorithmicMedia"
+"""IPTC's digital source type of what a model made."""
+
 LARGEST = 16 << 20
+
+
+class SignedImage(Protocol):
+    """A file with a signed manifest, and the manifest's name."""
+
+    data: bytes
+    id: str
+
+
+class ImageSigner(Protocol):
+    """Puts a signed manifest into a file, by its suffix and the image's record; or raises a `ProvenanceError`."""
+
+    def sign(self, data: bytes, suffix: str, record: dict) -> SignedImage: ...
 
 
 @dataclass(frozen=True)
@@ -42,8 +59,10 @@ class MarkedImage:
     image: Image.Image
     record: dict = field(repr=False)
 
-    def save(self, path: str | Path, *, overwrite: bool = False, resume: bool = False) -> Path:
-        """Write the image, marked as AI-generated in its metadata, and its record.
+    def save(
+        self, path: str | Path, *, overwrite: bool = False, resume: bool = False, signer: ImageSigner | None = None
+    ) -> Path:
+        """Write the image, with its digital source type in its metadata, and its record.
 
         Of several writers to one path, one wins with both its files.
 
@@ -51,13 +70,19 @@ class MarkedImage:
             path: The image file, PNG, JPEG or WebP.
             overwrite: Whether an image that is already there is replaced, with its record.
             resume: Whether an image that disagrees with its record is replaced.
+            signer: Puts a signed manifest into the file, such as :class:`~wmark.provenance.Signer`; None puts in none.
 
         Raises:
             ImageError: If something stands in the way (:func:`check_writable`), or the format is another.
+            ProvenanceError: If it cannot be signed. Nothing is written then.
         """
         path = Path(path)
-        data = encode_image(self.image, path.suffix)
-        record = {**self.record, "image": shown(path.name), "image_sha256": sha256(data)}
+        data = encode_image(self.image, path.suffix, source=self.record.get("digital_source_type", TRAINED))
+        record = dict(self.record)
+        if signer:
+            signed = signer.sign(data, path.suffix, self.record)
+            data, record["manifest"] = signed.data, signed.id
+        record |= {"image": shown(path.name), "image_sha256": sha256(data)}
         try:
             text = json.dumps(record, indent=2, ensure_ascii=False, allow_nan=False) + "\n"
             make_folder(path.absolute().parent)

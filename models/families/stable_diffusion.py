@@ -19,6 +19,7 @@ from ..base import Condition, Denoiser
 from ..codec import AutoencoderCodec
 from ..fingerprint import weights_fingerprint
 from ..guidance import generate_on
+from ..index import ModelFolder
 from ..latent_diffusion import LatentDiffusion
 from ..left_inverse import LeftInverse
 from ..quiet import quiet
@@ -81,29 +82,37 @@ class UNetDenoiser:
         return alpha * z - sigma * output, alpha * output + sigma * z
 
 
-def load(folder: Path, dtype: torch.dtype) -> StableDiffusionPipeline:
-    """Read a pipeline from its folder.
+def load(folder: ModelFolder, dtype: torch.dtype) -> StableDiffusionPipeline:
+    """Read a pipeline from its folder, and what it lacks from the other model's.
 
     Raises:
         ModelError: If a part is missing, of another class or damaged, or a tensor of it is missing.
     """
     parts = {}
     for name, kind in PARTS.items():
-        stated = _class_name(folder, name)
+        stated = _class_name(folder.part(name))
         if stated != kind.__name__ and name != "text_encoder":
             raise ModelError(f"its {name} is a {stated or 'part of no stated class'}: wmark works with {kind.__name__}")
         parts[name], about = kind.from_pretrained(
-            folder / name, torch_dtype=dtype, local_files_only=True, output_loading_info=True
+            folder.part(name), torch_dtype=dtype, local_files_only=True, output_loading_info=True
         )
         if missing := sorted(about["missing_keys"]):
             raise ModelError(f"its {name} lacks {len(missing)} tensors, {missing[0]} among them: get its files again")
         for tensor, weights in parts[name].named_parameters():
             if not weights.detach().sum(dtype=torch.float32).isfinite():
                 raise ModelError(f"its {name} has values in {tensor} that are not finite: get its files again")
-    if not any((folder / "tokenizer" / name).is_file() for name in TOKENIZERS):
+    words = folder.part("tokenizer")
+    if not any((words / name).is_file() for name in TOKENIZERS):
         raise ModelError(f"its folder tokenizer has no {' or '.join(TOKENIZERS)}: get its files again")
+    if words.parent != folder.path:
+        parts["tokenizer"] = CLIPTokenizer.from_pretrained(words, local_files_only=True)
     return StableDiffusionPipeline.from_pretrained(
-        folder, **parts, torch_dtype=dtype, local_files_only=True, safety_checker=None, requires_safety_checker=False
+        folder.path,
+        **parts,
+        torch_dtype=dtype,
+        local_files_only=True,
+        safety_checker=None,
+        requires_safety_checker=False,
     )
 
 
@@ -229,11 +238,11 @@ def cut(tokenizer: CLIPTokenizer, prompt: str) -> str:
     return tokenizer.decode(tokens[room:]).strip() if len(tokens) > room else ""
 
 
-def _class_name(folder: Path, part: str) -> str:
+def _class_name(part: Path) -> str:
     try:
-        config = json.loads((folder / part / "config.json").read_text())
+        config = json.loads((part / "config.json").read_text())
         return str(config.get("_class_name") or (config.get("architectures") or [""])[0])
     except FileNotFoundError:
-        raise ModelError(f"it has no {part}/config.json: get its files again") from None
+        raise ModelError(f"it has no {part.name}/config.json: get its files again") from None
     except (OSError, ValueError, RecursionError, AttributeError) as error:
-        raise ModelError(f"its {part}/config.json cannot be read: get its files again") from error
+        raise ModelError(f"its {part.name}/config.json cannot be read: get its files again") from error

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from functools import cache
 
 import pytest
@@ -68,7 +69,7 @@ def judged_by_colour(monkeypatch, model):
                 looks_allowed=1,
                 fpr=self.fpr,
                 seconds=0.0,
-                basis=self.basis,
+                basis=replace(self.basis, keyring=self.keys[0].keyring),
             )
             for image in images
         ]

@@ -1,0 +1,290 @@
+"""`wmark bench audit`: images a second, cores, memory and kills of `wmark audit` on a mixed lot of files.
+
+Everything is measured on the same files in the same run. Audits are processes of their own, as a user starts them;
+rates are taken between the first shard and the last, so that loading a model doesn't count; seconds include it. Beside
+them:
+
+    plain loop    `Detector.verify` file by file, in one process with as many threads as the machine has cores
+    cascade       the detector alone on unmarked pixels that are decoded already, in batches, one thread
+    two cores     the same in two processes at once: what a second core gives to plain inference
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import random
+import shutil
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import asdict, dataclass
+from importlib.util import find_spec
+from pathlib import Path
+from typing import Any
+
+from ..models.latent_diffusion import LatentDiffusion
+from ..models.registry import EMBEDDED
+from ..models.sampling import Sampling
+from ..watermark.keyring import Keyring
+from ..watermark.patterns import Pattern
+from .audit_lot import Lot, write_lot
+from .audit_runs import Audited, audited, killed, rows
+from .corpus import Corpus
+from .output import Columns, Rows, provenance, tabulate, write_results
+
+__all__ = ["Extent", "run"]
+
+COLUMNS: Columns = {
+    "what": "{what}",
+    "images": "{images}",
+    "images/s": "{rate:.2f}",
+    "seconds": "{seconds:.0f}",
+    "read": "{read:.1%}",
+    "decode": "{decode:.1%}",
+    "verdict": "{verdict:.1%}",
+    "MB": "{memory:.0f}",
+}
+
+ALONE = """
+import json, sys, time
+import torch
+import wmark
+from wmark.images import open_image
+torch.set_num_threads(1)
+model, ring, device = sys.argv[1], wmark.Keyring.load(sys.argv[2]), sys.argv[4]
+detector = wmark.Detector(wmark.load_model(model, device=device), ring.active())
+pixels = [detector.pixels(open_image(path)) for path in json.loads(sys.argv[3])]
+detector.judge(pixels[:2])
+print("ready", flush=True)
+sys.stdin.readline()
+begin = time.perf_counter()
+for start in range(0, len(pixels), 8):
+    detector.judge(pixels[start : start + 8])
+print(json.dumps([len(pixels), time.perf_counter() - begin]))
+"""
+
+LOOP = """
+import json, sys, time
+import wmark
+model, ring, device = sys.argv[1], wmark.Keyring.load(sys.argv[2]), sys.argv[4]
+detector = wmark.Detector(wmark.load_model(model, device=device), ring.active())
+files = json.load(open(sys.argv[3]))
+begin, found = time.perf_counter(), 0
+for path in files:
+    try:
+        found += detector.verify(path)[0].found
+    except wmark.ImageError:
+        pass
+print(json.dumps([len(files), time.perf_counter() - begin, found]))
+"""
+
+
+@dataclass(frozen=True)
+class Extent:
+    """How much is measured.
+
+    Arguments:
+        images: Files of the lot.
+        killed_images: Files of the runs that are killed.
+        kills: How often.
+        repeated: Images over which memory is watched, the lot's files again and again.
+    """
+
+    images: int = 2000
+    killed_images: int = 200
+    kills: int = 100
+    repeated: int = 10_000
+
+
+@dataclass(frozen=True)
+class Place:
+    """What every measurement needs.
+
+    Attributes:
+        model: Name or folder of the model.
+        device: Where it is.
+        ring: The keyring's file.
+        lot: The files.
+        folder: Where runs are kept.
+    """
+
+    model: str
+    device: str
+    ring: Path
+    lot: Lot
+    folder: Path
+
+    def audit(self, sources: Sequence[str | Path], name: str, *options: str | Path, threads: int = 1) -> Audited:
+        """An audit from its beginning to its end."""
+        run = self.folder / name
+        shutil.rmtree(run, ignore_errors=True)
+        return audited([*sources, *self.options, *options], run, threads)
+
+    @property
+    def options(self) -> list[str | Path]:
+        return ["--keyring", self.ring, "--model", self.model, "--device", self.device]
+
+    def alone(self, files: Sequence[Path], processes: int) -> list[tuple[int, float]]:
+        """The detector alone in so many processes at once: images and seconds of each."""
+        command = [sys.executable, "-c", ALONE, self.model, self.ring, json.dumps([*map(str, files)]), self.device]
+        environment = {**os.environ, "OMP_NUM_THREADS": "1"}
+        pipe = subprocess.PIPE
+        begun = [
+            subprocess.Popen(command, stdin=pipe, stdout=pipe, text=True, env=environment) for _ in range(processes)
+        ]
+        for process in begun:
+            process.stdout.readline()
+        for process in begun:
+            process.stdin.write("\n")
+            process.stdin.flush()
+        return [tuple(json.loads(process.communicate()[0])) for process in begun]
+
+    def loop(self) -> tuple[int, float, int]:
+        """A plain loop over all files: images, seconds, found."""
+        listed = self.folder / "files.json"
+        listed.write_text(json.dumps([*map(str, self.lot.files)]))
+        command = [sys.executable, "-c", LOOP, self.model, self.ring, listed, self.device]
+        return tuple(json.loads(subprocess.run(command, stdout=subprocess.PIPE, text=True, check=True).stdout))
+
+
+def run(
+    model: LatentDiffusion,
+    extent: Extent,
+    *,
+    seed: int,
+    out: Path,
+    sampling: Sampling = Sampling(20),  # noqa: B008  A frozen value.
+) -> dict:
+    """Measure, print the table and write `audit.{csv,json}`; returns what the JSON holds.
+
+    Arguments:
+        model: The model to generate with; audits load it again.
+        extent: How much is measured.
+        seed: Seed of prompts, noise, damages and kills.
+        out: Folder of the results.
+        sampling: How images are generated.
+
+    Raises:
+        WmarkError: If an audit cannot come to its end.
+    """
+    about = provenance(model, **asdict(extent), seed=seed, sampling_steps=sampling.steps)
+    folder = out / "audit"
+    folder.mkdir(parents=True, exist_ok=True)
+    ring = Keyring(b"wmark bench audit".ljust(32, b"\0"), Pattern.of())
+    key = ring.add("key-1")
+    ring.save(folder / "keyring.json")
+    lot = write_lot(Corpus(model, sampling, out), key, folder / "lot", extent.images, seed)
+    name = str(EMBEDDED.get(model.name, model.name))
+    place = Place(name, str(model.device), folder / "keyring.json", lot, folder)
+    kept = Rows(out / "audit.jsonl", {**asdict(extent), "seed": seed, "model": model.fingerprint}, ["what"])
+    for what, measure in measurements(place, extent, seed).items():
+        if (what,) not in kept:
+            kept.add({"what": what, **measure()})
+    found = {row["what"]: row for row in kept.rows.values()}
+    result = {**about, "results": [*found.values()], "claims": claims(found)}
+    shown = [row for row in found.values() if "rate" in row]
+    write_results(out / "audit", COLUMNS, shown, result)
+    print(tabulate(COLUMNS, shown))
+    for claim, value in result["claims"].items():
+        print(f"{claim}: {value}")
+    return result
+
+
+def measurements(place: Place, extent: Extent, seed: int) -> Mapping[str, Callable[[], dict[str, Any]]]:
+    """What is measured, by name and in order."""
+    lot, unmarked = place.lot, place.lot.unmarked[:64]
+    engines = ["local", *(["ray"] if find_spec("ray") else [])]
+    found: dict[str, Callable[[], dict[str, Any]]] = {
+        "plain loop": lambda: of_loop(place),
+        "cascade, unmarked": lambda: of_processes(place.alone(unmarked, 1)),
+        "cascade, two cores": lambda: of_processes(place.alone(unmarked, 2)),
+        "audit, unmarked": lambda: of_run(place.audit([*unmarked], "unmarked", "--decoders", "1")),
+    }
+    for engine in engines:
+        for workers in (1, 2):
+            options = ("--engine", engine, "--workers", str(workers))
+            name = f"{engine}, {workers} worker{'s' * (workers > 1)}"
+            found[name] = lambda options=options, name=name: of_run(
+                place.audit([lot.folder], name.replace(", ", "-").replace(" ", "-"), *options)
+            )
+    found["memory"] = lambda: of_repeated(place, extent.repeated)
+    found["kills"] = lambda: of_kills(place, extent, seed)
+    return found
+
+
+def of_run(done: Audited) -> dict[str, Any]:
+    seconds = done.summary["seconds"]
+    busy = sum(seconds[stage] for stage in ("read", "decode", "verdict")) or 1.0
+    return {
+        "images": done.images,
+        "rate": done.rate,
+        "seconds": done.seconds,
+        **{stage: seconds[stage] / busy for stage in ("read", "decode", "verdict")},
+        "verdict_seconds": seconds["verdict"] / max(1, done.summary["totals"]["looked_at"]),
+        "memory": done.memory[1],
+        "found": done.summary["totals"]["found"],
+        "failed": done.summary["totals"]["failed"],
+    }
+
+
+def of_loop(place: Place) -> dict[str, Any]:
+    images, seconds, found = place.loop()
+    return {**bare(images, seconds), "found": found}
+
+
+def of_processes(done: Sequence[tuple[int, float]]) -> dict[str, Any]:
+    return bare(sum(images for images, _ in done), max(seconds for _, seconds in done))
+
+
+def bare(images: int, seconds: float) -> dict[str, Any]:
+    """A measurement of the detector alone, of which stages are not known."""
+    rate = images / seconds
+    return {"images": images, "rate": rate, "seconds": seconds, "read": 0, "decode": 0, "verdict": 1, "memory": 0}
+
+
+def of_repeated(place: Place, images: int) -> dict[str, Any]:
+    """Memory over many images: the same files again and again, under a list."""
+    listed = place.folder / "repeated.txt"
+    files = place.lot.files
+    listed.write_text("".join(f"{files[number % len(files)]}\n" for number in range(images)))
+    done = place.audit([], "repeated", "--list", listed, "--effort", "fast", "--align", "off")
+    return {**of_run(done), "memory_early": done.memory[0], "memory_late": done.memory[1]}
+
+
+def of_kills(place: Place, extent: Extent, seed: int) -> dict[str, Any]:
+    """Killed at random and gone on with: every row once, none lost, none changed."""
+    sources = [*place.lot.files[: extent.killed_images]]
+    options = [*sources, *place.options, "--effort", "fast", "--align", "off", "--decoys", "0"]
+    folder = place.folder / "killed"
+    shutil.rmtree(folder, ignore_errors=True)
+    whole = place.folder / "whole"
+    shutil.rmtree(whole, ignore_errors=True)
+    audited(options, whole, 1)
+    begin = time.perf_counter()
+    counts = killed(options, folder, extent.kills, random.Random(seed))
+    expected = rows(whole)
+    same = all(rows(folder / str(number)) == expected for number in range(counts["runs"]))
+    return {**counts, "same_rows": same, "kill_seconds": time.perf_counter() - begin}
+
+
+def claims(found: Mapping[str, dict[str, Any]]) -> dict[str, Any]:
+    """The figures that were asked for."""
+    rate = {what: row["rate"] for what, row in found.items() if "rate" in row}
+    plain = rate["cascade, two cores"] / rate["cascade, unmarked"]
+    kills, memory = found["kills"], found["memory"]
+    said = {
+        "times a plain loop, 1 worker": round(rate["local, 1 worker"] / rate["plain loop"], 2),
+        "times a plain loop, 2 workers": round(rate["local, 2 workers"] / rate["plain loop"], 2),
+        "two cores give plain inference": round(plain, 2),
+        "efficiency of 2 workers of that": round(rate["local, 2 workers"] / rate["local, 1 worker"] / plain, 2),
+        "unmarked image, audit over cascade": round(rate["cascade, unmarked"] / rate["audit, unmarked"], 2),
+        "memory in MB, early and late": [round(memory["memory_early"]), round(memory["memory_late"])],
+        "kills": kills["kills"],
+        "shards written twice": kills["rewritten"],
+        "every row once and the same": kills["same_rows"],
+    }
+    if "ray, 2 workers" in rate:
+        said["Ray over local, 2 workers"] = round(rate["ray, 2 workers"] / rate["local, 2 workers"], 2)
+    return said

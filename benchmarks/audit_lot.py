@@ -1,0 +1,85 @@
+"""Files for audits: marked and unmarked pictures, whole and damaged, and some that nobody can read."""
+
+from __future__ import annotations
+
+import io
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from PIL import Image
+
+from ..attacks import damaged
+from ..models.latent_diffusion import LatentDiffusion
+from ..models.prompts import draw_prompts
+from ..watermark.keys import Key
+from .corpus import Corpus, Origin, pictures
+
+__all__ = ["Lot", "write_lot"]
+
+DAMAGES = ("none", "none", "jpeg:25", "blur:4", "noise:0.1", "brightness:2", "crop:80", "mirror", "rotation:7")
+BROKEN = 0.15
+GENERATED = 128
+
+
+@dataclass(frozen=True)
+class Lot:
+    """Some files.
+
+    Attributes:
+        folder: Where they are.
+        files: All of them, in order.
+        marked, unmarked: Those of them that can be read.
+    """
+
+    folder: Path
+    files: tuple[Path, ...]
+    marked: tuple[Path, ...]
+    unmarked: tuple[Path, ...]
+
+
+def write_lot(corpus: Corpus, key: Key, folder: Path, count: int, seed: int) -> Lot:
+    """So many files, half of them marked, every seventh broken; what a seed draws stays the same.
+
+    Up to 128 pictures are generated, and each is damaged anew for every file that shows it.
+
+    Arguments:
+        corpus: What generates pictures, and keeps them.
+        key: The key of the marked ones.
+        folder: Where files are written.
+        count: How many.
+        seed: Seed of prompts, noise and damages.
+    """
+    originals = generate(corpus, key, min(count, GENERATED), seed)
+    draw = np.random.default_rng(seed)
+    files, marked, unmarked = [], [], []
+    for number in range(count):
+        image, carries = originals[number % len(originals)], number % 2 == 0
+        name, broken = DAMAGES[draw.integers(len(DAMAGES))], draw.random() < BROKEN
+        suffix = ".png" if draw.random() < 0.5 else ".jpg"
+        path = folder / f"{number // 500:03}" / f"{number:06}{suffix}"
+        content = encoded(damaged(image, name, seed=int(draw.integers(2**31))), suffix)
+        if broken:
+            content = (b"", b"words\n" * 50, content[: len(content) // 3])[draw.integers(3)]
+        else:
+            (marked if carries else unmarked).append(path)
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_bytes(content)
+        files.append(path)
+    return Lot(folder, tuple(files), tuple(marked), tuple(unmarked))
+
+
+def generate(corpus: Corpus, key: Key, count: int, seed: int) -> list[Image.Image]:
+    """Pictures, marked and unmarked in turn."""
+    model: LatentDiffusion = corpus.model
+    origins = [
+        Origin.draw(model, prompt, 1000 * seed + number, None if number % 2 else key)
+        for number, prompt in enumerate(draw_prompts(count, seed))
+    ]
+    return pictures(model, corpus.latents(origins))
+
+
+def encoded(image: Image.Image, suffix: str) -> bytes:
+    file = io.BytesIO()
+    image.save(file, "PNG") if suffix == ".png" else image.save(file, "JPEG", quality=90)
+    return file.getvalue()

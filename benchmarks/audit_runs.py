@@ -1,0 +1,159 @@
+"""`wmark audit` as a process of its own: its seconds, its memory, and what is left when it is killed."""
+
+from __future__ import annotations
+
+import json
+import os
+import random
+import signal
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from ..errors import WmarkError
+
+__all__ = ["Audited", "audited", "killed", "rows"]
+
+FAILED = (0, 2)
+"""Exit codes of audits that came to an end: some images cannot be read."""
+
+VOLATILE = ("read_seconds", "decode_seconds", "seconds")
+
+
+@dataclass(frozen=True)
+class Audited:
+    """A run that came to an end.
+
+    Attributes:
+        seconds: From start to end of the process, loading included.
+        images: Images of the run.
+        rate: Images a second between the first and the last shard.
+        summary: Its summary.
+        memory: Megabytes of the process, first and last quarter of the samples, largest of each.
+    """
+
+    seconds: float
+    images: int
+    rate: float
+    summary: dict[str, Any]
+    memory: tuple[float, float]
+
+
+def audited(arguments: Sequence[str | Path], folder: Path, threads: int | None = None) -> Audited:
+    """Run an audit to its end.
+
+    Arguments:
+        arguments: Of `wmark audit`, without its folder.
+        folder: That of the run.
+        threads: Threads of torch in the process; None leaves them to it.
+
+    Raises:
+        WmarkError: If it cannot.
+    """
+    begin = time.perf_counter()
+    process = start([*arguments, "-o", folder], threads)
+    samples: list[float] = []
+    watch = threading.Thread(target=watched, args=(process, samples), daemon=True)
+    watch.start()
+    times: list[tuple[float, int]] = []
+    said = []
+    for line in process.stderr:
+        said.append(line)
+        if line.startswith("shard "):
+            times.append((time.perf_counter(), int(line.partition(": ")[2].split()[0])))
+    if process.wait() not in FAILED:
+        raise WmarkError(f"wmark audit ended with {process.returncode}: {(said or ['no reason given'])[-1].strip()}")
+    summary = json.loads((folder / "summary.json").read_bytes())
+    quarter = max(1, len(samples) // 4)
+    memory = (max(samples[quarter : 2 * quarter], default=0.0), max(samples[-quarter:], default=0.0))
+    counted = sum(count for _, count in times[1:])
+    spent = times[-1][0] - times[0][0] if len(times) > 1 else float("nan")
+    rate = counted / spent if spent else float("nan")
+    return Audited(time.perf_counter() - begin, summary["totals"]["images"], rate, summary, memory)
+
+
+def start(arguments: Sequence[str | Path], threads: int | None) -> subprocess.Popen:
+    environment = {**os.environ, **({"OMP_NUM_THREADS": str(threads)} if threads else {})}
+    command = [sys.executable, "-m", "wmark", "audit", *map(str, arguments)]
+    return subprocess.Popen(
+        command, env=environment, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True, start_new_session=True
+    )
+
+
+def watched(process: subprocess.Popen, samples: list[float]) -> None:
+    """Megabytes of a process and its children, five times a second, where Linux tells."""
+    while process.poll() is None:
+        samples.append(sum(resident(number) for number in family(process.pid)))
+        time.sleep(0.2)
+
+
+def family(number: int) -> list[int]:
+    try:
+        children = Path(f"/proc/{number}/task/{number}/children").read_text().split()
+    except OSError:
+        return [number]
+    return [number, *(each for child in children for each in family(int(child)))]
+
+
+def resident(number: int) -> float:
+    try:
+        return int(Path(f"/proc/{number}/statm").read_text().split()[1]) * os.sysconf("SC_PAGE_SIZE") / 1e6
+    except (OSError, IndexError):
+        return 0.0
+
+
+def killed(arguments: Sequence[str | Path], folder: Path, kills: int, chance: random.Random) -> dict[str, int]:
+    """Begin an audit and kill it, again and again, until it was killed so often and came to its end.
+
+    Arguments:
+        arguments: Of `wmark audit`, without its folder.
+        folder: That of the run; begun anew whenever it came to an end before.
+        kills: How often.
+        chance: When.
+
+    Returns:
+        How often it was killed, how many runs came to an end, and how many shards were written twice.
+    """
+    counts = {"kills": 0, "finished": 0, "rewritten": 0}
+    written: dict[str, int] = {}
+    wait = 1.0
+    run = 0
+    while counts["kills"] < kills or not (folder / f"{run}" / "summary.json").exists():
+        here = folder / f"{run}"
+        if (here / "summary.json").exists():
+            run, written = run + 1, {}
+            continue
+        process = start([*arguments, "-o", here], None)
+        last = counts["kills"] >= kills
+        try:
+            process.communicate(timeout=None if last else chance.uniform(0, 2 * wait))
+        except subprocess.TimeoutExpired:
+            os.killpg(process.pid, signal.SIGKILL)
+            process.communicate()
+            counts["kills"] += 1
+            now = stamps(here)
+            wait = wait * 1.5 if now == written else max(1.0, wait * 0.95)  # It has to get somewhere.
+            counts["rewritten"] += sum(written[name] != stamp for name, stamp in now.items() if name in written)
+            written = now
+        else:
+            if process.returncode not in FAILED:
+                raise WmarkError(f"wmark audit ended with {process.returncode} after {counts['kills']} kills")
+            counts["finished"] += 1
+    return {**counts, "runs": run + 1}
+
+
+def stamps(folder: Path) -> dict[str, int]:
+    return {path.name: path.stat().st_mtime_ns for path in (folder / "shards").glob("*.parquet")}
+
+
+def rows(folder: Path) -> list[dict[str, Any]]:
+    """The rows of a run in order, less what clocks put into them."""
+    import pyarrow.parquet as pq
+
+    tables = [pq.read_table(path).drop_columns([*VOLATILE]) for path in (folder / "shards").glob("*.parquet")]
+    return sorted((row for table in tables for row in table.to_pylist()), key=lambda row: row["row"])

@@ -1,0 +1,50 @@
+"""`wmark bench ledger` and `likeness`: numbers under kills, and pictures that are known again."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import click
+
+from .exits import NOT_FOUND, OK
+from .options import Number, bench_options, with_options
+
+__all__ = ["LEDGERS"]
+
+
+@click.command("ledger")
+@click.option("--processes", type=click.IntRange(1, 256), default=8, show_default=True, help="At work at once.")
+@click.option("--kills", type=click.IntRange(0), default=200, show_default=True)
+@click.option("--pause", type=Number(0), default=0.2, show_default=True, help="Seconds between two kills at most.")
+@click.option("--ledger", "place", help="An empty database of PostgreSQL.  [default: a temporary file of SQLite]")
+@with_options(bench_options[:2])
+def bench_ledger(processes, kills, pause, place, out, seed) -> int:
+    """Processes that issue numbers and write rows at once, killed at random: nothing twice, nothing lost.
+
+    Exit code: 1 if anything was.
+    """
+    from ..benchmarks.ledger_crash import Extent, run
+
+    result = run(extent=Extent(processes, kills, pause), place=place, seed=seed, out=out)
+    return NOT_FOUND if result["wrong"] else OK
+
+
+@click.command("likeness")
+@click.option("-n", "--images", type=click.IntRange(2), default=24, show_default=True, help="Pictures of the model.")
+@click.option(
+    "--data",
+    type=click.Path(path_type=Path, file_okay=False),
+    help="Folder of further pictures, such as `pictures` of `wmark bench null`.",
+)
+@click.option("--further", type=click.IntRange(0), default=24, show_default=True, help="How many of them.")
+@with_options(bench_options)
+def bench_likeness(images, data, further, out, seed, model, dtype, device) -> None:
+    """Whether a picture is the registered one, after damages and replayed noise; ours against hashes."""
+    from ..benchmarks.likeness import Extent, run
+    from ..models.registry import load_model
+
+    loaded = load_model(model, dtype=dtype, device=device)
+    run(loaded, extent=Extent(images, further), data=data, seed=seed, out=out)
+
+
+LEDGERS = (bench_ledger, bench_likeness)

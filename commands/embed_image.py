@@ -1,0 +1,126 @@
+"""`wmark embed --image`: mark a picture that exists, as far as a PSNR allows."""
+
+from __future__ import annotations
+
+import io
+import math
+from datetime import datetime, timezone
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import click
+
+from ..errors import ArgumentError, ImageError
+from ..inversion.marking.ways import WAYS
+from .options import Number, choice
+from .terminal import say
+
+if TYPE_CHECKING:
+    from PIL import Image
+
+    from ..models.latent_diffusion import LatentDiffusion
+    from ..watermark.issuer import Issuer
+    from ..watermark.keys import Key
+
+__all__ = ["embed_image", "image_options"]
+
+ELSEWHERE = ("prompts", "count", "seed", "size", "steps", "guidance", "scheduler", "batch_size", "skip_existing")
+"""Options that say how a picture is generated."""
+
+image_options = [
+    click.option(
+        "--image",
+        type=click.Path(path_type=Path, exists=True, dir_okay=False),
+        help="Mark this picture in place of generating some.",
+    ),
+    click.option(
+        "--min-psnr", type=Number(20, 60), default=35, show_default=True, help="With --image: least PSNR in dB."
+    ),
+    click.option("--way", type=choice(WAYS), default="direct", show_default=True, help="With --image: how."),
+]
+
+
+def embed_image(
+    picture: Path, output: Path, key: Key | Issuer, model: dict[str, str | None], way: str, min_psnr: float, force: bool
+) -> None:
+    """Mark a picture and say what it cost and what it is worth.
+
+    Arguments:
+        picture: The file.
+        output: Where the marked one and its record go.
+        key: The key; pictures that exist are not named so far.
+        model: Keyword arguments of :func:`~wmark.models.registry.load_model`, its `name` among them.
+        way: A name in :data:`~wmark.inversion.marking.ways.WAYS`.
+        min_psnr: Least PSNR in dB.
+        force: Whether files that exist are overwritten.
+
+    Raises:
+        ArgumentError: If an issuer was given in place of a key.
+        ImageError: If evidence and likeness can't be had together.
+    """
+    refuse_elsewhere()
+    from ..watermark.issuer import Issuer
+
+    if isinstance(key, Issuer):
+        raise ArgumentError("a picture that exists takes a key, not a name of its own: say which with --key")
+    from ..benchmarks.quality import ssim
+    from ..detectors.marking import mark_picture
+    from ..images import open_image, read_image
+    from ..images.writing import encode_image
+    from ..models.registry import load_model
+    from ..progress import progress
+    from ..watermark.record import MarkedImage, check_writable
+
+    check_writable([output], overwrite=force)
+    image, loaded = open_image(picture), load_model(**model)
+
+    def keep(made: Image.Image) -> Image.Image:
+        return read_image(io.BytesIO(encode_image(made, output.suffix)))
+
+    with progress(None, "step") as bar:
+        options = dict(min_psnr=min_psnr, way=way, keep=keep, callback=lambda _: bar.update(1))
+        marked = mark_picture(loaded, key, image, **options)
+    verdict = marked.verdict
+    if not verdict.found:
+        raise ImageError(
+            f"{picture} cannot carry the key at {marked.psnr:.1f} dB: log10 p is {verdict.log10_p:.0f}, not "
+            f"{math.log10(verdict.fpr):g}: allow more with a smaller --min-psnr, or take a key of larger radius"
+        )
+    likeness = ssim(image, keep(marked.image))
+    figures = {"psnr": round(marked.psnr, 2), "ssim": round(likeness, 4), "log10_p": round(verdict.log10_p, 2)}
+    size = {"size": [image.width, image.height]}
+    MarkedImage(marked.image, {**record_of(loaded, key, picture, way), **figures, **size}).save(output, overwrite=force)
+    say(f"{output}  key {key.id}  PSNR {marked.psnr:.1f} dB  SSIM {likeness:.3f}  log10 p {verdict.log10_p:.1f}")
+
+
+def record_of(model: LatentDiffusion, key: Key, picture: Path, way: str) -> dict:
+    """What is written down of a picture that was marked, but for what it came to."""
+    from ..files import sha256, shown
+    from ..version import __version__
+    from ..watermark.embed import of_key
+    from ..watermark.record import SCHEMA
+
+    return {
+        "schema": SCHEMA,
+        "generator": f"wmark {__version__}",
+        "created": datetime.now(timezone.utc).isoformat(timespec="seconds"),
+        "model": {"name": model.name, "fingerprint": model.fingerprint},
+        **of_key(key),
+        "source": {"name": shown(picture.name), "sha256": sha256(picture)},
+        "way": way,
+        "digital_source_type": "algorithmicallyEnhanced",
+    }
+
+
+def refuse_elsewhere() -> None:
+    """Refuse options that mean nothing to a picture that exists.
+
+    Raises:
+        UsageError: If one was given.
+    """
+    context = click.get_current_context()
+    for name in ELSEWHERE:
+        source = context.get_parameter_source(name)
+        if source is click.core.ParameterSource.COMMANDLINE:
+            said = "--prompt" if name == "prompts" else f"--{name.replace('_', '-')}"
+            raise click.UsageError(f"--image marks a picture as it is: leave {said} out")

@@ -1,0 +1,100 @@
+"""Fitting a restorer: the latents of a model's own pictures from a few of their pixels, end to end through the chain.
+
+Pictures are the model's own, decoded and rounded to 8 bits; of each, from a twentieth to three fifths of the pixels are
+kept, at random or in patches. The loss is the relative error of the latent, the gradient goes back through every wired
+step without their activations, and only the small network beside the U-Net learns.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import torch
+from torch import Tensor
+from torch.nn.functional import interpolate
+
+from ..images import rounded
+from ..inversion.nmse import nmse_db
+from ..inversion.restoration import filled, restored_latent
+from ..models.latent_diffusion import LatentDiffusion
+from ..models.restorer import Injector, Restorer
+from .timed import Progressed, TimedFit
+
+__all__ = ["fit_restorer"]
+
+PEAK, BATCH, LEAST, MOST = 1e-3, 2, 0.05, 0.6
+PATCH = 16
+"""Side in pixels of the patches that a half of the masks is made of."""
+
+
+def fit_restorer(
+    model: LatentDiffusion,
+    latents: Tensor,
+    held_out: Tensor,
+    *,
+    minutes: float,
+    folder: Path,
+    seed: int = 0,
+    callback: Progressed | None = None,
+) -> tuple[Restorer, list[dict]]:
+    """Fit a restorer; a run with the same folder goes on where the last one stopped.
+
+    Arguments:
+        model: The model.
+        latents: Clean latents of it, with shape (N, C, h, w).
+        held_out: Others, on which the curve is measured: errors in dB of what is filled and of what is restored.
+        minutes: Time to fit for.
+        folder: Gets the checkpoint.
+        seed: Of masks and order.
+        callback: Called after each step.
+
+    Returns:
+        The restorer, and the curve: `minutes`, `steps`, `filled_db` and `restored_db` of each evaluation.
+    """
+
+    def make() -> Injector:
+        torch.manual_seed(seed)
+        return Injector(latents.shape[1]).to(model.device)
+
+    fit = TimedFit(make, peak=PEAK, seed=seed, checkpoint=folder / "restorer.pt")
+
+    def loss(net: Injector, generator: torch.Generator) -> Tensor:
+        chosen = latents[torch.randint(len(latents), (BATCH,), generator=generator)].to(model.device)
+        guess, known = damaged(model, chosen, generator)
+        return relative(restored_latent(model, Restorer(net), guess, known), chosen).mean()
+
+    def evaluate(net: Injector) -> dict[str, float]:
+        generator, errors = torch.Generator().manual_seed(seed + 1), []
+        for one in held_out.to(model.device).split(BATCH):
+            guess, known = damaged(model, one, generator)
+            errors.append(
+                torch.stack([nmse_db(z, one) for z in (guess, restored_latent(model, Restorer(net), guess, known))])
+            )
+        before, after = torch.cat(errors, dim=1).mean(dim=1).tolist()
+        return {"filled_db": round(before, 3), "restored_db": round(after, 3)}
+
+    fit.run(loss, evaluate, minutes, callback)
+    return Restorer(fit.average, about={"minutes": minutes, "curve": fit.curve}), fit.curve
+
+
+@torch.no_grad()
+def damaged(model: LatentDiffusion, latents: Tensor, generator: torch.Generator) -> tuple[Tensor, Tensor]:
+    """Latents of pictures of which little is left and the rest filled, and which pixels are known, (B, 1, H, W)."""
+    images = rounded(model.decode(latents).float())
+    known = torch.stack([mask(images.shape[-2:], generator) for _ in images])[:, None].to(images.device)
+    return model.encode(filled(images, known)).float(), known
+
+
+def mask(size: torch.Size, generator: torch.Generator) -> Tensor:
+    """A choice of pixels, (H, W), bool: each by itself, or in patches."""
+    ratio, patches = torch.rand(2, generator=generator).tolist()
+    ratio = LEAST + (MOST - LEAST) * ratio
+    if patches < 0.5:
+        return torch.rand(size, generator=generator) < ratio
+    coarse = torch.rand([-(-side // PATCH) for side in size], generator=generator) < ratio
+    return interpolate(coarse[None, None].float(), scale_factor=PATCH)[0, 0, : size[0], : size[1]] > 0
+
+
+def relative(found: Tensor, truth: Tensor) -> Tensor:
+    """`||found - truth|| / ||truth||` of each, with shape (B,)."""
+    return (found - truth).flatten(1).norm(dim=1) / truth.flatten(1).norm(dim=1)
