@@ -14,7 +14,8 @@ from wmark.benchmarks.simulated import simulated_reading
 from wmark.detectors.geometry import Canvas
 from wmark.detectors.identity.addresses import likeliest
 from wmark.detectors.identity.identification import identify
-from wmark.detectors.identity.places import Place, Places, as_planted, led
+from wmark.detectors.identity.places import Place, Places, as_planted, followed
+from wmark.detectors.leading import lead
 from wmark.detectors.statistic import cosine, hypercone_log10_p
 from wmark.watermark.keyring import Keyring
 from wmark.watermark.layout import IssuerEntry, Layout
@@ -65,7 +66,8 @@ def test_an_image_is_told_by_its_name(names, sign):
 
 def test_a_turned_and_cut_image_is_told_by_its_name(names):
     moved = find_damage("rotation:30+crop:60").warp((512, 512), 1)
-    (places,) = led(simulated_reading(planted(names, 7), moved, 0.6, 1)[None], names.pilot, [Canvas(CANVAS)])
+    noise = simulated_reading(planted(names, 7), moved, 0.6, 1)
+    places = followed(lead(noise, names.pilot, [Canvas(CANVAS)]), names.layout.pattern)
     said = identify(places, names, 6, 1e-6)
     assert said.presence.found
     assert said.named.number == 7
