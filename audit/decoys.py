@@ -2,7 +2,8 @@
 
 A decoy is a direction that no image can know, so its p-values show what chance does on this very corpus: they are
 uniform over the decoys, whatever the images are. The coordinates that they are tested against are chosen by the real
-keys, which they know nothing of either, so nothing has to be paid for the search.
+mark, which they know nothing of either, so nothing has to be paid for the search, and they cost a scalar product each.
+What the search itself is worth is seen with decoys that are searched for, :attr:`~wmark.detectors.Detector.decoys`.
 """
 
 from __future__ import annotations
@@ -25,7 +26,7 @@ def decoy_log10_p(verdict: Verdict, pattern: Pattern, count: int, seed: str) -> 
 
     Arguments:
         verdict: A verdict with its evidence.
-        pattern: That of the key it names.
+        pattern: Where what it names lives.
         count: How many decoys.
         seed: What they are drawn from, hexadecimal.
 

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 if TYPE_CHECKING:
     import pyarrow as pa
 
+    from ..detectors.identity.statements import Statements
     from ..detectors.verdict import Verdict
 
 __all__ = ["COLUMNS", "SCHEMA", "Column", "arrow_schema", "columns_of", "described"]
@@ -40,20 +41,24 @@ COLUMNS = tuple(
         ("width", "int32", "width of the upright image in pixels"),
         ("height", "int32", "its height"),
         ("format", "string", "format of the file, such as PNG"),
-        ("found", "bool", "whether the image carries a key: log10_p is at most log10 of the false-positive rate"),
-        ("key_id", "string", "the key that stands closest, whether found or not"),
-        ("issuer", "string", "public fingerprint of the keyring of that key"),
+        ("found", "bool", "whether the image is marked: log10_p is at most log10 of the false-positive rate"),
+        ("keyring", "string", "public fingerprint of the keyring"),
+        ("key_id", "string", "the key that stands closest, whether found or not; null where names say more"),
         ("key_revoked", "string", "when that key was revoked, ISO 8601 in UTC"),
         ("log10_p", "double", "log10 of the p-value, corrected for all that was searched in this image"),
-        ("log10_p_raw", "double", "the same of that key where it stands, not corrected; null where 1 was reached"),
-        ("cosine", "float", "cosine between the recovered coordinates and the key"),
+        ("log10_p_raw", "double", "the same of that key where it stands, not corrected; null for names, or at p = 1"),
+        ("cosine", "float", "cosine between the recovered coordinates and the key, or the name"),
         ("inverted", "bool", "whether that is negative: somebody pushed the key away"),
-        ("presence_log10_p", "double", "the statement that the image is of the keyring: log10 p, corrected"),
-        ("presence_log10_p_raw", "double", "the same, not corrected"),
-        ("series", "string", "the series that the image is of, where keys number images"),
-        ("series_log10_p", "double", "the statement of the series: log10 p, corrected"),
-        ("identity", "string", "the image's number, where keys number images"),
-        ("identity_log10_p", "double", "the statement of the number: log10 p, corrected"),
+        ("presence", "bool", "the statement that the image is of the keyring, where names were tested"),
+        ("presence_log10_p", "double", "its log10 p, corrected"),
+        ("series", "bool", "the statement that it carries an address"),
+        ("series_log10_p", "double", "its log10 p, corrected"),
+        ("series_number", "int64", "the number whose address stands closest"),
+        ("identity", "bool", "the statement that it carries a name: that it is this image"),
+        ("identity_log10_p", "double", "its log10 p, corrected"),
+        ("identity_number", "int64", "the number whose name stands closest"),
+        ("issuer", "string", "whose number that is"),
+        ("names_tested", "int64", "names that the identity paid for"),
         ("ledger_account", "string", "what the ledger knows of the number, JSON"),
         ("transplant", "bool", "whether the ledger's picture of that number is another: the mark was carried over"),
         ("manifest", "string", "state of the file's C2PA manifest"),
@@ -69,7 +74,8 @@ COLUMNS = tuple(
         ("keys_tested", "int64", "keys that the correction paid for"),
         ("alignments_tested", "int64", "alignments"),
         ("looks_allowed", "int32", "looks"),
-        ("decoy_log10_p", "list<float>", "log10 p of each decoy where the key stands, both signs, not corrected"),
+        ("decoy_log10_p", "list<float>", "log10 p of each decoy where the mark stands, both signs, not corrected"),
+        ("searched_log10_p", "list<float>", "log10 p of each decoy that was searched for like the mark, corrected"),
         ("fallbacks", "list<string>", "what was done otherwise than asked"),
         ("read_seconds", "float", "time to get the image's bytes"),
         ("decode_seconds", "float", "time to decode, hash and scale it"),
@@ -110,16 +116,18 @@ def columns_of(verdict: Verdict, trials: float) -> dict[str, Any]:
 
     Arguments:
         verdict: The verdict.
-        trials: What the union bound paid for its p-value.
+        trials: What the union bound paid for the p-value of a key.
     """
     shift, place = verdict.alignment.shift, verdict.placement
+    of_key = verdict.key_id is not None and verdict.log10_p < 0
     return {
+        **(statements(verdict.names) if verdict.names else {}),
         "found": verdict.found,
+        "keyring": verdict.basis.keyring,
         "key_id": verdict.key_id,
-        "issuer": verdict.basis.keyring,
         "key_revoked": verdict.key_revoked,
         "log10_p": verdict.log10_p,
-        "log10_p_raw": verdict.log10_p - math.log10(trials) if verdict.log10_p < 0 else None,
+        "log10_p_raw": verdict.log10_p - math.log10(trials) if of_key else None,
         "cosine": verdict.cosine,
         "inverted": verdict.inverted,
         "angle": verdict.alignment.angle,
@@ -134,6 +142,23 @@ def columns_of(verdict: Verdict, trials: float) -> dict[str, Any]:
         "keys_tested": verdict.keys_tested,
         "alignments_tested": verdict.alignments_tested,
         "looks_allowed": verdict.looks_allowed,
+        "searched_log10_p": list(verdict.decoys) or None,
         "fallbacks": list(verdict.fallbacks),
         "seconds": verdict.seconds,
+    }
+
+
+def statements(names: Statements) -> dict[str, Any]:
+    """The columns of what is said of names."""
+    return {
+        "presence": names.presence.found,
+        "presence_log10_p": names.presence.log10_p,
+        "series": names.series.found,
+        "series_log10_p": names.series.log10_p,
+        "series_number": names.addressed,
+        "identity": names.identity.found,
+        "identity_log10_p": names.identity.log10_p,
+        "identity_number": names.named and names.named.number,
+        "issuer": names.named and names.named.issuer,
+        "names_tested": names.names_tested,
     }

@@ -21,6 +21,7 @@ from .schema import SCHEMA
 if TYPE_CHECKING:
     from ..detectors.detector import Detector
     from ..watermark.keys import Key
+    from ..watermark.names import Names
 
 __all__ = ["Machine", "Settings", "build", "check_same", "digest", "specification"]
 
@@ -32,16 +33,19 @@ class Settings:
     Attributes:
         keyring: Path of the keyring's file.
         key_ids: The keys that are tested.
+        names: Whether the keyring's names are tested.
         model, dtype, tuned: As of `load_model`.
         effort, align, fpr, size: As of the detector.
-        decoys: Keys that nothing carries, tested beside the others.
+        decoys: Keys that nothing carries, tested where the mark stands.
         decoy_seed: What they are drawn from, hexadecimal.
+        searched: Keyrings that exist nowhere, searched for like the real one.
         batch_size: Images looked at together.
         column: Column of tables that holds images or paths; None finds it.
     """
 
     keyring: str
     key_ids: tuple[str, ...]
+    names: bool = False
     model: str = "tiny"
     dtype: str = "fp32"
     tuned: bool = True
@@ -51,6 +55,7 @@ class Settings:
     size: tuple[int, int] | None = None
     decoys: int = 20
     decoy_seed: str = ""
+    searched: int = 0
     batch_size: int = 8
     column: str | None = None
 
@@ -101,6 +106,8 @@ def build(settings: Settings, machine: Machine) -> Detector:
         fpr=settings.fpr,
         size=settings.size,
         keep_evidence=settings.decoys > 0,
+        names=ring.names() if settings.names else None,
+        decoys=settings.searched,
     )
 
 
@@ -118,11 +125,12 @@ def specification(detector: Detector, settings: Settings) -> dict[str, Any]:
             for name in ("model_fingerprint", "left_inverse_fingerprint", "reader_fingerprint", "dtype")
         },
         "keys": sorted(described(key) for key in detector.keys),
+        "names": all_of(detector.names) if detector.names else None,
         "looks": write_plan(detector.plan.looks),
         "align": settings.align,
         "fpr": settings.fpr,
         "size": list(detector.size) if detector.size else None,
-        "decoys": {"count": settings.decoys, "seed": settings.decoy_seed},
+        "decoys": {"count": settings.decoys, "seed": settings.decoy_seed, "searched": settings.searched},
         "batch_size": settings.batch_size,
         "column": settings.column,
     }
@@ -132,6 +140,12 @@ def described(key: Key) -> str:
     """A key by its public names, and where it lives."""
     pilot = key.pilot.pattern.strength if key.pilot else None
     return f"{key.keyring}/{key.id} {key.pattern} pilot {pilot}"
+
+
+def all_of(names: Names) -> dict[str, Any]:
+    """The names of a keyring by what is public of them."""
+    issuers = [[entry.id, entry.first, entry.count] for entry in names.issuers]
+    return {"keyring": names.keyring, "layout": names.layout.to_json(), "issuers": issuers}
 
 
 def digest(content: Any) -> str:

@@ -9,6 +9,7 @@ import io
 import json
 import math
 from collections import Counter
+from collections.abc import Sequence
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -26,9 +27,14 @@ __all__ = ["SUMMARY_SCHEMA", "summarise"]
 
 SUMMARY_SCHEMA = "wmark-audit-summary/1"
 LEVELS = (0.05, 0.01, 0.001)
-COLUMNS = ("row", "found", "issuer", "key_id", "log10_p", "decoy_log10_p", "error_class", *(
-    "read_seconds", "decode_seconds", "seconds"
-))  # fmt: skip
+STATEMENTS = ("presence", "series", "identity")
+STAGES = ("read_seconds", "decode_seconds", "seconds")
+KEY, NAME = ("keyring", "key_id"), ("keyring", "issuer")
+COLUMNS = (
+    *("row", "found", "keyring", "key_id", "issuer", "log10_p", "decoy_log10_p", "searched_log10_p", "error_class"),
+    *STATEMENTS,
+    *STAGES,
+)
 
 
 def summarise(run: Run) -> dict[str, Any]:
@@ -37,27 +43,13 @@ def summarise(run: Run) -> dict[str, Any]:
     Raises:
         OSError: If a file cannot be read or written.
     """
-    rows, log10_p = [], []
-    names, errors, stages = Counter(), Counter(), Counter()
-    decoys, counts = Decoys(run.settings.decoys), Counts()
+    tally, counts = Tally(run), Counts()
     for shard in run.shards:
         counts += run.done(shard) or Counts()
-        table = run.rows(shard, COLUMNS)
-        errors.update(table["error_class"].drop_null().to_pylist())
-        for stage in ("read_seconds", "decode_seconds", "seconds"):
-            stages[stage] += pc.sum(table[stage]).as_py() or 0.0
-        looked = table.filter(pc.is_valid(table["log10_p"]))
-        rows.append(looked["row"].to_numpy())
-        log10_p.append(looked["log10_p"].to_numpy())
-        found = looked.filter(looked["found"])
-        names.update(zip(found["issuer"].to_pylist(), found["key_id"].to_pylist(), strict=True))
-        tested = looked["decoy_log10_p"].drop_null()
-        if len(tested) and run.settings.decoys:
-            decoys.add(np.stack(tested.to_pylist()))
-    p = np.concatenate([np.empty(0), *log10_p])
+        tally.add(run.rows(shard, COLUMNS))
+    p = np.concatenate([np.empty(0), *tally.log10_p])
     family, discovery = family_wise(p), false_discovery(p)
-    write_corrections(run.folder, np.concatenate([np.empty(0, np.int64), *rows]), family, discovery)
-    looked_at = len(p)
+    write_corrections(run.folder, np.concatenate([np.empty(0, np.int64), *tally.rows]), family, discovery)
     summary = {
         "schema": SUMMARY_SCHEMA,
         "specification": run.digest,
@@ -65,34 +57,84 @@ def summarise(run: Run) -> dict[str, Any]:
         "settings": asdict(run.settings),
         "totals": {
             "images": counts.images,
-            "looked_at": looked_at,
+            "looked_at": len(p),
             "found": counts.found,
             "failed": counts.failed,
             "unforeseen": counts.unforeseen,
         },
-        "names": [
-            {"issuer": issuer, "key_id": key_id, **share(count, looked_at)}
-            for (issuer, key_id), count in sorted(names.items(), key=lambda item: (-item[1], str(item[0])))
-        ],
-        "issuers": [{"issuer": issuer, **share(count, looked_at)} for issuer, count in issuers(names).most_common()],
-        "errors": dict(errors.most_common()),
+        "statements": {name: share(tally.statements[name], len(p)) for name in STATEMENTS if run.settings.names},
+        "keys": shares(tally.keys, KEY, len(p)),
+        "issuers": shares(tally.issuers, NAME, len(p)),
+        "errors": dict(tally.errors.most_common()),
         "chance": {
             "fpr": run.settings.fpr,
-            "expected_false": looked_at * run.settings.fpr,
-            "yekutieli_log10": yekutieli(looked_at),
+            "expected_false": len(p) * run.settings.fpr,
+            "yekutieli_log10": yekutieli(len(p)),
             "family_wise": {str(level): int((family <= math.log10(level)).sum()) for level in LEVELS},
             "false_discovery": {str(level): int((discovery <= math.log10(level)).sum()) for level in LEVELS},
         },
-        "decoys": said_of(decoys) if decoys.images and run.settings.decoys else None,
+        "decoys": said_of(tally.decoys) if tally.decoys.images else None,
+        "searched_decoys": tally.searched or None,
         "seconds": {
-            "read": stages["read_seconds"],
-            "decode": stages["decode_seconds"],
-            "verdict": stages["seconds"],
+            "read": tally.stages["read_seconds"],
+            "decode": tally.stages["decode_seconds"],
+            "verdict": tally.stages["seconds"],
             "workers": counts.seconds,
         },
     }
     write_atomically(run.folder / "summary.json", (json.dumps(summary, indent=1) + "\n").encode(), mode=0o600)
     return summary
+
+
+class Tally:
+    """Adds up rows, shard after shard.
+
+    Attributes:
+        rows, log10_p: Of the images that were looked at, shard by shard.
+        keys, issuers, statements, errors: How often each was found, or went wrong.
+        stages: Seconds by the columns that hold them.
+        decoys: Decoys that were tested where the mark stands.
+        searched: Tests of decoys that were searched for, and how many had a p of at most the run's rate, .01 and .1.
+    """
+
+    def __init__(self, run: Run) -> None:
+        self.fpr = run.settings.fpr
+        self.rows: list[np.ndarray] = []
+        self.log10_p: list[np.ndarray] = []
+        self.keys, self.issuers, self.statements = Counter(), Counter(), Counter()
+        self.errors, self.stages, self.searched = Counter(), Counter(), Counter()
+        self.decoys = Decoys(run.settings.decoys)
+
+    def add(self, table: pa.Table) -> None:
+        """Rows of a shard."""
+        self.errors.update(table["error_class"].drop_null().to_pylist())
+        for stage in STAGES:
+            self.stages[stage] += pc.sum(table[stage]).as_py() or 0.0
+        looked = table.filter(pc.is_valid(table["log10_p"]))
+        self.rows.append(looked["row"].to_numpy())
+        self.log10_p.append(looked["log10_p"].to_numpy())
+        self.keys.update(tuples(looked.filter(pc.and_(looked["found"], pc.is_valid(looked["key_id"]))), KEY))
+        self.issuers.update(tuples(looked.filter(looked["identity"]), NAME))
+        self.statements.update({name: pc.sum(looked[name]).as_py() or 0 for name in STATEMENTS})
+        tested = looked["decoy_log10_p"].drop_null()
+        if len(tested):
+            self.decoys.add(np.stack(tested.to_pylist()))
+        searched = np.array(pc.list_flatten(looked["searched_log10_p"]).to_pylist())
+        if len(searched):
+            self.searched["tests"] += len(searched)
+            for rate in {self.fpr, 0.01, 0.1}:
+                self.searched[f"{rate:g}"] += int((searched <= math.log10(rate)).sum())
+
+
+def tuples(table: pa.Table, columns: Sequence[str]) -> list[tuple]:
+    """Values of some columns, row by row."""
+    return [*zip(*(table[name].to_pylist() for name in columns), strict=True)]
+
+
+def shares(counts: Counter, names: Sequence[str], total: int) -> list[dict[str, Any]]:
+    """What was counted, the most frequent first."""
+    ordered = sorted(counts.items(), key=lambda item: (-item[1], str(item[0])))
+    return [{**dict(zip(names, of, strict=True)), **share(count, total)} for of, count in ordered]
 
 
 def share(count: int, total: int) -> dict[str, float]:
@@ -101,16 +143,9 @@ def share(count: int, total: int) -> dict[str, float]:
     return {"count": count, "share": count / total if total else 0.0, "low": low, "high": high}
 
 
-def issuers(names: Counter) -> Counter:
-    found = Counter()
-    for (issuer, _), count in names.items():
-        found[issuer] += count
-    return found
-
-
 def said_of(decoys: Decoys) -> dict[str, Any]:
     """What keys that nothing carries say of p-values on this corpus."""
-    depth = int(math.log10(decoys.images * len(decoys.tail))) if decoys.images else 0
+    depth = int(math.log10(decoys.images * len(decoys.tail)))
     return {
         "count": len(decoys.tail),
         "images": decoys.images,

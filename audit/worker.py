@@ -105,6 +105,8 @@ class Worker:
     def __init__(self, detector: Detector, settings: Settings, machine: Machine, specification: str) -> None:
         self.detector, self.settings, self.machine, self.specification = detector, settings, machine, specification
         self.patterns = {key.id: key.pattern for key in detector.keys}
+        if detector.names:
+            self.patterns[None] = detector.names.layout.pattern
 
     def __call__(self, task: Task) -> pa.Table:
         """The rows of a shard, or of the images of it that are wanted.
@@ -162,7 +164,8 @@ class Worker:
 
     def columns(self, verdict: Verdict) -> dict[str, Any]:
         """What a verdict and the decoys beside it put into a row."""
-        trials = self.detector.plan.trials(verdict.keys_tested, verdict.alignments_tested)
+        families = 2 if verdict.names and verdict.keys_tested else 1
+        trials = families * self.detector.plan.trials(verdict.keys_tested, verdict.alignments_tested)
         settings = self.settings
         decoys = decoy_log10_p(verdict, self.patterns[verdict.key_id], settings.decoys, settings.decoy_seed)
         return {**columns_of(verdict, trials), "decoy_log10_p": decoys}

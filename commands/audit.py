@@ -67,7 +67,7 @@ CHANGED = ("stop", "redo", "ignore")
     show_default=True,
     help="Stop once more than this share of all images could not be looked at.",
 )
-@click.option("--key", "key_id", help="Test this key alone; all active keys if not given.")
+@click.option("--key", "key_id", help="Test this key alone; names and all active keys if not given.")
 @keyring_option
 @with_options(model_options)
 @fpr_option
@@ -80,7 +80,13 @@ CHANGED = ("stop", "redo", "ignore")
     type=click.IntRange(0, 1000),
     default=20,
     show_default=True,
-    help="Keys that nothing carries, tested beside the others: what chance does on these very images.",
+    help="Keys that nothing carries, tested where the mark stands: what chance does on these very images.",
+)
+@click.option(
+    "--searched-decoys",
+    type=click.IntRange(0, 100),
+    default=0,
+    help="Keyrings that exist nowhere, searched for like the real one; each costs as much again.",
 )
 @click.option("--batch-size", type=click.IntRange(1), default=8, show_default=True)
 @click.option("--shard-size", type=click.IntRange(1), help="Images of a shard.  [1/200 of all, between 16 and 1024]")
@@ -112,6 +118,7 @@ def audit(
     tuned,
     size,
     decoys,
+    searched_decoys,
     batch_size,
     shard_size,
     engine,
@@ -151,10 +158,15 @@ def audit(
             run = Run.load(folder)
         else:
             ring, path = open_keyring(keyring)
-            keys = [ring.key(key_id, allow_revoked=True)] if key_id is not None else active_keys(ring)
+            names = key_id is None and bool(ring.named)
+            if key_id is not None:
+                keys = [ring.key(key_id, allow_revoked=True)]
+            else:
+                keys = ring.active() if names else active_keys(ring)
             settings = Settings(
                 str(path.absolute()),
                 tuple(key.id for key in keys),
+                names=names,
                 model=model,
                 dtype=dtype,
                 tuned=tuned,
@@ -163,6 +175,7 @@ def audit(
                 fpr=fpr,
                 size=size,
                 decoys=decoys,
+                searched=searched_decoys,
                 batch_size=batch_size,
                 column=column,
             )

@@ -67,6 +67,14 @@ def clock(seconds: float) -> str:
     return f"{minutes // 60}:{minutes % 60:02}:{rest:02}"
 
 
+def share(counted: dict[str, Any]) -> str:
+    """A count with its share and the interval of that."""
+    return (
+        f"{counted['count']:,}, {counted['share']:.2%} of those looked at "
+        f"({counted['low']:.2%} to {counted['high']:.2%})"
+    )
+
+
 def say_summary(summary: dict[str, Any], folder: Path) -> None:
     """What came of a run, in a few lines on standard output."""
     totals, chance, decoys = summary["totals"], summary["chance"], summary["decoys"]
@@ -74,13 +82,13 @@ def say_summary(summary: dict[str, Any], folder: Path) -> None:
         f"{totals['images']:,} images: {totals['found']:,} found, {totals['looked_at'] - totals['found']:,} not found, "
         f"{totals['failed']:,} could not be looked at"
     )
-    for name in summary["names"][:20]:
-        say(
-            f"  {name['key_id']}  {name['count']:,}  {name['share']:.2%} of those looked at "
-            f"({name['low']:.2%} to {name['high']:.2%})  issuer {name['issuer']}"
-        )
-    if len(summary["names"]) > 20:
-        say(f"  and {len(summary['names']) - 20:,} names more")
+    for statement, said in summary["statements"].items():
+        say(f"  {statement}  {share(said)}")
+    for what, rows in (("key", summary["keys"]), ("issuer", summary["issuers"])):
+        for row in rows[:20]:
+            say(f"  {what} {row['key_id' if what == 'key' else 'issuer']}  {share(row)}")
+        if len(rows) > 20:
+            say(f"  and {len(rows) - 20:,} more, in summary.json")
     for kind, count in summary["errors"].items():
         say(f"  {kind}  {count:,}")
     say(f"by chance alone {chance['expected_false']:.2g} would be found at a false-positive rate of {chance['fpr']:g}")
@@ -90,4 +98,7 @@ def say_summary(summary: dict[str, Any], folder: Path) -> None:
             f"{decoys['count']} decoys on these images: {rate['share']:.2%} of their p-values below {rate['p']:g} "
             f"({rate['low']:.2%} to {rate['high']:.2%} over decoys)"
         )
+    if searched := summary["searched_decoys"]:
+        found = searched[f"{chance['fpr']:g}"]
+        say(f"{searched['tests']:,} searches for decoys: {found:,} found")
     say(f"rows in {shown(folder / 'shards')}, corrections over the run and the summary beside them")

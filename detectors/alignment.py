@@ -145,7 +145,7 @@ class AlignmentSearch:
 
     def coordinates(self, noise: Tensor, pattern: Pattern, alignment: Alignment) -> Tensor:
         """Masked coordinates (channels, n, 2) of noise (C, h, w), an alignment undone; the pattern fits the canvas."""
-        samples = self._at(noise, pattern, alignment)
+        samples = self.samples(noise, pattern, alignment)
         phase = torch.from_numpy(pattern.lattice @ np.array(alignment.shift)) * 2 * math.pi
         return torch.view_as_real(samples * torch.polar(torch.ones_like(phase), phase).to(samples.device))
 
@@ -158,14 +158,14 @@ class AlignmentSearch:
             pattern: Its pattern, fitted to the canvas.
             alignment: Where it stands.
         """
-        return self.surface_of(self._at(noise, pattern, alignment), planted, pattern)
+        return self.surface_of(self.samples(noise, pattern, alignment), planted, pattern)
 
     def surface_of(self, samples: Tensor, planted: Tensor, pattern: Pattern) -> Tensor:
         """The same from masked coordinates of the noise, complex, with shape (channels, n)."""
         key = planted.to(samples).conj()
         return self._scores(samples[None], key, pattern)[0] / samples.abs().square().sum().sqrt().clamp_min(1e-30)
 
-    def _at(self, noise: Tensor, pattern: Pattern, alignment: Alignment) -> Tensor:
+    def samples(self, noise: Tensor, pattern: Pattern, alignment: Alignment) -> Tensor:
         """Coefficients (channels, n) at M k for one alignment, its shift left as it is."""
         maps = _frequency_maps([alignment])
         spectrum = padded_spectrum(noise, pattern)

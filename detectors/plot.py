@@ -9,18 +9,29 @@ import numpy as np
 
 from ..figures import figure, save
 from ..files import shown
-from ..images import open_image
+from ..images import open_image, to_pixels
 
 if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+    from PIL import Image
+
     from ..watermark.keys import Key
     from ..watermark.patterns import Pattern
+    from .registration.placement import Placement
     from .verdict import Verdict
 
 __all__ = ["plot_verdict"]
 
+LARGEST = 2048
+"""Pixels that a drawn image has along a side, at most."""
+
+PIXELS = 8
+"""Of what was brought back, for each latent pixel."""
+
 
 def plot_verdict(image: str | Path, verdict: Verdict, key: Key, output: str | Path) -> None:
-    """Draw an image, the key's spectrum, the recovered one as aligned, and their correlation by shift and by frequency.
+    """Draw an image with the outline of what is marked in it, that part brought back, the key's spectrum, the recovered
+    one as aligned, and their correlation by shift and by frequency; of the pilot that by shift.
 
     The drawing shows part of the key, so its file is for its owner alone.
 
@@ -30,45 +41,83 @@ def plot_verdict(image: str | Path, verdict: Verdict, key: Key, output: str | Pa
         key: The key that the verdict names.
         output: File to write; its suffix is a format that matplotlib writes.
     """
-    pattern = key.pattern.fitted(verdict.canvas)
+    pattern, evidence = key.pattern.fitted(verdict.canvas), verdict.evidence
     ours = pattern.lift(pattern.restrict(key.direction)).numpy() * pattern.size**0.5
-    seen = verdict.evidence.coordinates
+    seen = evidence.coordinates
     seen = seen * (seen.size / (seen**2).sum()) ** 0.5
 
-    drawing, ((left, planted, recovered, peak, agreement),) = figure(1, 5, width=19, height=4.1)
-    left.imshow(open_image(image))
-    left.set_title(shown(Path(image).name), fontsize=9, parse_math=False)
-    left.axis("off")
-    for axis, coordinates, title in ((planted, ours, f"key {key.id}"), (recovered, seen, "recovered from the image")):
+    count = 5 + (verdict.placement is not None) + (evidence.pilot is not None)
+    drawing, axes = figure(1, count, width=3.8 * count, height=4.1)
+    panels = iter(axes.flat)
+    picture = open_image(image)
+    picture.thumbnail((LARGEST, LARGEST))
+    _picture(next(panels), picture, shown(Path(image).name), verdict)
+    if verdict.placement:
+        _brought_back(next(panels), picture, verdict.placement)
+    for coordinates, title in ((ours, f"key {key.id}"), (seen, "recovered from the image")):
+        axis = next(panels)
         axis.imshow(
             _colours(coordinates, pattern), origin="lower", extent=[-pattern.radius - 0.5, pattern.radius + 0.5] * 2
         )
         axis.set_title(f"{title}, channel {pattern.channels[0]}", fontsize=9)
         axis.set_xlabel("cycles per side: hue is phase, brightness magnitude", fontsize=7)
+    _peak(next(panels), evidence.surface, "cosine with the key at every shift")
+    if evidence.pilot is not None:
+        _peak(next(panels), evidence.pilot, "with its pilot")
+    _agreement(next(panels), ours, seen, pattern)
 
-    surface = np.fft.fftshift(-verdict.evidence.surface if verdict.inverted else verdict.evidence.surface)
+    said = f"found, key {verdict.key_id}" if verdict.found else "not found"
+    turned = "" if not verdict.aligned else f", turned {verdict.alignment.angle:.0f} degrees"
+    turned = f", {verdict.placement.words}" if verdict.placement else turned
+    drawing.suptitle(f"{said}: log10 p = {verdict.log10_p:.1f}, cosine {verdict.cosine:.3f}{turned}", fontsize=11)
+    save(drawing, Path(output), private=True)
+
+
+def _picture(axis: Axes, picture: Image.Image, name: str, verdict: Verdict) -> None:
+    """The image, around each marked part of it a line."""
+    axis.imshow(picture)
+    axis.set_title(name, fontsize=9, parse_math=False)
+    axis.axis("off")
+    placements = [part.placement for part in verdict.parts] or [verdict.placement]
+    for placement in placements if verdict.found else []:
+        if placement:
+            x, y = np.array([*placement.outline, placement.outline[0]]).T * np.array(
+                [[picture.width], [picture.height]]
+            )
+            axis.plot(x - 0.5, y - 0.5, color="#00d060", lw=1.8)
+
+
+def _brought_back(axis: Axes, picture: Image.Image, placement: Placement) -> None:
+    size = tuple(PIXELS * side for side in placement.canvas)
+    axis.imshow(placement.brought_back(to_pixels(picture), size).permute(1, 2, 0).numpy())
+    axis.set_title("brought back", fontsize=9)
+    axis.axis("off")
+
+
+def _peak(axis: Axes, surface: np.ndarray, title: str) -> None:
+    """Cosines by shift, with the sign that is positive where they are largest."""
+    inverted = surface.flat[np.abs(surface).argmax()] < 0
+    shifted = np.fft.fftshift(-surface if inverted else surface)
     half = [side // 2 for side in surface.shape]
-    peak.imshow(surface, cmap="magma", origin="lower", vmin=0, extent=[-half[1], half[1], -half[0], half[0]])
-    peak.set_title("cosine at every shift" + ", its sign changed" * verdict.inverted, fontsize=9)
-    peak.set_xlabel("latent pixels: a marked image has one bright dot", fontsize=7)
+    axis.imshow(shifted, cmap="magma", origin="lower", vmin=0, extent=[-half[1], half[1], -half[0], half[0]])
+    axis.set_title(title + ", its sign changed" * bool(inverted), fontsize=9)
+    axis.set_xlabel("latent pixels: a marked image has one bright dot", fontsize=7)
 
+
+def _agreement(axis: Axes, ours: np.ndarray, seen: np.ndarray, pattern: Pattern) -> None:
+    """Correlation with the key, ring by ring."""
     radius = np.rint(np.hypot(*pattern.lattice.T)).astype(int)
     product = (ours * seen).sum(axis=(0, 2))
     rings, radius = np.unique(radius, return_inverse=True)
     counts = np.bincount(radius) * 2 * len(pattern.channels)
     correlation = np.bincount(radius, product) / counts
     chance = 2 / np.sqrt(counts)
-    agreement.fill_between(rings, -chance, chance, color="0.85", label="chance, two standard deviations")
-    agreement.plot(rings, correlation, marker="o", ms=4, label="this image")
-    agreement.axhline(0, color="black", lw=0.6)
-    agreement.set_xlabel("frequency ring, cycles per side", fontsize=8)
-    agreement.set_title("correlation with the key", fontsize=9)
-    agreement.legend(frameon=False, fontsize=7)
-
-    said = f"found, key {verdict.key_id}" if verdict.found else "not found"
-    turned = "" if not verdict.aligned else f", turned {verdict.alignment.angle:.0f} degrees"
-    drawing.suptitle(f"{said}: log10 p = {verdict.log10_p:.1f}, cosine {verdict.cosine:.3f}{turned}", fontsize=11)
-    save(drawing, Path(output), private=True)
+    axis.fill_between(rings, -chance, chance, color="0.85", label="chance, two standard deviations")
+    axis.plot(rings, correlation, marker="o", ms=4, label="this image")
+    axis.axhline(0, color="black", lw=0.6)
+    axis.set_xlabel("frequency ring, cycles per side", fontsize=8)
+    axis.set_title("correlation with the key", fontsize=9)
+    axis.legend(frameon=False, fontsize=7)
 
 
 def _colours(coordinates: np.ndarray, pattern: Pattern) -> np.ndarray:

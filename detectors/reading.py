@@ -201,17 +201,19 @@ def aligned(noise: Tensor, pattern: Pattern, canvas: Size, alignment: Alignment 
 
 
 def evidence(noise: Tensor, key: Key, standing: Standing) -> Evidence:
-    """What is seen of a key in one image's prepared noise (C, h, w)."""
-    pattern = key.pattern
-    group, grid = KeyGroup([key]).fitted(standing.canvas), alignment_search(Canvas(standing.canvas))
+    """What is seen of a key, and of its pilot, in one image's prepared noise (C, h, w)."""
+    pattern, grid = key.pattern.fitted(standing.canvas), alignment_search(Canvas(standing.canvas))
     if standing.placement:
-        coordinates = standing.placement.coordinates(noise, pattern)
+        coordinates = standing.placement.coordinates(noise, key.pattern)
         samples = torch.view_as_complex(coordinates).to(torch.complex64)
-        surface = grid.surface_of(samples, group.planted[0], group.pattern)
     else:
-        coordinates = aligned(noise, pattern, standing.canvas, standing.alignment)
-        surface = grid.surface(noise, group.planted[0], group.pattern, standing.alignment)
-    return Evidence(coordinates.double().cpu().numpy(), surface.cpu().numpy())
+        coordinates = aligned(noise, key.pattern, standing.canvas, standing.alignment)
+        samples = grid.samples(noise, pattern, standing.alignment)
+
+    def surface(one: Key) -> np.ndarray:
+        return grid.surface_of(samples, KeyGroup([one]).fitted(standing.canvas).planted[0], pattern).cpu().numpy()
+
+    return Evidence(coordinates.double().cpu().numpy(), surface(key), surface(key.pilot) if key.pilot else None)
 
 
 @lru_cache(maxsize=32)

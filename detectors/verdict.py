@@ -51,10 +51,12 @@ class Evidence:
         coordinates: Masked coordinates of the noise that the key was read from, the alignment undone, with shape
             (channels, n, 2).
         surface: Cosine with the key at every shift of the canvas, everything else undone, with shape `canvas`.
+        pilot: The same with the key's pilot; None for a key without one.
     """
 
     coordinates: np.ndarray
     surface: np.ndarray
+    pilot: np.ndarray | None = None
 
 
 @dataclass(frozen=True)

@@ -23,6 +23,7 @@ class Detector:
 
     plan = SimpleNamespace(trials=lambda keys, alignments: 10.0)
     keys = (SimpleNamespace(id="studio", pattern=None),)
+    names = None
 
     def __init__(self):
         self.batches = []
@@ -44,7 +45,7 @@ def verdict(red, green, blue):
         found=bool(red > 200), key_id="studio", key_revoked=None, log10_p=-red / 10, cosine=red / 255, inverted=False,
         alignment=SimpleNamespace(angle=0.0, scale=1.0, mirror=False, shift=(0.0, 0.0)), canvas=(8, 8), placement=None,
         look="fast/identity", keys_tested=1, alignments_tested=1, looks_allowed=5, fallbacks=(), seconds=0.01,
-        basis=SimpleNamespace(keyring="0123456789abcdef"), evidence=None,
+        basis=SimpleNamespace(keyring="0123456789abcdef"), evidence=None, names=None, decoys=(),
     )  # fmt: skip
 
 

@@ -14,12 +14,13 @@ from wmark.attacks import find_damage
 from wmark.benchmarks.simulated import simulated_reading
 from wmark.detectors.candidate import guided
 from wmark.detectors.geometry import Canvas, canvases
-from wmark.detectors.leading import keys_at, lead, led
+from wmark.detectors.leading import Led, keys_at, lead, lead_to_parts, led, read_again, worth_another
+from wmark.detectors.plot import plot_verdict
 from wmark.detectors.reading import KeyGroup, group_by_pattern, log10_p
 from wmark.detectors.registration.bend import Bend
 from wmark.detectors.registration.placement import Placement
 from wmark.detectors.registration.search import Found
-from wmark.detectors.statistic import hypercone_log10_p
+from wmark.detectors.statistic import corrected, cosine, hypercone_log10_p
 
 
 @pytest.fixture(scope="module")
@@ -80,16 +81,72 @@ def test_a_wide_picture_that_was_cut_to_a_square_is_searched_on_its_own_canvas(p
     assert "67% of it seen" in best.standing.placement.words
 
 
+def test_a_picture_that_was_brought_back_is_read_where_it_shows(piloted):
+    group, (pilot,) = KeyGroup(piloted.active()), {key.pilot for key in piloted.active()}
+    place = Placement(Bend(torch.eye(2) / 1.6, torch.tensor([4.0, -6.0]), (64, 64)), (64, 64))
+    noise = initial_noise(piloted.key("two"), seed=0)[0]
+    torn = torch.where(place.shown, noise, 9.0)  # Whatever fills the rest.
+    best, _ = every_key(group, read_again(torn, pilot, place))
+    assert 0.3 < float(place.shown.float().mean()) < 0.5
+    assert (best.key.id, best.alignments_tested) == ("two", 1)
+    assert best.log10_p < -50
+    assert worth_another(None) is None
+    assert worth_another(Led([], 6, found=[Found(place, None, 5.0, 0.0)])) is None
+    assert worth_another(Led([], 6, found=[Found(place, None, -9.0, 0.0)])) is place
+
+
+def chance(led):
+    """Share of 400 keys that exist nowhere with a corrected p-value up to 0.05."""
+    directions = np.random.default_rng(0).standard_normal((400, 4 * (63**2 - 1)))
+    directions /= np.linalg.norm(directions, axis=1, keepdims=True)
+    t = [cosine(one.coordinates.flatten().numpy(), directions) for place in led.places for one in place]
+    p = corrected(hypercone_log10_p(np.abs(t).max(0), directions.shape[1]), 2 * led.paid)
+    return float(np.mean(p <= math.log10(0.05)))
+
+
+def test_p_values_of_unmarked_noise_are_not_too_small(piloted, monkeypatch):
+    """Those of keys where a pilot leads, in the whole and in parts, and those of the pilot."""
+    monkeypatch.setattr("wmark.detectors.registration.parts.PLAUSIBLE", 0.0)  # Chance does not reach it.
+    monkeypatch.setattr("wmark.detectors.registration.search.FOLLOWED", 0.0)
+    pilot = piloted.key("one").pilot
+    white = torch.randn(4, 64, 100, generator=torch.Generator().manual_seed(0))
+    whole, parts = lead(white[..., :64], pilot, [Canvas((64, 64))]), lead_to_parts([white], pilot, (64, 64))
+    for found in (whole, parts):
+        assert len(found.places) > 0
+        assert sum(map(len, found.places)) <= found.paid
+        assert chance(found) <= 0.05 + 3 * (0.05 * 0.95 / 400) ** 0.5
+        assert found.presence > -2
+
+
 def test_keys_with_a_pilot_and_without_are_kept_apart(piloted):
     other = Keyring(bytes(32), Pattern.of("square", strength=0.4))
     groups = group_by_pattern([*piloted.active(), other.add("four")])
     assert [[key.id for key in group.keys] for group in groups] == [["one", "two", "three"], ["four"]]
 
 
-def test_a_verdict_says_where_the_pilot_led(model, piloted):
-    (marked,) = embed(model, piloted.key("two"), "an orange and purple sunset wallpaper", seed=3, sampling=Sampling(10))
-    assert marked.record["pilot"] == 0.3
-    turned = marked.image.transpose(Image.Transpose.FLIP_LEFT_RIGHT).rotate(30, Image.Resampling.BICUBIC)
+@pytest.fixture(scope="module")
+def sunset(model, piloted):
+    """A picture with the key `two` and its pilot."""
+    (made,) = embed(model, piloted.key("two"), "an orange and purple sunset wallpaper", seed=3, sampling=Sampling(10))
+    assert made.record["pilot"] == 0.3
+    return made.image
+
+
+def test_every_marked_part_of_a_page_is_found_once_with_its_place(model, piloted, sunset):
+    page = Image.new("RGB", (1200, 560), "white")
+    page.paste(sunset, (40, 24))
+    page.paste(sunset.transpose(Image.Transpose.FLIP_LEFT_RIGHT), (648, 24))
+    (verdict,) = Detector(model, piloted.active(), "fast", align="full").verify([page])
+    assert (verdict.found, verdict.key_id) == (True, "two")
+    parts = verdict.to_json()["parts"]
+    assert sorted(part["mirror"] for part in parts) == [False, True]
+    corners = sorted(tuple(np.min(part["outline"], axis=0) * [1200, 560]) for part in parts)
+    assert corners[0] == pytest.approx((40, 24), abs=8)
+    assert corners[1] == pytest.approx((648, 24), abs=8)
+
+
+def test_a_verdict_says_where_the_pilot_led_and_draws_it(model, piloted, sunset, tmp_path):
+    turned = sunset.transpose(Image.Transpose.FLIP_LEFT_RIGHT).rotate(30, Image.Resampling.BICUBIC)
     detector = Detector(model, piloted.active(), "fast", align="full", size=(512, 512), keep_evidence=True)
     (verdict,) = detector.verify([turned])
     assert verdict.found
@@ -106,3 +163,11 @@ def test_a_verdict_says_where_the_pilot_led(model, piloted):
     assert (part["key_id"], part["words"], part["log10_p"]) == ("two", told["words"], round(verdict.log10_p, 3))
     surface = verdict.evidence.surface
     assert surface.flat[abs(surface).argmax()] == pytest.approx(verdict.cosine, abs=1e-4)
+    assert abs(verdict.evidence.pilot).max() > 0.1
+    turned.save(tmp_path / "turned.png")
+    plot_verdict(tmp_path / "turned.png", verdict, piloted.key("two"), tmp_path / "plot.png")
+    with Image.open(tmp_path / "plot.png") as drawn, Image.open(tmp_path / "turned.png") as picture:
+        assert drawn.width > 6 * drawn.height / 2
+        assert picture.size == (512, 512)
+        green = np.abs(np.asarray(drawn.convert("RGB"), int) - (0, 0xD0, 0x60)).sum(-1) < 30
+    assert green.sum() > 300

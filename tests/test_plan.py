@@ -41,6 +41,14 @@ def test_a_reader_is_the_first_look_and_brings_its_own_plan(reader):
     assert names([FAST], reader=reader) == ["fast/identity", "fast/search"]
 
 
+def test_where_a_pilot_leads_is_looked_at_after_the_first_search(reader):
+    found = names("auto", reader=reader, pilots=True)
+    assert found[:4] == ["reader/identity", "reader/search", "reader/again", "reader/parts"]
+    assert names("fast", "full", pilots=True) == ["fast/search", "fast/again", "fast/parts"]
+    assert names("auto", "off", pilots=True) == names("auto", "off")
+    assert [name for name in names("auto", pilots=True) if name.endswith("parts")] == ["fast/parts"]
+
+
 def test_rings_are_read_from_inversions(reader):
     assert names("auto", kinds=["ring"], reader=reader) == ["fast/identity", "exact/identity"]
     assert names("auto", kinds=["ring", "disc"], reader=reader) == [

@@ -7,7 +7,9 @@
     card          the exported model, measured
     notice        who made the pictures, for NOTICE
 
-Run it as `wmark train`. And of the left inverse of any model's decoder (:mod:`.left_inverse`), which is `wmark tune`.
+Run it as `wmark train`. Of its relatives, which share its parts (:mod:`.relatives`), by the same commands. Of what
+restores a model's pictures (:mod:`.restorer`), as `wmark train restorer`. And of the left inverse of a decoder
+(:mod:`.left_inverse`), which is `wmark tune`.
 Nothing but the commands imports this package, and it may import all that is below: the card measures a model with the
 solvers that detection uses.
 

@@ -1,7 +1,7 @@
 """A picture's clean latent, marked without sampling anything: the picture is turned until a reading of it turns.
 
-With r(x) what is read of a picture, the model's learned reader or the whitened latent of its encoder, and v the key's
-direction, climb
+With r(x) what is read of a picture, the whitened latent of its encoder and what the model's learned reader says, if it
+has one, and v the key's direction, climb
 
     cos(r(x + d)), v)        over        |d| = the length that the PSNR allows
 
@@ -73,7 +73,7 @@ def direct(
         at = change.detach().requires_grad_()
         with torch.enable_grad():
             seen = damages[k % len(damages)]((x + at).clamp(-1, 1))
-            closer = closeness(_reading(model, seen), pattern, direction).sum()
+            closer = sum(closeness(reading, pattern, direction).sum() for reading in _readings(model, seen))
         (slope,) = torch.autograd.grad(closer, at)
         heading = how.momentum * heading + slope / slope.norm().clamp_min(1e-20)
         stride = how.stride * (1 - 0.9 * k / how.iterations)
@@ -84,9 +84,11 @@ def direct(
     return change[0].detach()
 
 
-def _reading(model: LatentDiffusion, image: Tensor) -> Tensor:
+def _readings(model: LatentDiffusion, image: Tensor) -> list[Tensor]:
+    """What is read of a picture, differentiable: its whitened latent, and what the learned reader says of it."""
     latent = model.encode(image)
-    return model.reader.net(latent).float() if model.reader else whiten(latent)
+    said = [model.reader.net(latent.to(model.reader.net.out.weight)).float()] if model.reader else []
+    return [whiten(latent), *said]
 
 
 def _damages(how: Ascent, generator: torch.Generator) -> list[Callable[[Tensor], Tensor]]:

@@ -152,4 +152,4 @@ def test_verdicts_are_those_of_verify(run, marked: Image.Image, unmarked: Image.
             assert (row["found"], row["key_id"]) == (verdict["found"], verdict["closest_key_id"])
             assert row["log10_p_raw"] is None or row["log10_p_raw"] < row["log10_p"]
             assert len(row["decoy_log10_p"]) == 7 and -4 < min(row["decoy_log10_p"]) <= max(row["decoy_log10_p"]) <= 0
-            assert row["issuer"] == verdict["basis"]["keyring"]
+            assert row["keyring"] == verdict["basis"]["keyring"]
