@@ -137,7 +137,7 @@ def test_plot(run, sentence, marked, tmp_path):
 
 def test_a_key_of_more_frequencies_than_a_picture_has_marks_it_and_is_found(run, tmp_path):
     at = ["--keyring", "own.json"]
-    assert run("keys", "create", *at, "--id", "wide", "--radius", 31).exit_code == 0
+    assert run("keys", "create", *at, "--id", "wide", "--radius", 31, "--no-names").exit_code == 0
     command = ["embed", "--prompt", "a blue sea wallpaper", "-o", "a.png", "--size", "512x384", "--steps", 10]
     made = run(*command, "--seed", 1, *at)
     assert made.exit_code == 0, made.output
