@@ -130,6 +130,25 @@ def test_a_kept_copy_that_was_swapped_or_broken_is_not_believed(files, picture, 
         assert compare(Report("none"), MARK, store).state == "none"
 
 
+def test_a_picture_that_was_there_before_keeps_the_manifest_it_came_with(signer, picture, tmp_path):
+    import c2pa
+
+    path = signed(signer, picture, tmp_path / "before.jpg")
+    before = read_manifest(path)
+    record = {**RECORD, "key_id": "two", "source": {"name": "before.jpg", "sha256": "0" * 64}}
+    data = encode_image(picture, ".png")
+    path.with_suffix(".png").write_bytes(signer.opening(path.read_bytes()).sign(data, ".png", record).data)
+    report = read_manifest(path.with_suffix(".png"))
+    assert (report.state, compare(report, "fedcba9876543210/key/two").state) == ("valid", "agrees")
+    assert compare(report, MARK).state == "differs"
+    with c2pa.Reader(path.with_suffix(".png")) as reader:
+        content = json.loads(reader.json())
+    assert content["manifests"].keys() == {before.id, report.id}
+    assertions = content["manifests"][report.id]["assertions"]
+    (actions,) = [each["data"]["actions"] for each in assertions if each["label"].startswith("c2pa.actions")]
+    assert [action["action"] for action in actions] == ["c2pa.opened", "c2pa.watermarked.bound"]
+
+
 def test_a_manifest_that_names_no_mark_leaves_nothing_to_compare(files, picture, tmp_path, monkeypatch):
     from wmark.provenance import manifest, signing
 

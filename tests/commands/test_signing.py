@@ -28,6 +28,7 @@ def drawn_at_once(monkeypatch):
     from PIL import Image
 
     from wmark.models import registry
+    from wmark.models.sampling import Sampling
     from wmark.watermark import embed
     from wmark.watermark.record import SCHEMA, MarkedImage
 
@@ -39,7 +40,8 @@ def drawn_at_once(monkeypatch):
             yield MarkedImage(picture, {**known, **embed.of_key(key), "prompt": prompts[0], "seed": each})
 
     monkeypatch.setattr(embed, "embed", draw)
-    monkeypatch.setattr(registry, "load_model", lambda *args, **options: SimpleNamespace(cut=lambda prompt: ""))
+    model = SimpleNamespace(cut=lambda prompt: "", usual=Sampling())
+    monkeypatch.setattr(registry, "load_model", lambda *args, **options: model)
 
 
 def test_embed_signs_what_it_writes_and_keeps_a_copy(run, ring, certificate, drawn_at_once, tmp_path):
@@ -197,6 +199,31 @@ def test_signing_that_fails_midway_leaves_what_is_signed_and_nothing_else(
     result = run(*EMBED, "-o", "out.png", "--count", 2, "--skip-existing", *certificate)
     assert result.exit_code == 0, result.output
     assert read_manifest("out-002.png").state == "valid"
+
+
+def test_a_picture_that_exists_is_signed_as_one_that_was_opened(run, certificate, tmp_path, monkeypatch):
+    from types import SimpleNamespace
+
+    from PIL import Image
+
+    from wmark.detectors import marking
+    from wmark.models import registry
+    from wmark.provenance import read_manifest
+
+    picture = Image.linear_gradient("L").convert("RGB")
+    picture.save("photo.png")
+    verdict = SimpleNamespace(found=True, log10_p=-30.0, fpr=1e-6)
+    marked = SimpleNamespace(image=picture, verdict=verdict, psnr=40.0)
+    monkeypatch.setattr(marking, "mark_picture", lambda *args, **options: marked)
+    model = SimpleNamespace(name="tiny", fingerprint="0")
+    monkeypatch.setattr(registry, "load_model", lambda *args, **options: model)
+    result = run("embed", "--image", "photo.png", "-o", "out.png", "--key", "one", *certificate)
+    assert result.exit_code == 0, result.output
+    report = read_manifest("out.png")
+    assert (report.state, report.id) == ("valid", json.loads((tmp_path / "out.png.json").read_text())["manifest"])
+    data = (tmp_path / "out.png").read_bytes()
+    assert b"c2pa.opened" in data
+    assert b"c2pa.created" not in data
 
 
 def test_images_that_exist_unsigned_are_pointed_out(run, certificate, drawn_at_once, tmp_path):
