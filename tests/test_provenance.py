@@ -250,6 +250,25 @@ def test_a_mark_says_the_same_by_its_record_and_by_its_verdict():
     assert public_name(None, key_id="one") == "/key/one"
 
 
+def test_what_a_mark_says_in_public_is_its_name_or_its_key_and_no_less():
+    from types import SimpleNamespace as Value
+
+    from wmark.detectors.verdict import Verdict
+    from wmark.watermark.layout import Identity
+
+    named = Value(identity=Value(found=True), named=Identity(17, "studio", "ab"))
+    addressed = Value(identity=Value(found=False), named=named.named)
+    basis = Value(keyring="ab")
+    for found, key_id, names, expected in (
+        (True, "one", None, "ab/key/one"),
+        (True, None, named, "ab/image/17"),
+        (True, None, addressed, None),
+        (False, None, named, None),
+        (False, "one", None, None),
+    ):
+        assert Verdict.mark.fget(Value(found=found, key_id=key_id, names=names, basis=basis)) == expected
+
+
 def test_a_folder_that_is_no_folder(tmp_path):
     (tmp_path / "file").write_text("x")
     with pytest.raises(ProvenanceError, match="cannot be kept"):
