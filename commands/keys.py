@@ -90,7 +90,7 @@ def list_keys(keyring, as_json) -> None:
         say(f"{entry.id:<20} {entry.status:<8} {entry.created}  {describe(entry.pattern)}{note}")
     for entry in issuers_of(ring):
         last = entry.first + entry.count - 1
-        say(f"{entry.id:<20} {entry.status:<8} {entry.created}  issuer of the images {entry.first} to {last}")
+        say(f"{entry.name:<20} {entry.status:<8} {entry.created}  issuer of the images {entry.first} to {last}")
 
 
 @keys.command()
@@ -175,7 +175,7 @@ def begin_counter(ring: Keyring, path: Path) -> None:
     """Count the numbers of a keyring's own machine beside its file, now that it is saved with names."""
     from ..watermark.counter import Counter, counter_path
 
-    Counter(counter_path(path), ring.fingerprint, ring.named.issuers[0]).begin()
+    Counter(counter_path(path), ring.fingerprint).begin(ring.named.issuers[0])
 
 
 def open_keyring(path: Path | None) -> tuple[Keyring, Path]:

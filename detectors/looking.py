@@ -159,7 +159,7 @@ class Looker:
             canvas = self.canvases(tuple(read_from.shape[-2:]), pattern)[0].size
             places = as_planted(read_from, names.pilot, canvas, self.common(look.recovery))
             return [Said(identify(one, names, looks, fpr)) for one in places]
-        every = [self._led(one, names.pilot, look) for one in seen]
+        every = [led if led and led.places else None for led in (self._led(one, names.pilot, look) for one in seen)]
         if look.reading == "parts":
             return [led and self._named_parts(led, names) for led in every]
         return [led and self._named_once(identify(followed(led, pattern), names, looks, fpr)) for led in every]

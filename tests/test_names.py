@@ -32,7 +32,7 @@ class Counted:
     def __init__(self, first=0):
         self.next = first
 
-    def reserve(self, count):
+    def reserve(self, count, issuer):
         self.next += count
         return range(self.next - count, self.next)
 
@@ -48,7 +48,7 @@ def named():
 def stored(named, tmp_path):
     path = tmp_path / "keyring.json"
     named.save(path)
-    Counter(counter_path(path), named.fingerprint, named.named.issuers[0]).begin()
+    Counter(counter_path(path), named.fingerprint).begin(named.named.issuers[0])
     return path
 
 
@@ -140,6 +140,21 @@ def test_an_issuers_file_that_was_edited_is_refused(named, tmp_path, part):
     path.write_text(json.dumps(content))
     with pytest.raises(KeyringError, match="damaged or was edited"):
         wmark.Issuer.load(path)
+
+
+def test_a_ledger_can_stand_in_the_counters_place(named):
+    class Ledger:
+        def reserve(self, count, issuer):
+            asked.append((issuer.name, issuer.numbers))
+            return range(70, 70 + count)
+
+    asked = []
+    issuer = wmark.Issuer(named.names("main"), Ledger())
+    assert [one.number for one in issuer.issue(2)] == [70, 71]
+    assert asked == [("main", range(1 << 30))]
+    stranger = wmark.Issuer(named.names("main"), Counted(1 << 30))
+    with pytest.raises(KeyringError, match="are not 1 numbers of issuer 'main'"):
+        stranger.issue(1)
 
 
 def test_numbers_are_not_begun_anew(named, stored):

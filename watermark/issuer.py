@@ -2,7 +2,7 @@
 
 Its file holds the secret that all issuers of a keyring share (pilot and sections) and its own; neither leads back
 to the master secret. Its numbers are counted beside it (:mod:`.counter`), or by whatever else has
-`reserve(count) -> range`.
+`reserve(count, issuer) -> range`.
 """
 
 from __future__ import annotations
@@ -45,7 +45,7 @@ class Issuer:
         if len(self.names.issuers) != 1:
             raise KeyringError("an issuer names images as one: take `keyring.names('main')`")
         if self.entry.revoked:
-            raise KeyringError(f"issuer {self.entry.id!r} was revoked at {self.entry.revoked}: use another")
+            raise KeyringError(f"issuer {self.entry.name!r} was revoked at {self.entry.revoked}: use another")
 
     @property
     def entry(self) -> IssuerEntry:
@@ -58,9 +58,11 @@ class Issuer:
         Raises:
             KeyringError: If so many are not left, or what counts them hands out others' numbers.
         """
-        numbers = self.numbers.reserve(count)
+        numbers = self.numbers.reserve(count, self.entry)
         if len(numbers) != count or any(number not in self.entry.numbers for number in numbers):
-            raise KeyringError(f"{numbers!r} are not {count} numbers of issuer {self.entry.id!r}: use its own counter")
+            raise KeyringError(
+                f"{numbers!r} are not {count} numbers of issuer {self.entry.name!r}: let its own count"
+            )
         return [self.names.identity(number) for number in numbers]
 
     @classmethod
@@ -76,7 +78,7 @@ class Issuer:
         """
         names = read_private(path, "issuer", "create one with `wmark keys issuer create`", parse)
         names = names or Keyring.load(path).names(MAIN)
-        return cls(names, numbers or Counter(counter_path(path), names.keyring, names.issuers[0]))
+        return cls(names, numbers or Counter(counter_path(path), names.keyring))
 
 
 def write_issuer(names: Names, path: str | os.PathLike) -> Issuer:
@@ -91,14 +93,15 @@ def write_issuer(names: Names, path: str | os.PathLike) -> Issuer:
     Raises:
         KeyringError: If there is such a file, or it cannot be written.
     """
-    issuer = Issuer(names, Counter(counter_path(path), names.keyring, names.issuers[0]))
+    counter = Counter(counter_path(path), names.keyring)
+    issuer = Issuer(names, counter)
     try:
         write_atomically(path, serialise(names), mode=0o600, overwrite=False)
     except FileExistsError:
         raise KeyringError(f"issuer {quoted(path)} exists already: choose another name") from None
     except (OSError, ValueError) as error:
         raise KeyringError(f"issuer {quoted(path)} cannot be written: {reason(error)}") from error
-    issuer.numbers.begin()
+    counter.begin(issuer.entry)
     return issuer
 
 
@@ -122,7 +125,7 @@ def parse(data: bytes, name: str) -> Names | KeyringError | None:
 def serialise(names: Names) -> memoryview:
     """The bytes of an issuer's file, as a view that the local variables of a traceback do not show."""
     (entry,) = names.issuers
-    shared, own = names.secrets(entry.id)
+    shared, own = names.secrets(entry.name)
     stored = {
         "schema": SCHEMA,
         "keyring": names.keyring,

@@ -178,7 +178,7 @@ class Keyring:
             KeyringError: If the keyring has no names, the issuer is there already, or so many numbers are not left.
         """
         issuers = self._named().issuers
-        if any(one.id == issuer for one in issuers):
+        if any(one.name == issuer for one in issuers):
             raise KeyringError(f"issuer {issuer!r} is already in keyring {self.fingerprint}: choose another name")
         entry = IssuerEntry(issuer, free_range(issuers, count), count, created=now())
         self.named = replace(self.named, issuers=(*issuers, entry))
@@ -204,7 +204,7 @@ class Keyring:
             KeyringError: If the keyring has no names, or no such issuer.
         """
         entries = self._named().issuers if issuer is None else (self._issuer(issuer),)
-        secrets_of = {entry: issuer_secret(self._secret, entry.id) for entry in entries}
+        secrets_of = {entry: issuer_secret(self._secret, entry.name) for entry in entries}
         return Names(self.named.layout, pilot_secret(self._secret), secrets_of, self.fingerprint)
 
     def _named(self) -> NamesEntry:
@@ -214,7 +214,7 @@ class Keyring:
 
     def _issuer(self, issuer: str) -> IssuerEntry:
         for entry in self._named().issuers:
-            if entry.id == issuer:
+            if entry.name == issuer:
                 return entry
         raise KeyringError(f"no issuer {issuer!r} in keyring {self.fingerprint}: see `wmark keys list`")
 

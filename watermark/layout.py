@@ -70,7 +70,7 @@ class IssuerEntry:
     """What a keyring knows of one issuer, nothing of it secret.
 
     Arguments:
-        id: Its public name.
+        name: Its public name.
         first: The first of its numbers.
         count: How many it has.
         created: When it was given them, ISO 8601 in UTC.
@@ -80,18 +80,18 @@ class IssuerEntry:
         KeyringError: If the name is none, or the range no part of 0 to 2^40 - 1.
     """
 
-    id: str
+    name: str
     first: int
     count: int
     created: str
     revoked: str | None = None
 
     def __post_init__(self) -> None:
-        if not (isinstance(self.id, str) and KEY_ID.fullmatch(self.id)):
-            raise KeyringError(f"issuer {self.id!r} is not 1 to 64 letters, digits, '.', '_' or '-'")
+        if not (isinstance(self.name, str) and KEY_ID.fullmatch(self.name)):
+            raise KeyringError(f"issuer {self.name!r} is not 1 to 64 letters, digits, '.', '_' or '-'")
         if self.first < 0 or self.count < 1 or self.first + self.count > NUMBERS:
             raise KeyringError(
-                f"issuer {self.id!r} has {self.count} numbers from {self.first} on, which 2^40 do not hold"
+                f"issuer {self.name!r} has {self.count} numbers from {self.first} on, which 2^40 do not hold"
             )
 
     @property

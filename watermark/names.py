@@ -9,7 +9,7 @@ others are: the hypercone test of each is exact, also where it was chosen by ano
 
     secret of the pilot     HKDF(master, "wmark/pilot/v1"), one for a keyring's keys and names
     of the sections         HKDF(secret of the pilot, "wmark/series/v1"): every issuer has both
-    of an issuer            HKDF(master, "wmark/issuer/v1/" || id)
+    of an issuer            HKDF(master, "wmark/issuer/v1/" || name)
     of a name               HKDF(secret of the issuer, "wmark/name/v1/" || number), used nowhere else
 
 Whoever holds an issuer's secrets can mark as that issuer, and knows pilot and sections; of the names of others he knows
@@ -65,13 +65,13 @@ class Names:
     ) -> None:
         self.layout, self.keyring, self._shared = layout, keyring, shared
         self.issuers = tuple(sorted(issuers, key=lambda entry: entry.first))
-        self._secrets = {entry.id: secret for entry, secret in issuers.items()}
+        self._secrets = {entry.name: secret for entry, secret in issuers.items()}
         self.pilot = Key("pilot", layout.pattern, shared, keyring)
         self.expected = tuple(self.identity(number).number for number in expected)
         self.sections = Sections(shared.derive(b"wmark/series/v1"), layout)
 
     def __repr__(self) -> str:
-        return f"Names(keyring={self.keyring!r}, issuers={[entry.id for entry in self.issuers]})"
+        return f"Names(keyring={self.keyring!r}, issuers={[entry.name for entry in self.issuers]})"
 
     def issuer(self, number: int) -> IssuerEntry:
         """Whose number it is.
@@ -86,7 +86,7 @@ class Names:
 
     def identity(self, number: int) -> Identity:
         """Whose name a number is."""
-        return Identity(int(number), self.issuer(number).id, self.keyring)
+        return Identity(int(number), self.issuer(number).name, self.keyring)
 
     def given(self, numbers: np.ndarray) -> np.ndarray:
         """Which numbers (n,) were given to an issuer, boolean."""
@@ -96,7 +96,7 @@ class Names:
 
     def secret(self, number: int) -> Secret:
         """The secret of one name."""
-        return self._secrets[self.issuer(number).id].derive(f"wmark/name/v1/{number}".encode())
+        return self._secrets[self.issuer(number).name].derive(f"wmark/name/v1/{number}".encode())
 
     def name(self, number: int) -> np.ndarray:
         """Standard normal numbers of a name, on the coordinates `sections.named`, float64."""
@@ -116,7 +116,7 @@ class Names:
     def decoy(self, index: int) -> Names:
         """Names of the same layout and ranges that exist nowhere."""
         label = f"wmark/decoy/v1/{index}".encode()
-        issuers = {entry: self._secrets[entry.id].derive(label) for entry in self.issuers}
+        issuers = {entry: self._secrets[entry.name].derive(label) for entry in self.issuers}
         return Names(self.layout, self._shared.derive(label), issuers, self.keyring, self.expected)
 
     def expecting(self, numbers: Sequence[int]) -> Names:
@@ -125,5 +125,5 @@ class Names:
         Raises:
             KeyringError: If one is no issuer's.
         """
-        issuers = {entry: self._secrets[entry.id] for entry in self.issuers}
+        issuers = {entry: self._secrets[entry.name] for entry in self.issuers}
         return Names(self.layout, self._shared, issuers, self.keyring, numbers)

@@ -35,7 +35,7 @@ def test_issuers_have_numbers_of_their_own(named, sentence, tmp_path):
     assert "already in keyring" in sentence(named("keys", "issuer", "create", "studio", "-o", "new.json", *AT))
     assert named("keys", "issuer", "revoke", "studio", *AT).exit_code == 0
     listed = json.loads(named("keys", "list", "--json", *AT).stdout)["issuers"]
-    assert [(one["id"], one["first"], one["count"], one["status"]) for one in listed] == [
+    assert [(one["name"], one["first"], one["count"], one["status"]) for one in listed] == [
         ("main", 0, 1 << 30, "active"), ("studio", 1 << 30, 5, "revoked")
     ]  # fmt: skip
     assert "issuer of the images 1073741824 to 1073741828" in named("keys", "list", *AT).stdout
