@@ -60,9 +60,7 @@ class Issuer:
         """
         numbers = self.numbers.reserve(count, self.entry)
         if len(numbers) != count or any(number not in self.entry.numbers for number in numbers):
-            raise KeyringError(
-                f"{numbers!r} are not {count} numbers of issuer {self.entry.name!r}: let its own count"
-            )
+            raise KeyringError(f"{numbers!r} are not {count} numbers of issuer {self.entry.name!r}: let its own count")
         return [self.names.identity(number) for number in numbers]
 
     @classmethod
