@@ -144,7 +144,7 @@ def described(key: Key) -> str:
 
 def all_of(names: Names) -> dict[str, Any]:
     """The names of a keyring by what is public of them."""
-    issuers = [[entry.id, entry.first, entry.count] for entry in names.issuers]
+    issuers = [[entry.name, entry.first, entry.count] for entry in names.issuers]
     return {"keyring": names.keyring, "layout": names.layout.to_json(), "issuers": issuers}
 
 
