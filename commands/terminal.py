@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from ..detectors.notation import format_p, order_of_magnitude
+from ..detectors.notation import format_p, order_of_magnitude, whose
 from ..files import shown
 
 if TYPE_CHECKING:
@@ -78,24 +78,15 @@ def line(name: str, verdict: Verdict, remark: str = "", *, scores: bool = False)
 
 
 def carried(verdict: Verdict) -> str:
-    """What an image carries, as far as it is found: a key; or a name, an address or a pilot, and how sure each is."""
-    if not verdict.found:
-        return "no key" if verdict.names is None else "no name"
-    if verdict.key_id is not None:
-        return f"key {verdict.key_id}"
+    """What an image carries, as far as it is found, and how sure each statement is that is made of names."""
     said = verdict.names
+    if not verdict.found or said is None or verdict.key_id is not None:
+        return whose(verdict)
     sure = [
         f"{word} {format_p(one.log10_p) if one.found else order_of_magnitude(min(0, math.ceil(one.log10_p)))}"
         for word, one in (("presence", said.presence), ("series", said.series), ("identity", said.identity))
     ]
-    if said.identity.found:
-        revoked = f" (revoked {said.revoked})" if said.revoked else ""
-        whose = f"image {said.named.number} of {said.named.issuer}{revoked}"
-    elif said.series.found:
-        whose = f"an address like that of image {said.addressed}, but not its name"
-    else:
-        whose = "of this keyring, but no name"
-    return f"{whose}  ({', '.join(sure)})"
+    return f"{whose(verdict)}  ({', '.join(sure)})"
 
 
 def describe_alignment(verdict: Verdict) -> str:

@@ -10,6 +10,7 @@ import numpy as np
 from ..figures import figure, save
 from ..files import shown
 from ..images import open_image, to_pixels
+from .notation import whose
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -66,7 +67,7 @@ def plot_verdict(image: str | Path, verdict: Verdict, key: Key, output: str | Pa
         _peak(next(panels), evidence.pilot, "with its pilot")
     _agreement(next(panels), ours, seen, pattern)
 
-    said = f"found, key {verdict.key_id}" if verdict.found else "not found"
+    said = f"found, {whose(verdict)}" if verdict.found else "not found"
     turned = "" if not verdict.aligned else f", turned {verdict.alignment.angle:.0f} degrees"
     turned = f", {verdict.placement.words}" if verdict.placement else turned
     drawing.suptitle(f"{said}: log10 p = {verdict.log10_p:.1f}, cosine {verdict.cosine:.3f}{turned}", fontsize=11)
