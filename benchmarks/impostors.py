@@ -123,15 +123,12 @@ def sections(
     forged = judged(learnt, names, fpr, rng, numbers)
     yield {"attack": "sections learnt, digits known", "against": "names", "images": len(numbers), **forged}
 
-    own = names.coordinates(VICTIM)
-    for section, digit in enumerate(found.digits_of(VICTIM)):
-        sharing = rest[digits[:, section] == digit]
-        block = found.addressed[section]
-        if len(sharing):
-            mean = sharing.mean(0)[block] / np.linalg.norm(sharing.mean(0)[block])
-            own[block] -= (own[block] @ mean) * mean
-    for label, meant in (("address taken out", names), ("the same, number given", names.expecting([VICTIM]))):
-        left = judged(own, meant, fpr, rng, [VICTIM])
+    for label, far, meant in (
+        ("address taken out", 1, names),
+        ("address taken out past zero", 2, names),
+        ("the same, number given", 2, names.expecting([VICTIM])),
+    ):
+        left = judged(without_address(names, rest, digits, far), meant, fpr, rng, [VICTIM])
         yield {"attack": label, "against": "names", "images": len(numbers), **left, "outcome": kept(left)}
 
     unit = rest / np.linalg.norm(rest, axis=1, keepdims=True)
@@ -143,6 +140,17 @@ def sections(
     outcome = f"{shared[best].mean():.0%} of the {len(best)} most alike pairs share a digit"
     blank = {"presence": None, "series": None, "identity": None}
     yield {"attack": "pairs compared", "against": "names", "images": len(numbers), **blank, "outcome": outcome}
+
+
+def without_address(names: Names, rest: np.ndarray, digits: np.ndarray, far: int) -> np.ndarray:
+    """The victim's coordinates, less so many times what images that share a digit have in common in its section."""
+    own = names.coordinates(VICTIM)
+    for section, digit in enumerate(names.sections.digits_of(VICTIM)):
+        sharing, block = rest[digits[:, section] == digit], names.sections.addressed[section]
+        if len(sharing):
+            mean = sharing.mean(0)[block]
+            own[block] -= far * (own[block] @ mean) / (mean @ mean) * mean
+    return own
 
 
 def stolen(names: Names, fpr: float, rng: np.random.Generator) -> dict:

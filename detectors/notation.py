@@ -1,4 +1,4 @@
-"""Verdicts as people read them: p-values, from their log10, which goes on where a double underflows; and whose it is."""
+"""Verdicts as people read them: p-values, from their log10, which goes on where a double underflows; whose it is."""
 
 from __future__ import annotations
 

@@ -1,9 +1,10 @@
 """Coordinates -> address -> a few numbers -> the one whose name is there.
 
 The place and the sign at which the address stands out most are chosen by the address; names are tested there and
-nowhere else. As nothing before knows a name, that is a test of the names at a place chosen without them, and pays for
-how many there are. Numbers that are expected for other reasons are tested at every place and both signs, and pay for
-that: they are found where the address was wiped out. The address pays for all 2^40 of them, both signs and every place.
+nowhere else, at both signs, since whoever knows the sections may push an address past zero and leave the name. As
+nothing before knows a name, that is a test of the names at a place chosen without them, and pays for how many there
+are. Numbers that are expected for other reasons are tested at every place, and pay for that: they are found where the
+address was wiped out. The address pays for all 2^40 of them, both signs and every place.
 """
 
 from __future__ import annotations
@@ -32,7 +33,7 @@ MOST = 64
 
 
 class Tested(NamedTuple):
-    """One name at one place and sign: log10 p, its cosine, the place, its number."""
+    """One name at one place: log10 p of either sign, its cosine, the place, its number."""
 
     log10_p: float
     cosine: float
@@ -51,8 +52,8 @@ def identify(places: Places, names: Names, looks: int, fpr: float) -> Statements
     """
     place, sign, scores = outstanding(places, names.sections)
     addresses = names.sections.numbers_of(likeliest(sign * scores, WIDTH))
-    candidates = [(place, sign, int(number)) for number in addresses[names.given(addresses)][:MOST]]
-    candidates += [(one, either, number) for number in names.expected for one in places.places for either in (1, -1)]
+    candidates = [(place, int(number)) for number in addresses[names.given(addresses)][:MOST]]
+    candidates += [(one, number) for number in names.expected for one in places.places]
     nobody = Tested(0.0, place.cosine(names.pilot.direction)[0], place, None)
     closest = min((tested(*one, names) for one in candidates), key=lambda one: one.log10_p, default=nobody)
     series = of_address(place, sign, int(addresses[0]), names.sections)
@@ -64,7 +65,7 @@ def identify(places: Places, names: Names, looks: int, fpr: float) -> Statements
     return Statements(
         presence=statement(places.presence, 1),
         series=statement(series, float(NUMBERS) * SIGNS * len(places.places)),
-        identity=statement(closest.log10_p, len(candidates)),
+        identity=statement(closest.log10_p, SIGNS * len(candidates)),
         addressed=int(addresses[0]),
         named=None if closest.number is None else names.identity(closest.number),
         revoked=None if closest.number is None else names.issuer(closest.number).revoked,
@@ -93,7 +94,7 @@ def of_address(place: Place, sign: int, number: int, sections: Sections) -> floa
     return float(hypercone_log10_p(sign * t, dimension))
 
 
-def tested(place: Place, sign: int, number: int, names: Names) -> Tested:
-    """One name at one place and sign."""
+def tested(place: Place, number: int, names: Names) -> Tested:
+    """One name at one place."""
     t, dimension = place.cosine(names.name(number), names.sections.named)
-    return Tested(float(hypercone_log10_p(sign * t, dimension)), t, place, number)
+    return Tested(float(hypercone_log10_p(abs(t), dimension)), t, place, number)

@@ -50,7 +50,7 @@ class Statements:
         addressed: The number whose address stands closest.
         named: The identity whose name stands closest; None where no number was given out under the likely addresses.
         revoked: When its issuer was revoked, ISO 8601 in UTC; None if it was not.
-        names_tested: Tests of names that the identity paid for.
+        names_tested: Names that the identity paid for, both signs of each, at each place where they were tested.
         places_tested: Places that the series paid for.
         cosine: Cosine of the closest name, or of the pilot where no name was tested.
         alignment, canvas, placement: Where all this was read, as in a verdict.
