@@ -1,9 +1,9 @@
 """What a picture looked like: 32x32 colours, by which it is found again without its number.
 
 Two pictures are as alike as their levels of grey correlate, slow gradients left out, whatever the sign: a negative is
-the same picture. Hashes of libraries (`imagehash`, `pdqhash`) are smaller, but can say no more than how many of their bits
-agree; they have nothing to say of a part of a picture, and don't tell a damaged picture from another one of the same
-composition (`wmark bench likeness`), which is what :mod:`.transplant` asks.
+the same picture. Hashes of libraries (`imagehash`, `pdqhash`) are smaller, but can say no more than how many of their
+bits agree; they have nothing to say of a part of a picture, and don't tell a damaged picture from another one of the
+same composition (`wmark bench likeness`), which is what :mod:`.transplant` asks.
 """
 
 from __future__ import annotations
