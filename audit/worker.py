@@ -24,6 +24,7 @@ from PIL import Image
 from ..errors import ImageError
 from ..files import sha256, shown
 from ..images import perceptual_hash, read_image
+from ..provenance import Report, compare, read_manifest
 from .decoys import decoy_log10_p
 from .schema import SCHEMA, arrow_schema, columns_of
 from .shards import Shard
@@ -86,11 +87,12 @@ class Hire:
 
 @dataclass
 class Looked:
-    """One image on its way: its row, and its pixels until they were looked at."""
+    """One image on its way: its row, its manifest, and its pixels until they were looked at."""
 
     row: dict[str, Any]
     name: str
     pixels: Tensor | None = field(default=None, repr=False)
+    manifest: Report | None = None
 
 
 class Worker:
@@ -142,6 +144,8 @@ class Worker:
             data = member.content()
             looked.row |= {"read_seconds": time.perf_counter() - begin, "bytes": len(data), "sha256": sha256(data)}
             looked.row["format"] = format_of(data)
+            looked.manifest = read_manifest(data)
+            looked.row["manifest"] = looked.manifest.state
             begin = time.perf_counter()
             image = read_image(io.BytesIO(data), f"image '{shown(name)}'")
             looked.row |= {"width": image.width, "height": image.height, "fingerprint": hexadecimal(image)}
@@ -160,7 +164,10 @@ class Worker:
             return
         for one, outcome in zip(batch, judge(self.detector, [one.pixels for one in batch]), strict=True):
             one.pixels = None
-            one.row |= failure(outcome, one.name) if isinstance(outcome, Exception) else self.columns(outcome)
+            if isinstance(outcome, Exception):
+                one.row |= failure(outcome, one.name)
+            else:
+                one.row |= {**self.columns(outcome), "manifest": compare(one.manifest, outcome.mark).state}
 
     def columns(self, verdict: Verdict) -> dict[str, Any]:
         """What a verdict and the decoys beside it put into a row."""

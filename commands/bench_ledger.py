@@ -39,7 +39,7 @@ def bench_ledger(processes, kills, pause, place, out, seed) -> int:
 @click.option("--further", type=click.IntRange(0), default=24, show_default=True, help="How many of them.")
 @with_options(bench_options)
 def bench_likeness(images, data, further, out, seed, model, dtype, device) -> None:
-    """Whether a picture is the registered one, after damages and replayed noise; ours against hashes."""
+    """Whether a picture is the registered one: after every damage, and of replayed noise; beside hashes."""
     from ..benchmarks.likeness import Extent, run
     from ..models.registry import load_model
 

@@ -88,7 +88,9 @@ def embed(
     sampled(Sampling(), steps, guidance, scheduler)  # Refuses what is not possible.
     key = planted(key_id, issuer, keyring)
     if image:
-        return embed_image(image, output, key, dict(name=model, dtype=dtype, device=device), way, min_psnr, force)
+        return embed_image(
+            image, output, key, dict(name=model, dtype=dtype, device=device), way, min_psnr, force, signer
+        )
     wanted = [prompt for prompt in prompts for _ in range(count)]
     jobs = list(zip(numbered(output, len(wanted)), wanted, seeds_of(seed, len(wanted)), strict=True))
     if skip_existing:

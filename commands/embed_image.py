@@ -10,8 +10,9 @@ from typing import TYPE_CHECKING
 
 import click
 
-from ..errors import ArgumentError, ImageError
+from ..errors import ArgumentError, ImageError, ProvenanceError
 from ..inversion.marking.ways import WAYS
+from .manifests import keep_unsigned
 from .options import Number, choice
 from .terminal import say
 
@@ -19,6 +20,7 @@ if TYPE_CHECKING:
     from PIL import Image
 
     from ..models.latent_diffusion import LatentDiffusion
+    from ..provenance import Signer
     from ..watermark.issuer import Issuer
     from ..watermark.keys import Key
 
@@ -41,7 +43,14 @@ image_options = [
 
 
 def embed_image(
-    picture: Path, output: Path, key: Key | Issuer, model: dict[str, str | None], way: str, min_psnr: float, force: bool
+    picture: Path,
+    output: Path,
+    key: Key | Issuer,
+    model: dict[str, str | None],
+    way: str,
+    min_psnr: float,
+    force: bool,
+    signer: Signer | None,
 ) -> None:
     """Mark a picture and say what it cost and what it is worth.
 
@@ -53,6 +62,7 @@ def embed_image(
         way: A name in :data:`~wmark.inversion.marking.ways.WAYS`.
         min_psnr: Least PSNR in dB.
         force: Whether files that exist are overwritten.
+        signer: Who signs the marked picture; None for nobody.
 
     Raises:
         ArgumentError: If an issuer was given in place of a key.
@@ -89,7 +99,11 @@ def embed_image(
     likeness = ssim(image, keep(marked.image))
     figures = {"psnr": round(marked.psnr, 2), "ssim": round(likeness, 4), "log10_p": round(verdict.log10_p, 2)}
     size = {"size": [image.width, image.height]}
-    MarkedImage(marked.image, {**record_of(loaded, key, picture, way), **figures, **size}).save(output, overwrite=force)
+    made = MarkedImage(marked.image, {**record_of(loaded, key, picture, way), **figures, **size})
+    try:
+        made.save(output, overwrite=force, signer=signer and signer.opening(picture.read_bytes()))
+    except ProvenanceError as error:
+        keep_unsigned(made, output, error)
     say(f"{output}  key {key.id}  PSNR {marked.psnr:.1f} dB  SSIM {likeness:.3f}  log10 p {verdict.log10_p:.1f}")
 
 

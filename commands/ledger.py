@@ -108,7 +108,7 @@ def find(number, file_hash, picture, prompt, unfinished, issuer, since, until, l
         state = "reserved" if unfinished else None
         query = Query(number, issuer, since, until, file_hash, hashes, state)
         found = 0
-        for row, likeness in candidates(opened, query, picture):
+        for row, likeness in candidates(opened, query, picture, limit):
             warn(row)
             told = {} if likeness is None else {"likeness": round(likeness, 3)}
             words = "" if likeness is None else f"  likeness {likeness:.2f}"
@@ -229,14 +229,14 @@ def warn(row: Row) -> None:
         complain(f"warning: the row of number {row.number} was changed or swapped: do not rely on it")
 
 
-def candidates(opened: Ledger, query: Query, picture: Path | None) -> Iterable[tuple[Row, float | None]]:
+def candidates(opened: Ledger, query: Query, picture: Path | None, limit: int) -> Iterable[tuple[Row, float | None]]:
     """Rows that fit, with their likeness to a picture if one is given, the likest first."""
     if picture is None:
         return ((row, None) for row in opened.search(query))
     from ..images import open_image
     from ..ledger.likeness import alike
 
-    return alike(opened.search(query), open_image(picture))
+    return alike(opened.search(query), open_image(picture), limit)
 
 
 def prompt_hashes(opened: Ledger, prompt: str) -> tuple[str, ...]:

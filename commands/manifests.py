@@ -115,17 +115,6 @@ def keep_unsigned(image: MarkedImage, path: Path, error: ProvenanceError) -> NoR
     ) from error
 
 
-def public_mark(verdict: Verdict) -> str | None:
-    """What the mark says that was found; None where there is none, or no more is found than whose keyring it is of."""
-    from ..provenance import public_name
-
-    if verdict.found and verdict.key_id is not None:
-        return public_name(verdict.basis.keyring, key_id=verdict.key_id)
-    if verdict.found and verdict.names.identity.found:
-        return public_name(verdict.names.named.keyring, number=verdict.names.named.number)
-    return None
-
-
 def folder_of(manifests: Path | None) -> ManifestFolder:
     from ..provenance import ManifestFolder, default_folder
 
@@ -179,8 +168,7 @@ class Manifests:
             report = Report("unread", "standard input is gone: name a file")
         else:
             report = read_manifest(name, self.anchors)
-        mark = public_mark(verdict)
         try:
-            return compare(report, mark, folder_of(self.folder), self.anchors)
+            return compare(report, verdict.mark, folder_of(self.folder), self.anchors)
         except ProvenanceError as error:
-            return compare(Report("unread", str(error)), mark)
+            return compare(Report("unread", str(error)), verdict.mark)

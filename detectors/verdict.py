@@ -7,6 +7,7 @@ from dataclasses import asdict, dataclass, field, replace
 
 import numpy as np
 
+from ..provenance.binding import public_name
 from .alignment import IDENTITY, Alignment
 from .identity.statements import Statements
 from .plan import SIGNS
@@ -149,6 +150,15 @@ class Verdict:
     def rank(self) -> tuple[bool, float]:
         """What says more comes first: what is decided, then what chance explains least."""
         return not self.decided, self.log10_p
+
+    @property
+    def mark(self) -> str | None:
+        """What the mark says in public, as manifests name it; None where no more is found than whose keyring it is."""
+        if self.found and self.key_id is not None:
+            return public_name(self.basis.keyring, key_id=self.key_id)
+        if self.found and self.names.identity.found:
+            return public_name(self.names.named.keyring, number=self.names.named.number)
+        return None
 
     @property
     def inverted(self) -> bool:

@@ -13,7 +13,7 @@ from PIL import Image
 from ..errors import ProvenanceError
 from .credentials import load_credentials
 from .library import context, imported
-from .manifest import binding_of, definition
+from .manifest import SOURCE, binding_of, definition
 from .store import ManifestStore
 
 __all__ = ["Signed", "Signer"]
@@ -72,24 +72,35 @@ class Signer:
         self.domain, self.authority, self.store = domain, authority, store
         self.try_out()
 
-    def sign(self, data: bytes, suffix: str, record: Mapping) -> Signed:
+    def opening(self, source: bytes) -> SourceSigner:
+        """What signs a picture that was there before it was marked.
+
+        Arguments:
+            source: The file as it was; the manifest in it, if there is one, is kept.
+        """
+        return SourceSigner(self, source)
+
+    def sign(self, data: bytes, suffix: str, record: Mapping, source: bytes | None = None) -> Signed:
         """Put a manifest into a picture's file, and keep a copy of it.
 
         Arguments:
             data: The file, which is not changed.
             suffix: Its suffix: `.png`, `.jpg`, `.jpeg` or `.webp`.
             record: The picture's record.
+            source: The file as it was before it was marked, if the record names a source.
 
         Raises:
             ProvenanceError: If it cannot be signed, its copy cannot be kept, or the format is another.
         """
         self.credentials.check_time()
-        signed = self.write(data, suffix, record, self.authority)
+        signed = self.write(data, suffix, record, self.authority, source)
         if self.store:
             self.store.store(binding_of(record, self.domain).value, signed.manifest)
         return signed
 
-    def write(self, data: bytes, suffix: str, record: Mapping, authority: str | None) -> Signed:
+    def write(
+        self, data: bytes, suffix: str, record: Mapping, authority: str | None, source: bytes | None = None
+    ) -> Signed:
         """A picture with a manifest, read back and found valid."""
         if suffix.lower() not in FORMATS:
             raise ProvenanceError(f"files of {suffix!r} are not signed: choose .png, .jpg or .webp")
@@ -99,6 +110,9 @@ class Signer:
             info = c2pa.C2paSignerInfo(own.alg, own.chain, own.reveal(), authority)
             with context() as settings, c2pa.Signer.from_info(info) as signer:
                 with c2pa.Builder(definition(record, self.domain), context=settings) as builder:
+                    if source is not None:
+                        ingredient = {"title": SOURCE, "label": SOURCE, "relationship": "parentOf"}
+                        builder.add_ingredient(ingredient, mime_of(source), io.BytesIO(source))
                     manifest = builder.sign(signer, mime, io.BytesIO(data), file)
                 with c2pa.Reader(mime, io.BytesIO(file.getvalue()), context=settings) as reader:
                     state, active = reader.get_validation_state(), reader.get_active_manifest()
@@ -121,6 +135,29 @@ class Signer:
             raise ProvenanceError(
                 f"the time-stamping authority {self.authority} gives no time stamp: check its address and the network"
             ) from error
+
+
+@dataclass(frozen=True)
+class SourceSigner:
+    """Signs one picture that was there before it was marked.
+
+    Attributes:
+        signer: Who signs.
+        source: The file as it was.
+    """
+
+    signer: Signer
+    source: bytes = field(repr=False)
+
+    def sign(self, data: bytes, suffix: str, record: Mapping) -> Signed:
+        """As :meth:`Signer.sign`."""
+        return self.signer.sign(data, suffix, record, self.source)
+
+
+def mime_of(data: bytes) -> str:
+    """The media type of a picture that Pillow reads."""
+    with Image.open(io.BytesIO(data)) as picture:
+        return Image.MIME.get(picture.format, "application/octet-stream")
 
 
 def told(error: Exception) -> str:

@@ -46,6 +46,7 @@ def verdict(red, green, blue):
         alignment=SimpleNamespace(angle=0.0, scale=1.0, mirror=False, shift=(0.0, 0.0)), canvas=(8, 8), placement=None,
         look="fast/identity", keys_tested=1, alignments_tested=1, looks_allowed=5, fallbacks=(), seconds=0.01,
         basis=SimpleNamespace(keyring="0123456789abcdef"), evidence=None, names=None, decoys=(),
+        mark="0123456789abcdef/key/studio" if red > 200 else None,
     )  # fmt: skip
 
 

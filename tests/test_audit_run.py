@@ -69,6 +69,25 @@ def test_every_image_is_a_row(lot: Path, expected: list[dict]):
     assert blue["sha256"] and blue["width"] == 64
 
 
+def test_manifests_are_read_beside_the_marks(trial_certificate, tmp_path: Path):
+    from wmark.provenance import Signer
+
+    signer = Signer(*trial_certificate[:2], domain="example.com")
+    record = {"created": "2026-03-04T05:06:07+00:00", "model": {"name": "tiny", "fingerprint": "0"}}
+    wanted = {
+        "agrees": ((255, 0, 0), "studio"), "differs": ((255, 0, 0), "another"), "valid": ((9, 0, 0), "studio"),
+        "none": ((255, 0, 0), None),
+    }  # fmt: skip
+    for state, (colour, key_id) in wanted.items():
+        path = fakes.picture(tmp_path / "lot" / f"{state}.png", colour)
+        if key_id:
+            named = {**record, "keyring": "0123456789abcdef", "key_id": key_id}
+            path.write_bytes(signer.sign(path.read_bytes(), ".png", named).data)
+    run = begin(tmp_path / "run", tmp_path / "lot")
+    finish(run)
+    assert {Path(row["source"]).stem: row["manifest"] for row in rows(run)} == {state: state for state in wanted}
+
+
 def test_run_that_was_killed_anywhere_goes_on(lot: Path, expected: list[dict], tmp_path: Path):
     """Every row once, none lost, none changed, and what was done is not done again."""
     chance = random.Random(0)

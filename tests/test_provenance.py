@@ -130,6 +130,25 @@ def test_a_kept_copy_that_was_swapped_or_broken_is_not_believed(files, picture, 
         assert compare(Report("none"), MARK, store).state == "none"
 
 
+def test_a_picture_that_was_there_before_keeps_the_manifest_it_came_with(signer, picture, tmp_path):
+    import c2pa
+
+    path = signed(signer, picture, tmp_path / "before.jpg")
+    before = read_manifest(path)
+    record = {**RECORD, "key_id": "two", "source": {"name": "before.jpg", "sha256": "0" * 64}}
+    data = encode_image(picture, ".png")
+    path.with_suffix(".png").write_bytes(signer.opening(path.read_bytes()).sign(data, ".png", record).data)
+    report = read_manifest(path.with_suffix(".png"))
+    assert (report.state, compare(report, "fedcba9876543210/key/two").state) == ("valid", "agrees")
+    assert compare(report, MARK).state == "differs"
+    with c2pa.Reader(path.with_suffix(".png")) as reader:
+        content = json.loads(reader.json())
+    assert content["manifests"].keys() == {before.id, report.id}
+    assertions = content["manifests"][report.id]["assertions"]
+    (actions,) = [each["data"]["actions"] for each in assertions if each["label"].startswith("c2pa.actions")]
+    assert [action["action"] for action in actions] == ["c2pa.opened", "c2pa.watermarked.bound"]
+
+
 def test_a_manifest_that_names_no_mark_leaves_nothing_to_compare(files, picture, tmp_path, monkeypatch):
     from wmark.provenance import manifest, signing
 
@@ -229,6 +248,25 @@ def test_a_mark_says_the_same_by_its_record_and_by_its_verdict():
     assert public_name("fedcba9876543210", key_id="one") == MARK
     assert public_name("fedcba9876543210", number=17) == "fedcba9876543210/image/17"
     assert public_name(None, key_id="one") == "/key/one"
+
+
+def test_what_a_mark_says_in_public_is_its_name_or_its_key_and_no_less():
+    from types import SimpleNamespace as Value
+
+    from wmark.detectors.verdict import Verdict
+    from wmark.watermark.layout import Identity
+
+    named = Value(identity=Value(found=True), named=Identity(17, "studio", "ab"))
+    addressed = Value(identity=Value(found=False), named=named.named)
+    basis = Value(keyring="ab")
+    for found, key_id, names, expected in (
+        (True, "one", None, "ab/key/one"),
+        (True, None, named, "ab/image/17"),
+        (True, None, addressed, None),
+        (False, None, named, None),
+        (False, "one", None, None),
+    ):
+        assert Verdict.mark.fget(Value(found=found, key_id=key_id, names=names, basis=basis)) == expected
 
 
 def test_a_folder_that_is_no_folder(tmp_path):

@@ -20,7 +20,31 @@ def certificate(trial_certificate, tmp_path):
     return ["--sign", "sign.pem", "--key-file", "sign.key", "--domain", "example.com", "--manifests", "kept"]
 
 
-def test_embed_signs_what_it_writes_and_keeps_a_copy(run, ring, certificate, tmp_path):
+@pytest.fixture
+def drawn_at_once(monkeypatch):
+    """Plain pictures in place of a model's, with records as theirs."""
+    from types import SimpleNamespace
+
+    from PIL import Image
+
+    from wmark.models import registry
+    from wmark.models.sampling import Sampling
+    from wmark.watermark import embed
+    from wmark.watermark.record import SCHEMA, MarkedImage
+
+    known = {"schema": SCHEMA, "created": "2026-03-04T05:06:07+00:00", "model": {"name": "tiny", "fingerprint": "0"}}
+
+    def draw(model, key, prompts, *, seed, **options):
+        for each in seed:
+            picture = Image.new("RGB", (64, 64), (each, 0, 0))
+            yield MarkedImage(picture, {**known, **embed.of_key(key), "prompt": prompts[0], "seed": each})
+
+    monkeypatch.setattr(embed, "embed", draw)
+    model = SimpleNamespace(cut=lambda prompt: "", usual=Sampling())
+    monkeypatch.setattr(registry, "load_model", lambda *args, **options: model)
+
+
+def test_embed_signs_what_it_writes_and_keeps_a_copy(run, ring, certificate, drawn_at_once, tmp_path):
     from wmark.provenance import read_manifest
 
     result = run(*EMBED, "-o", "out.png", "--key", "two", *certificate)
@@ -34,32 +58,6 @@ def test_embed_signs_what_it_writes_and_keeps_a_copy(run, ring, certificate, tmp
     secrets = (tmp_path / "sign.key").read_text().splitlines()[1:-1]
     for public in (result.output, json.dumps(record), kept.read_bytes().decode("latin1")):
         assert not [line for line in secrets if line in public]
-
-
-@pytest.fixture
-def drawn_at_once(monkeypatch):
-    """Plain pictures in place of a model's, with records as theirs."""
-    from types import SimpleNamespace
-
-    from PIL import Image
-
-    from wmark.models import registry
-    from wmark.watermark import embed
-    from wmark.watermark.record import SCHEMA, MarkedImage
-
-    def draw(model, key, prompts, *, seed, **options):
-        for each in seed:
-            model_name = {"name": "tiny", "fingerprint": "0123456789abcdef"}
-            yield MarkedImage(
-                Image.new("RGB", (64, 64), (each, 0, 0)),
-                {
-                    "schema": SCHEMA, "created": "2026-03-04T05:06:07+00:00", "model": model_name, "seed": each,
-                    "keyring": key.keyring, "key_id": key.id,
-                },
-            )  # fmt: skip
-
-    monkeypatch.setattr(embed, "embed", draw)
-    monkeypatch.setattr(registry, "load_model", lambda *args, **options: SimpleNamespace(cut=lambda prompt: ""))
 
 
 def expired(run, tmp_path, sentence):
@@ -201,6 +199,31 @@ def test_signing_that_fails_midway_leaves_what_is_signed_and_nothing_else(
     result = run(*EMBED, "-o", "out.png", "--count", 2, "--skip-existing", *certificate)
     assert result.exit_code == 0, result.output
     assert read_manifest("out-002.png").state == "valid"
+
+
+def test_a_picture_that_exists_is_signed_as_one_that_was_opened(run, certificate, tmp_path, monkeypatch):
+    from types import SimpleNamespace
+
+    from PIL import Image
+
+    from wmark.detectors import marking
+    from wmark.models import registry
+    from wmark.provenance import read_manifest
+
+    picture = Image.linear_gradient("L").convert("RGB")
+    picture.save("photo.png")
+    verdict = SimpleNamespace(found=True, log10_p=-30.0, fpr=1e-6)
+    marked = SimpleNamespace(image=picture, verdict=verdict, psnr=40.0)
+    monkeypatch.setattr(marking, "mark_picture", lambda *args, **options: marked)
+    model = SimpleNamespace(name="tiny", fingerprint="0")
+    monkeypatch.setattr(registry, "load_model", lambda *args, **options: model)
+    result = run("embed", "--image", "photo.png", "-o", "out.png", "--key", "one", *certificate)
+    assert result.exit_code == 0, result.output
+    report = read_manifest("out.png")
+    assert (report.state, report.id) == ("valid", json.loads((tmp_path / "out.png.json").read_text())["manifest"])
+    data = (tmp_path / "out.png").read_bytes()
+    assert b"c2pa.opened" in data
+    assert b"c2pa.created" not in data
 
 
 def test_images_that_exist_unsigned_are_pointed_out(run, certificate, drawn_at_once, tmp_path):

@@ -115,22 +115,3 @@ def test_a_name_in_a_certificate_forges_no_line(run, sign, judged_by_colour, mon
     result = run("verify", "out.png")
     assert len(result.stdout.splitlines()) == 1
     assert "\x1b" not in result.stdout
-
-
-def test_what_a_mark_says_in_public_is_its_name_or_its_key_and_no_less():
-    from types import SimpleNamespace as Value
-
-    from wmark.commands.manifests import public_mark
-    from wmark.watermark.layout import Identity
-
-    named = Value(identity=Value(found=True), named=Identity(17, "studio", "ab"))
-    addressed = Value(identity=Value(found=False), named=named.named)
-    basis = Value(keyring="ab")
-    for found, key_id, names, expected in (
-        (True, "one", None, "ab/key/one"),
-        (True, None, named, "ab/image/17"),
-        (True, None, addressed, None),
-        (False, None, named, None),
-        (False, "one", None, None),
-    ):
-        assert public_mark(Value(found=found, key_id=key_id, names=names, basis=basis)) == expected

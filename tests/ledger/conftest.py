@@ -91,7 +91,8 @@ def database(server):
     name = f"ledger_{next(COUNTER)}"
     with psycopg.connect(f"{server}/postgres", autocommit=True) as connection:
         connection.execute(f"CREATE DATABASE {name}")
-    return f"{server}/{name}"
+        yield f"{server}/{name}"
+        connection.execute(f"DROP DATABASE {name} WITH (FORCE)")
 
 
 COUNTER = itertools.count()
