@@ -90,6 +90,7 @@ def run(*, extent: Extent, place: str | None, seed: int, out: Path) -> dict:
 def trial(extent: Extent, place: str, folder: Path, chance: random.Random) -> dict:
     """The kills, and what came of them."""
     seals = Seals.of(Keyring(os.urandom(32), Pattern.of()))
+    Ledger(place, seals, create=True).close()
     begin = time.monotonic()
     workers: dict[int, int] = {}
     gave_up = started = 0
