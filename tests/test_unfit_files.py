@@ -92,7 +92,10 @@ def memory(line):
 class Shapes:
     size = None
     model = SimpleNamespace(native_size=(512, 512), downsampling=8)
-    pixels = Detector.pixels
+    align = "auto"
+    expected, pixels, _whole = Detector.expected, Detector.pixels, Detector._whole
+    def _further(self, size):
+        return ()
     def judge(self, images):
         return [tuple(image.shape) for image in images]
 
