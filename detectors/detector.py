@@ -50,6 +50,10 @@ MOSTLY = 0.8
 """Share of a picture that a marked part of it fills, below which others are looked for."""
 
 
+ENOUGH = -90.0
+"""log10 p from which a picture that was found where a pilot led is not brought back and read once more."""
+
+
 @dataclass(frozen=True)
 class Detector:
     """Find which of some keys an image carries, and whose name.
@@ -219,6 +223,8 @@ class Detector:
     def _goes_on(self, verdict: Verdict, look: Look, picture: Levels) -> bool:
         """Whether an image with this verdict so far is looked at once more: if it is not decided and there is hope, or
         other parts of it may be marked."""
+        if look.reading == "again":
+            return not verdict.decided or (verdict.placement is not None and verdict.log10_p > ENOUGH)
         if look.reading == "parts":
             partly = any(part.placement.share < MOSTLY for part in verdict.parts)
             return bool(picture.sizes) and (partly or not verdict.decided)

@@ -30,7 +30,7 @@ class Seen:
         picture: The picture.
         recovery, recovered: How noise was recovered last from the whole of it, and that noise.
         levels: Its noise at each of its further sizes, in the same way.
-        back: Its noise once it was brought back, by the pilot that led to it.
+        back: Its noise once it was brought back, by the pilot that led to it and the placement.
         led: Where each pilot leads, by the pilot and the reading.
     """
 
@@ -38,13 +38,13 @@ class Seen:
     recovery: Recovery | None = None
     recovered: Recovered | None = None
     levels: list[Recovered] = field(default_factory=list)
-    back: dict[Key, Recovered] = field(default_factory=dict)
+    back: dict[Key, dict[Placement, Recovered]] = field(default_factory=dict)
     led: dict[tuple[Key, str], Led | None] = field(default_factory=dict)
 
     def read_in(self, reading: str, pilot: Key | None, placement: Placement | None) -> Recovered:
         """The noise that something was read in."""
         if reading == "again":
-            return self.back[pilot]
+            return self.back[pilot][placement]
         size = placement.bend.size if placement else None
         return next((one for one in self.levels if tuple(one.noise.shape[2:]) == size), self.recovered)
 
@@ -73,9 +73,11 @@ def recover_levels(model: LatentDiffusion, seen: Seen) -> list[Recovered]:
     return seen.levels
 
 
-def recover_back(model: LatentDiffusion, seen: Seen, pilot: Key, placement: Placement) -> Recovered:
-    """The noise of a picture that was brought back from where its pilot stands."""
-    size = tuple(side * model.downsampling for side in placement.canvas)
-    back = placement.brought_back(seen.picture.whole, size)
-    seen.back[pilot] = recovering(model, seen.recovery)(back[None])
-    return seen.back[pilot]
+def recover_back(model: LatentDiffusion, seen: Seen, pilot: Key, placements: Sequence[Placement]) -> list[Recovered]:
+    """The noise of a picture that was brought back from where its pilot stands, from each of some placements of one
+    canvas."""
+    size = tuple(side * model.downsampling for side in placements[0].canvas)
+    back = torch.stack([one.brought_back(seen.picture.whole, size) for one in placements])
+    recovered = recovering(model, seen.recovery)(back)
+    seen.back[pilot] = {one: recovered.of([row]) for row, one in enumerate(placements)}
+    return list(seen.back[pilot].values())

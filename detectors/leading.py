@@ -2,8 +2,8 @@
 
 Three looks follow it: over the whole picture, over the picture brought back from where it stands, recovered once more,
 and over parts of a larger one. No key and no name takes part in the choice of a place, so a test of one pays for the
-places that are read at most, and for nothing else of the search: :data:`~.registration.search.READS`, 1, and
-:data:`~.registration.parts.READS`. The pilot's own p-value is paid for the nets that it is looked for on.
+places that are read at most, and for nothing else of the search: :data:`~.registration.search.READS`, :data:`AGAIN`,
+and :data:`~.registration.parts.READS`. The pilot's own p-value is paid for the nets that it is looked for on.
 """
 
 from __future__ import annotations
@@ -27,6 +27,10 @@ from .registration.search import FOLLOWED, Found
 from .statistic import cosine
 
 __all__ = ["Led", "Read", "keys_at", "lead", "lead_to_parts", "read_again", "worth_another"]
+
+
+AGAIN = 2
+"""Placements that an image is brought back from, straight and bent."""
 
 
 class Read(NamedTuple):
@@ -79,16 +83,27 @@ def lead_to_parts(fields: Sequence[Tensor], pilot: Key, canvas: Size) -> Led:
     return led(by_size, pilot, partial.strongest(every), partial.READS)
 
 
-def worth_another(led: Led | None) -> Placement | None:
+def worth_another(led: Led | None) -> list[Placement]:
     """Where an image is brought back from, to be read once more: where the pilot stands out most, if it does."""
-    return led.found[0].placements[-1] if led and led.found and abs(led.found[0].z) >= FOLLOWED else None
+    return led.found[0].placements if led and led.found and abs(led.found[0].z) >= FOLLOWED else []
 
 
-def read_again(noise: Tensor, pilot: Key, placement: Placement, common: Tensor | None = None) -> Led:
-    """The one place in the noise (C, h, w) of an image that was brought back from a placement."""
-    shown = placement.shown.to(noise)
-    masked = mask_coordinates(beside(noise, common) * shown, pilot.pattern)
-    return Led([[Read(without(masked[:1], masked[1:])[0], placement)]], 1)
+def read_again(
+    noise: Sequence[Tensor], pilot: Key, placements: Sequence[Placement], common: Tensor | None = None
+) -> Led:
+    """What is read in an image that was brought back from some placements.
+
+    Arguments:
+        noise: Prepared noise, brought back from each of them, each with shape (C, h, w).
+        pilot: The pilot.
+        placements: At most :data:`AGAIN`, at one place.
+        common: As for :func:`lead`.
+    """
+    place = []
+    for one, placement in zip(noise, placements, strict=True):
+        masked = mask_coordinates(beside(one, common) * placement.shown.to(one), pilot.pattern)
+        place.append(Read(without(masked[:1], masked[1:])[0], placement))
+    return Led([place], AGAIN)
 
 
 def led(

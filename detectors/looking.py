@@ -193,10 +193,11 @@ class Looker:
         if look.reading == "parts":
             canvas = tuple(side // self.model.downsampling for side in self.expected)
             return lead_to_parts([prepare(one, pattern)[0] for one in recover_levels(self.model, seen)], pilot, canvas)
-        place = worth_another(seen.led.get((pilot, "search")))
-        if place is None:
+        places = worth_another(seen.led.get((pilot, "search")))
+        if not places:
             return None
-        return read_again(prepare(recover_back(self.model, seen, pilot, place), pattern)[0], pilot, place, common)
+        back = [prepare(one, pattern)[0] for one in recover_back(self.model, seen, pilot, places)]
+        return read_again(back, pilot, places, common)
 
     def common(self, recovery: Recovery) -> Tensor | None:
         """What unmarked readings have in common, as far as the model's reader knows it."""

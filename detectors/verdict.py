@@ -219,5 +219,5 @@ def together_with(verdict: Verdict, before: Verdict | None) -> Verdict:
     """What two looks say of one image: that of the one that says more, with the parts of whichever found more."""
     if before is None:
         return verdict
-    stronger = min(before, verdict, key=lambda one: one.rank)
-    return replace(stronger, parts=max(before.parts, verdict.parts, key=len))
+    stronger, weaker = sorted((before, verdict), key=lambda one: one.rank)
+    return replace(stronger, parts=max(stronger.parts, weaker.parts, key=len))
