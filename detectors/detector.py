@@ -270,9 +270,11 @@ class Detector:
         )
 
     def _evidence(self, key: Key, standing: Standing, look: Look, recovered: Recovered) -> Evidence:
+        noise = prepare(recovered, key.pattern)[0]
         if look.reading == "again":  # The picture lies as it was marked.
+            noise = noise * standing.placement.shown.to(noise)
             standing = standing._replace(alignment=IDENTITY, placement=None)
-        return evidence(prepare(recovered, key.pattern)[0], key, standing)
+        return evidence(noise, key, standing)
 
 
 def check(key: Key, model: LatentDiffusion, size: Size | None) -> None:

@@ -363,7 +363,10 @@ def test_a_search_pays_for_at_least_what_it_is_worth(small, tmp_path, monkeypatc
     subjects = synthetics(1, small.native_size)
     readings = Readings(small, Pattern.of(), tmp_path)
     looks = plan([FAST], "full", 1e-6, patterns=[Pattern.of()])
-    (row,) = null_search.searched(readings, looks, subjects, 2, tmp_path)
+    row, guided = null_search.searched(readings, looks, subjects, 2, tmp_path)
+    assert guided["look"] == "fast, where a pilot leads"
+    assert (guided["searches"], guided["trials"]) == (600, 12)
+    assert guided["share_below"]["0.1"] <= 0.15
     assert row["searches"] == 6
     assert row["trials"] > row["effective_trials"] > 1000
     assert row["share_below"]["0.01"] <= 0.2
@@ -372,7 +375,7 @@ def test_a_search_pays_for_at_least_what_it_is_worth(small, tmp_path, monkeypatc
         raise AssertionError("it was searched already")
 
     monkeypatch.setattr(null_search, "recover", again)
-    assert null_search.searched(readings, looks, subjects, 2, tmp_path) == [row]
+    assert null_search.searched(readings, looks, subjects, 2, tmp_path) == [row, guided]
 
 
 def test_the_whole_benchmark_at_the_smallest_size(small, tmp_path, monkeypatch, capsys):
