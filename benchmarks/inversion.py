@@ -50,7 +50,7 @@ COLUMNS: Columns = {
     "worst log10 p": "{worst_log10_p:.0f}",
     "calls": "{calls:.1f}",
     "seconds": "{seconds:.3f}",
-    "memory MB": "{memory_mb:.0f}",
+    "memory MB": lambda r: "" if r["memory_mb"] is None else f"{r['memory_mb']:.0f}",
 }
 
 
@@ -118,7 +118,8 @@ def measure(model: LatentDiffusion, cell: Cell, rows: Rows, extent: Extent, seed
                 latents = model.encode(rounded_images(model, latents))
         predict, noise = predictor(model, cell, [prompts[i] for i in some]), torch.stack([o.noise for o in origins])
         for method in (m for m in methods if any(missing(m, i) for i in some)):
-            memory = memory_of(model, cell, method, latents[:1], prompts[some[0]]) if start == 0 else None
+            first = start == 0 and cell.guidance == 1 and cell.known
+            memory = memory_of(model, cell, method, latents[:1], prompts[some[0]]) if first else None
             found, calls, seconds = invert(method, predict, latents.to(model.device), noise.to(model.device))
             weight = 2 if cell.known and cell.guidance > 1 else 1
             spent = {"calls": weight * calls, "seconds": round(seconds / len(some), 5), "memory": memory}
@@ -186,5 +187,5 @@ def summarise(rows: Rows, model: LatentDiffusion, cell: Cell, method: str) -> di
         "worst_log10_p": float(p.max()),
         "calls": float(np.mean([row["calls"] for row in of])),
         "seconds": float(np.median([row["seconds"] for row in of])),
-        "memory_mb": max((row["memory"] for row in of if row["memory"] is not None), default=0.0),
+        "memory_mb": max((row["memory"] for row in of if row["memory"] is not None), default=None),
     }
