@@ -31,6 +31,7 @@ from ..watermark.keys import Key
 from ..watermark.patterns import Pattern
 from ..watermark.spectrum import read
 from .corpus import Corpus, Origin, rounded_images
+from .inversion_full_size import describe, full_size_call
 from .inversion_methods import Cell, Method, cells, methods_of
 from .inversion_plot import plot
 from .memory import peak_memory
@@ -63,12 +64,14 @@ class Extent:
         few: Latents of everything else.
         lengths: Sampling steps.
         batch: Latents inverted together.
+        full_size: Whether a call of Stable Diffusion 2.1's U-Net is timed, too, with random weights.
     """
 
     images: int = 32
     few: int = 6
     lengths: tuple[int, ...] = (10, 20, 50)
     batch: int = 8
+    full_size: bool = False
 
 
 def run(models: Sequence[LatentDiffusion], extent: Extent = Extent(), *, seed: int, out: Path) -> dict:
@@ -89,10 +92,12 @@ def run(models: Sequence[LatentDiffusion], extent: Extent = Extent(), *, seed: i
     summary = [
         summarise(rows, model, cell, method.name) for model, cell in planned for method in methods_of(model, cell)
     ]
-    result = {**provenance(models[0], **settings, images=extent.images, few=extent.few), "results": summary}
+    call = full_size_call(extent.full_size, models[0].device)
+    about = provenance(models[0], **settings, images=extent.images, few=extent.few)
+    result = {**about, "full_size_call": call, "results": summary}
     write_results(out / "inversion", COLUMNS, summary, result)
     plot(out / "inversion.png", summary)
-    print(tabulate(COLUMNS, summary))
+    print(tabulate(COLUMNS, summary), describe(call, summary), sep="\n\n")
     return result
 
 
