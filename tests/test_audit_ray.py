@@ -32,7 +32,7 @@ def test_cluster_that_is_killed_and_resumed_says_the_same(tmp_path: Path, monkey
     runs = {}
     for engine in ENGINES:
         run = Run(tmp_path / engine, fakes.settings(), fakes.SPECIFICATION, arguments, 5)
-        runs[engine] = Run.begin(run, [*divide(find(arguments), 5)])
+        runs[engine] = run.begin([*divide(find(arguments), 5)])
     [*carry_on(runs["local"], fakes.Hire(fakes.settings()), ENGINES["local"], 1)]
     try:
         ray.init(num_cpus=2, include_dashboard=False, log_to_driver=False)
