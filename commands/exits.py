@@ -1,7 +1,6 @@
 """How the command ends: every outcome has a code, and everything that goes wrong one sentence.
 
-`wmark verify` says "not marked" with 1, and other commands "no" to what they were asked, so nothing else may: neither
-an error of our own, nor a reader that went away.
+`wmark verify` says "not marked" with 1, so nothing else may: neither an error of our own, nor a reader that went away.
 """
 
 from __future__ import annotations
@@ -28,9 +27,9 @@ OK, NOT_FOUND, UNUSABLE, UNEXPECTED, INTERRUPTED, CLOSED = 0, 1, 2, 70, 130, 141
 HELP_IN_PLACE_OF_ARGUMENTS = getattr(click.exceptions, "NoArgsIsHelpError", ())
 
 CODES = (
-    f"Exit codes: {OK} done, or every image is marked; {NOT_FOUND} an image is not marked, or what was looked for is "
-    f"not there or not sound; {UNUSABLE} an argument or a file cannot be used; {UNEXPECTED} anything else went wrong; "
-    f"{INTERRUPTED} interrupted; {CLOSED} whoever read the output went away."
+    f"Exit codes: {OK} done, or every image is marked; {NOT_FOUND} an image is not marked; {UNUSABLE} an argument or a "
+    f"file cannot be used; {UNEXPECTED} anything else went wrong; {INTERRUPTED} interrupted; {CLOSED} whoever read the "
+    "output went away."
 )
 
 
