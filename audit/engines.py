@@ -13,7 +13,7 @@ from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
 from concurrent.futures.process import BrokenProcessPool
 from itertools import islice
-from multiprocessing import get_context
+from multiprocessing import active_children, get_context
 from typing import TYPE_CHECKING
 
 from ..errors import AuditError
@@ -49,7 +49,7 @@ def in_processes(hire: Hire, tasks: Iterable[Task], workers: int) -> Iterator[tu
     Raises:
         AuditError: If a process dies.
     """
-    tasks = iter(tasks)
+    tasks, others = iter(tasks), active_children()
     pool = ProcessPoolExecutor(workers, mp_context=get_context("spawn"), initializer=employ, initargs=(hire,))
     begun: dict[Future, Task] = {}
     try:
@@ -65,6 +65,8 @@ def in_processes(hire: Hire, tasks: Iterable[Task], workers: int) -> Iterator[tu
         ) from error
     finally:
         pool.shutdown(wait=False, cancel_futures=True)
+        for child in {*active_children()} - {*others} if begun else ():  # Nobody waits for what they are at.
+            child.kill()
 
 
 def employ(hire: Hire) -> None:

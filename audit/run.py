@@ -89,25 +89,24 @@ class Run:
     arguments: tuple[str, ...]
     shard_size: int
 
-    @classmethod
-    def begin(cls, run: Run, shards: Sequence[Shard]) -> Run:
-        """Write what a run is of.
+    def begin(self, shards: Sequence[Shard]) -> Run:
+        """Write what the run is of, last of all the file by which it is known as one; returns the run.
 
         Raises:
             OSError: If the folder cannot be written.
         """
-        make_folder(run.folder, private=True)
-        run.list(shards)
+        make_folder(self.folder, private=True)
+        self.list(shards)
         content = {
             "schema": SCHEMA,
             "created": datetime.now(timezone.utc).isoformat(timespec="seconds"),
-            "settings": asdict(run.settings),
-            "specification": run.specification,
-            "sources": run.arguments,
-            "shard_size": run.shard_size,
+            "settings": asdict(self.settings),
+            "specification": self.specification,
+            "sources": self.arguments,
+            "shard_size": self.shard_size,
         }
-        write_atomically(run.folder / RUN_FILE, (json.dumps(content, indent=1) + "\n").encode(), mode=0o600)
-        return run
+        write_atomically(self.folder / RUN_FILE, (json.dumps(content, indent=1) + "\n").encode(), mode=0o600)
+        return self
 
     @classmethod
     def load(cls, folder: Path) -> Run:
@@ -187,11 +186,13 @@ class Run:
         about = json.loads(rows.schema.metadata[b"wmark"])
         if about["specification"] != self.digest:
             raise AuditError("a worker has another specification than the run: rows of two are not mixed")
+        seconds = about["seconds"]
         if task.wanted is not None:
             old = self.rows(task.shard)
+            seconds += self.done(task.shard).seconds
             kept = old.filter(pc.invert(pc.is_in(old["row"], rows["row"])))
             rows = pa.concat_tables([kept.cast(rows.schema), rows]).sort_by("row")
-        counts = Counts.of(rows, about["seconds"])
+        counts = Counts.of(rows, seconds)
         metadata = {"wmark": json.dumps({**about, "counts": asdict(counts)})}
         buffer = io.BytesIO()
         pq.write_table(rows.replace_schema_metadata(metadata), buffer, compression="zstd")

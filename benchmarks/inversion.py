@@ -31,6 +31,7 @@ from ..watermark.keys import Key
 from ..watermark.patterns import Pattern
 from ..watermark.spectrum import read
 from .corpus import Corpus, Origin, rounded_images
+from .inversion_full_size import describe, full_size_call
 from .inversion_methods import Cell, Method, cells, methods_of
 from .inversion_plot import plot
 from .memory import peak_memory
@@ -50,7 +51,7 @@ COLUMNS: Columns = {
     "worst log10 p": "{worst_log10_p:.0f}",
     "calls": "{calls:.1f}",
     "seconds": "{seconds:.3f}",
-    "memory MB": "{memory_mb:.0f}",
+    "memory MB": lambda r: "" if r["memory_mb"] is None else f"{r['memory_mb']:.0f}",
 }
 
 
@@ -63,12 +64,14 @@ class Extent:
         few: Latents of everything else.
         lengths: Sampling steps.
         batch: Latents inverted together.
+        full_size: Whether a call of Stable Diffusion 2.1's U-Net is timed, too, with random weights.
     """
 
     images: int = 32
     few: int = 6
     lengths: tuple[int, ...] = (10, 20, 50)
     batch: int = 8
+    full_size: bool = False
 
 
 def run(models: Sequence[LatentDiffusion], extent: Extent = Extent(), *, seed: int, out: Path) -> dict:
@@ -89,10 +92,12 @@ def run(models: Sequence[LatentDiffusion], extent: Extent = Extent(), *, seed: i
     summary = [
         summarise(rows, model, cell, method.name) for model, cell in planned for method in methods_of(model, cell)
     ]
-    result = {**provenance(models[0], **settings, images=extent.images, few=extent.few), "results": summary}
+    call = full_size_call(extent.full_size, models[0].device)
+    about = provenance(models[0], **settings, images=extent.images, few=extent.few)
+    result = {**about, "full_size_call": call, "results": summary}
     write_results(out / "inversion", COLUMNS, summary, result)
     plot(out / "inversion.png", summary)
-    print(tabulate(COLUMNS, summary))
+    print(tabulate(COLUMNS, summary), describe(call, summary), sep="\n\n")
     return result
 
 
@@ -118,7 +123,8 @@ def measure(model: LatentDiffusion, cell: Cell, rows: Rows, extent: Extent, seed
                 latents = model.encode(rounded_images(model, latents))
         predict, noise = predictor(model, cell, [prompts[i] for i in some]), torch.stack([o.noise for o in origins])
         for method in (m for m in methods if any(missing(m, i) for i in some)):
-            memory = memory_of(model, cell, method, latents[:1], prompts[some[0]]) if start == 0 else None
+            first = start == 0 and cell.guidance == 1 and cell.known
+            memory = memory_of(model, cell, method, latents[:1], prompts[some[0]]) if first else None
             found, calls, seconds = invert(method, predict, latents.to(model.device), noise.to(model.device))
             weight = 2 if cell.known and cell.guidance > 1 else 1
             spent = {"calls": weight * calls, "seconds": round(seconds / len(some), 5), "memory": memory}
@@ -186,5 +192,5 @@ def summarise(rows: Rows, model: LatentDiffusion, cell: Cell, method: str) -> di
         "worst_log10_p": float(p.max()),
         "calls": float(np.mean([row["calls"] for row in of])),
         "seconds": float(np.median([row["seconds"] for row in of])),
-        "memory_mb": max((row["memory"] for row in of if row["memory"] is not None), default=0.0),
+        "memory_mb": max((row["memory"] for row in of if row["memory"] is not None), default=None),
     }

@@ -73,10 +73,9 @@ def run(model: LatentDiffusion, *, images: int, iterations: int, steps: int, see
                 sizes = {"memory": memory_of(model, way, length), "full_size": full_size_memory(way, length)}
                 rows.add({"way": way, "steps": length, **sizes})
         if (way, 0) not in rows:
-            limit = rows.select(way="all", steps=0)
-            rows.add(
-                {"way": way, "steps": 0, **descent(model, way, target, settings, limit and limit[0]["seconds"][-1])}
-            )
+            whole = rows.select(way="all", steps=0)
+            limit = whole[0]["seconds"][-1] if whole else None
+            rows.add({"way": way, "steps": 0, **descent(model, way, target, settings, limit)})
     reference = rows.select(way="all", steps=0)[0]["loss"][-1]
     summary = [summarise(rows, way, length, reference) for way in WAYS for length in LENGTHS]
     result = {**about, "results": summary, "descents": rows.select(steps=0)}

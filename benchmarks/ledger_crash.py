@@ -21,6 +21,7 @@ from ..files import sha256
 from ..ledger import Ledger, Row, Seals
 from ..ledger.check import check
 from ..ledger.numbers import IssuerState
+from ..ledger.place import Place
 from ..watermark.keyring import Keyring
 from ..watermark.patterns import Pattern
 from .output import Columns, provenance, tabulate, write_results
@@ -79,6 +80,8 @@ def run(*, extent: Extent, place: str | None, seed: int, out: Path) -> dict:
         shutil.rmtree(folder, ignore_errors=True)
     row = {"database": "PostgreSQL" if place else "SQLite", **asdict(extent), **counts}
     result = {**provenance(seed=seed, **asdict(extent)), "results": [row], "wrong": sum(row[name] for name in WRONG)}
+    if place:  # The command line may hold a password.
+        result["command"] = result["command"].replace(place, Place.of(place).name)
     write_results(out / "ledger", COLUMNS, [row], result)
     print(tabulate(COLUMNS, [row]))
     return result
@@ -87,6 +90,7 @@ def run(*, extent: Extent, place: str | None, seed: int, out: Path) -> dict:
 def trial(extent: Extent, place: str, folder: Path, chance: random.Random) -> dict:
     """The kills, and what came of them."""
     seals = Seals.of(Keyring(os.urandom(32), Pattern.of()))
+    Ledger(place, seals, create=True).close()
     begin = time.monotonic()
     workers: dict[int, int] = {}
     gave_up = started = 0

@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import click
+from click.core import ParameterSource
 
 from ..detectors.plan import ALIGN
 from ..errors import AuditError
@@ -33,6 +34,11 @@ __all__ = ["audit"]
 
 ENGINES = ("local", "ray")
 CHANGED = ("stop", "redo", "ignore")
+OF_THE_RUN = (
+    *("column", "key_id", "keyring", "model", "dtype", "fpr", "effort", "align", "tuned", "size"),
+    *("decoys", "searched_decoys", "batch_size", "shard_size"),
+)
+"""Parameters that are settled when a run begins."""
 
 
 @click.command()
@@ -139,6 +145,12 @@ def audit(
         raise click.UsageError("say either -o FOLDER, for a new run, or --resume FOLDER, for one to go on with")
     if resume and (sources or lists):
         raise click.UsageError("--resume goes on with the run's own sources: name none")
+    if resume and (given := [name for name in OF_THE_RUN if is_said(name)]):
+        raise click.UsageError(
+            f"--resume goes on with a run as it was begun: leave out --{given[0].removesuffix('_id').replace('_', '-')}"
+        )
+    if STANDARD_INPUT in sources:
+        raise click.UsageError("standard input holds no image here, but names sources with --list -")
     if not resume and not (sources or lists):
         raise click.UsageError("name what to look at: files, folders, globs, archives, tables, URLs, or --list FILE")
     from ..audit.engines import ENGINES as engines
@@ -212,6 +224,11 @@ def audit(
     return UNEXPECTED if totals["unforeseen"] else UNUSABLE if totals["failed"] else OK
 
 
+def is_said(parameter: str) -> bool:
+    """Whether a parameter stands on the command line."""
+    return click.get_current_context().get_parameter_source(parameter) == ParameterSource.COMMANDLINE
+
+
 def absolute(source: str) -> str:
     """A source as it can be found again from another folder."""
     from ..audit.sources.places import is_url
@@ -252,14 +269,14 @@ def opened(
         settings = replace(settings, decoy_seed=run.settings.decoy_seed)
         if settings != run.settings:
             check_same(run.specification, specification(build(settings, machine), settings), f"'{shown(folder)}'")
-        return run
+        return replace(run, settings=settings)
     if folder.exists() and (not folder.is_dir() or any(path.suffix != ".lock" for path in folder.iterdir())):
         raise AuditError(f"'{shown(folder)}' is there and holds no run: choose another folder")
     settings = replace(settings, decoy_seed=secrets.token_hex(32))
     stretches = [*find(arguments, settings.column)]
     size = shard_size or usual_size(sum(stretch.count for stretch in stretches))
     run = Run(folder, settings, specification(build(settings, machine), settings), arguments, size)
-    return Run.begin(run, [*divide(stretches, size)])
+    return run.begin([*divide(stretches, size)])
 
 
 def check_sources(run: Run, changed: str) -> None:

@@ -37,7 +37,7 @@ class Display:
         self.begin = time.perf_counter()
         self.bars = progress(self.total, "image")
         self.bar: Progress = self.bars.__enter__()
-        self.bar.update(self.counts.images)
+        self.bar.bar.n = self.bar.bar.initial = self.counts.images
         return self
 
     def __exit__(self, *exception: object) -> None:

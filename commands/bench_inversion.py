@@ -121,14 +121,15 @@ def bench_adapter(out, seed, dtype, device) -> None:
 @click.option(
     "--steps", "lengths", type=click.IntRange(1, 1000), multiple=True, default=(10, 20, 50), show_default=True
 )
+@click.option("--full-size", is_flag=True, help="Time Stable Diffusion 2.1's U-Net, too, with random weights.")
 @with_options(every_model)
-def bench_diffusion_inversion(models, images, few, lengths, out, seed, dtype, device) -> None:
+def bench_diffusion_inversion(models, images, few, lengths, full_size, out, seed, dtype, device) -> None:
     """The noise of every sampler by every method, with and without the prompt, and diffusers' own inverses."""
     from ..benchmarks.inversion import Extent, run
 
     names = models or [name for name, folder in registry.EMBEDDED.items() if folder.is_dir()]
     loaded = [registry.load_model(name, dtype=dtype, device=device) for name in names]
-    run(loaded, Extent(images, few, tuple(lengths)), seed=seed, out=out)
+    run(loaded, Extent(images, few, tuple(lengths), full_size=full_size), seed=seed, out=out)
 
 
 @click.command("photographs")

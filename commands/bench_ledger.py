@@ -6,7 +6,7 @@ from pathlib import Path
 
 import click
 
-from .exits import NOT_FOUND, OK
+from .exits import OK, UNEXPECTED
 from .options import Number, bench_options, with_options
 
 __all__ = ["LEDGERS"]
@@ -21,12 +21,12 @@ __all__ = ["LEDGERS"]
 def bench_ledger(processes, kills, pause, place, out, seed) -> int:
     """Processes that issue numbers and write rows at once, killed at random: nothing twice, nothing lost.
 
-    Exit code: 1 if anything was.
+    Exit code: 70 if anything was.
     """
     from ..benchmarks.ledger_crash import Extent, run
 
     result = run(extent=Extent(processes, kills, pause), place=place, seed=seed, out=out)
-    return NOT_FOUND if result["wrong"] else OK
+    return UNEXPECTED if result["wrong"] else OK
 
 
 @click.command("likeness")

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from ..errors import ArgumentError, ImageError, ProvenanceError
+from ..errors import ImageError, ProvenanceError
 from ..inversion.marking.ways import WAYS
 from .manifests import keep_unsigned
 from .options import Number, choice
@@ -19,6 +19,7 @@ from .terminal import say
 if TYPE_CHECKING:
     from PIL import Image
 
+    from ..detectors.marking import MarkedPicture
     from ..models.latent_diffusion import LatentDiffusion
     from ..provenance import Signer
     from ..watermark.issuer import Issuer
@@ -57,7 +58,7 @@ def embed_image(
     Arguments:
         picture: The file.
         output: Where the marked one and its record go.
-        key: The key; pictures that exist are not named so far.
+        key: The key; or an issuer, which gives the picture a name of its own.
         model: Keyword arguments of :func:`~wmark.models.registry.load_model`, its `name` among them.
         way: A name in :data:`~wmark.inversion.marking.ways.WAYS`.
         min_psnr: Least PSNR in dB.
@@ -65,14 +66,9 @@ def embed_image(
         signer: Who signs the marked picture; None for nobody.
 
     Raises:
-        ArgumentError: If an issuer was given in place of a key.
         ImageError: If evidence and likeness can't be had together.
     """
     refuse_elsewhere()
-    from ..watermark.issuer import Issuer
-
-    if isinstance(key, Issuer):
-        raise ArgumentError("a picture that exists takes a key, not a name of its own: say which with --key")
     from ..benchmarks.quality import ssim
     from ..detectors.marking import mark_picture
     from ..images import open_image, read_image
@@ -80,6 +76,7 @@ def embed_image(
     from ..models.registry import load_model
     from ..progress import progress
     from ..watermark.record import MarkedImage, check_writable
+    from .embed import carried
 
     check_writable([output], overwrite=force)
     image, loaded = open_image(picture), load_model(**model)
@@ -91,35 +88,37 @@ def embed_image(
         options = dict(min_psnr=min_psnr, way=way, keep=keep, callback=lambda _: bar.update(1))
         marked = mark_picture(loaded, key, image, **options)
     verdict = marked.verdict
-    if not verdict.found:
+    if not marked.found:
         raise ImageError(
-            f"{picture} cannot carry the key at {marked.psnr:.1f} dB: log10 p is {verdict.log10_p:.0f}, not "
+            f"{picture} cannot carry the mark at {marked.psnr:.1f} dB: log10 p is {verdict.log10_p:.0f}, not "
             f"{math.log10(verdict.fpr):g}: allow more with a smaller --min-psnr, or take a key of larger radius"
         )
     likeness = ssim(image, keep(marked.image))
     figures = {"psnr": round(marked.psnr, 2), "ssim": round(likeness, 4), "log10_p": round(verdict.log10_p, 2)}
-    size = {"size": [image.width, image.height]}
-    made = MarkedImage(marked.image, {**record_of(loaded, key, picture, way), **figures, **size})
+    record = {**record_of(loaded, key, marked, (picture, way)), **figures, "size": [image.width, image.height]}
+    made = MarkedImage(marked.image, record)
     try:
         made.save(output, overwrite=force, signer=signer and signer.opening(picture.read_bytes()))
     except ProvenanceError as error:
         keep_unsigned(made, output, error)
-    say(f"{output}  key {key.id}  PSNR {marked.psnr:.1f} dB  SSIM {likeness:.3f}  log10 p {verdict.log10_p:.1f}")
+    cost = f"PSNR {marked.psnr:.1f} dB  SSIM {likeness:.3f}"
+    say(f"{output}  {carried(record)}  {cost}  log10 p {verdict.log10_p:.1f}")
 
 
-def record_of(model: LatentDiffusion, key: Key, picture: Path, way: str) -> dict:
-    """What is written down of a picture that was marked, but for what it came to."""
+def record_of(model: LatentDiffusion, key: Key | Issuer, marked: MarkedPicture, how: tuple[Path, str]) -> dict:
+    """What is written down of a picture that was marked, of which file and in which way, but for what it came to."""
     from ..files import sha256, shown
     from ..version import __version__
-    from ..watermark.embed import of_key
+    from ..watermark.embed import of_key, of_name
     from ..watermark.record import SCHEMA
 
+    picture, way = how
     return {
         "schema": SCHEMA,
         "generator": f"wmark {__version__}",
         "created": datetime.now(timezone.utc).isoformat(timespec="seconds"),
         "model": {"name": model.name, "fingerprint": model.fingerprint},
-        **of_key(key),
+        **(of_name(marked.identity, key) if marked.identity else of_key(key)),
         "source": {"name": shown(picture.name), "sha256": sha256(picture)},
         "way": way,
         "digital_source_type": "algorithmicallyEnhanced",

@@ -16,7 +16,7 @@ import click
 
 from ..errors import LedgerError
 from ..files import reason, shown
-from .exits import NOT_FOUND, OK
+from .exits import OK, UNUSABLE
 from .options import OutputFile, Text, choice, json_option, keyring_option, with_options
 from .terminal import complain, dumps, say
 
@@ -96,11 +96,8 @@ def show(number, place, keyring) -> None:
 @click.option("--limit", type=click.IntRange(1), default=100, show_default=True, help="Rows at most.")
 @json_option
 @with_options(where)
-def find(number, file_hash, picture, prompt, unfinished, issuer, since, until, limit, as_json, place, keyring) -> int:
-    """Find images: every condition that is given must hold.
-
-    Exit code: 0 if there is one, 1 if there is none.
-    """
+def find(number, file_hash, picture, prompt, unfinished, issuer, since, until, limit, as_json, place, keyring) -> None:
+    """Find images: every condition that is given must hold. Nothing is printed where there is none."""
     from ..ledger import Query
 
     with open_ledger(place, keyring) as opened:
@@ -116,7 +113,6 @@ def find(number, file_hash, picture, prompt, unfinished, issuer, since, until, l
             found += 1
             if found == limit:
                 break
-    return OK if found else NOT_FOUND
 
 
 @ledger.command()
@@ -152,7 +148,7 @@ def export(output, form, issuer, since, until, place, keyring) -> None:
 def check(as_json, place, keyring) -> int:
     """Look for damage, and for rows that were changed, swapped, removed or written by nobody.
 
-    Exit code: 0 if the ledger is sound, 1 if not. What was never finished is told, and is nothing wrong.
+    Exit code: 0 if the ledger is sound, 2 if not. What was never finished is told, and is nothing wrong.
     """
     from ..ledger.check import check as checked
 
@@ -166,7 +162,7 @@ def check(as_json, place, keyring) -> int:
         if not as_json:
             issued = sum(len(numbers) for numbers in opened.issued())
             say(f"{opened.place.name}: {issued} numbers issued, {f'{wrong} things wrong' if wrong else 'sound'}")
-    return NOT_FOUND if wrong else OK
+    return UNUSABLE if wrong else OK
 
 
 @ledger.command()
@@ -177,7 +173,7 @@ def merge(other, place, keyring) -> int:
 
     A row that disagrees with the one here is reported and left out.
 
-    Exit code: 0 if all of it is here now, 1 if something was left out.
+    Exit code: 0 if all of it is here now, 2 if something was left out.
     """
     from ..ledger import Ledger
     from ..ledger.merge import merge as merged
@@ -188,7 +184,7 @@ def merge(other, place, keyring) -> int:
         complain(f"conflict: {conflict}")
     told = f"{outcome.added} rows added, {outcome.finished} finished, {outcome.known} known"
     say(f"{told}, {len(outcome.conflicts)} conflicts")
-    return NOT_FOUND if outcome.conflicts else OK
+    return UNUSABLE if outcome.conflicts else OK
 
 
 def open_ledger(place: str | None, keyring: Path | None, *, create: bool = False) -> Ledger:

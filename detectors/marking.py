@@ -11,9 +11,12 @@ from PIL import Image
 from ..errors import ImageError
 from ..images import open_image, to_tensor, to_unit
 from ..inversion.marking.blending import blended, psnr
+from ..inversion.marking.towards import Name
 from ..inversion.marking.ways import change_of
 from ..models.latent_diffusion import LatentDiffusion
+from ..watermark.issuer import Issuer
 from ..watermark.keys import Key
+from ..watermark.layout import Identity
 from .detector import Detector, Picture
 from .verdict import Verdict
 
@@ -34,16 +37,26 @@ class MarkedPicture:
         image: It, RGB, of the size that it had.
         verdict: What the detector says of it as it is kept.
         psnr: PSNR in dB to what it was, as it is kept.
+        identity: Its name, if an issuer gave it one.
     """
 
     image: Image.Image
     verdict: Verdict
     psnr: float
+    identity: Identity | None = None
+
+    @property
+    def found(self) -> bool:
+        """Whether the detector finds the key, or this very name."""
+        if self.identity is None:
+            return self.verdict.found
+        said = self.verdict.names
+        return said.identity.found and said.named == self.identity
 
 
 def mark_picture(
     model: LatentDiffusion,
-    key: Key,
+    key: Key | Issuer,
     image: Picture,
     *,
     min_psnr: float = 35.0,
@@ -56,7 +69,7 @@ def mark_picture(
 
     Arguments:
         model: The model that is to read it.
-        key: The key.
+        key: The key; or an issuer, which gives the picture a name that no other has or will have.
         image: The picture, or its file.
         min_psnr: PSNR in dB at least.
         way: A name in :data:`~wmark.inversion.marking.ways.WAYS`.
@@ -69,16 +82,19 @@ def mark_picture(
         ImageError: If the picture cannot be used, or the file alone takes more than the PSNR.
         KeyringError: If the key does not fit the model, or its pattern is not one that pictures are marked with.
     """
-    detector, image = Detector(model, key, fpr=fpr), open_image(image)
-    before = to_tensor(image)
-    change = change_of(way, model, key, to_unit(detector.pixels(image)), min_psnr, callback)
+    image, named = open_image(image), isinstance(key, Issuer)
+    detector = Detector(model, () if named else key, fpr=fpr, names=key.names if named else None)
+    before, pixels = to_tensor(image), detector.pixels(image)
+    identity = key.issue(1)[0] if named else None
+    mark = Name(key.names, identity.number) if named else key
+    change = change_of(way, model, mark, to_unit(pixels), min_psnr, callback)
     asked = min_psnr
     for _ in range(TRIES):
         made = blended(image, change, asked)
         kept = keep(made)
         if (likeness := psnr(to_tensor(kept), before)) >= min_psnr:
             (verdict,) = detector.verify(kept)
-            return MarkedPicture(made, verdict, likeness)
+            return MarkedPicture(made, verdict, likeness, identity)
         taken = _power(likeness) - _power(asked)
         if taken >= _power(min_psnr + MARGIN):
             break

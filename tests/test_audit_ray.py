@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+import signal
+import subprocess
 import sys
 from pathlib import Path
 
@@ -23,26 +25,41 @@ def rows(run: Run) -> list[dict]:
     return pa.concat_tables([run.rows(shard) for shard in run.shards]).drop_columns([*SECONDS]).to_pylist()
 
 
-def test_cluster_that_is_killed_and_resumed_says_the_same(tmp_path: Path, monkeypatch):
-    """Two workers, the cluster killed with shards in hand, another one, and the rows of a run in this process."""
-    for name in ("raylet_start_wait_time_s", "gcs_server_request_timeout_seconds"):
-        monkeypatch.setenv(f"RAY_{name}", "300")
-    ray.cloudpickle.register_pickle_by_value(fakes)
+KILLED = """
+import os, signal, sys
+from pathlib import Path
+sys.path.insert(0, sys.argv[1])
+import audit_fakes as fakes, ray
+from wmark.audit.engines import ENGINES
+from wmark.audit.run import Run, carry_on
+ray.cloudpickle.register_pickle_by_value(fakes)
+ray.init(num_cpus=2, include_dashboard=False, log_to_driver=False)
+run = Run.load(Path(sys.argv[2]))
+for number, step in enumerate(carry_on(run, fakes.Hire(run.settings), ENGINES["ray"], 2)):
+    print(step.shard.number, flush=True)
+    if number:
+        os.kill(os.getpid(), signal.SIGKILL)
+"""
+
+
+def test_cluster_that_is_killed_and_resumed_says_the_same(tmp_path: Path):
+    """Two workers, all killed with shards in hand, two others, and the rows of a run in this process."""
     arguments = (str(fakes.lot(tmp_path / "lot", 40)),)
     runs = {}
     for engine in ENGINES:
         run = Run(tmp_path / engine, fakes.settings(), fakes.SPECIFICATION, arguments, 5)
-        runs[engine] = Run.begin(run, [*divide(find(arguments), 5)])
+        runs[engine] = run.begin([*divide(find(arguments), 5)])
     [*carry_on(runs["local"], fakes.Hire(fakes.settings()), ENGINES["local"], 1)]
+    command = [sys.executable, "-c", KILLED, str(Path(__file__).parent), str(tmp_path / "ray")]
+    killed = subprocess.run(command, stdout=subprocess.PIPE, text=True, check=False)
+    assert killed.returncode == -signal.SIGKILL
+    first = {int(line) for line in killed.stdout.split()}
+    ray.cloudpickle.register_pickle_by_value(fakes)
     try:
         ray.init(num_cpus=2, include_dashboard=False, log_to_driver=False)
-        steps = carry_on(runs["ray"], fakes.Hire(fakes.settings()), ENGINES["ray"], 2)
-        first = {next(steps).shard.number for _ in range(2)}
-        ray.shutdown()
-        steps.close()
-        ray.init(num_cpus=2, include_dashboard=False, log_to_driver=False)
-        rest = {step.shard.number for step in carry_on(runs["ray"], fakes.Hire(fakes.settings()), ENGINES["ray"], 2)}
+        steps = [*carry_on(runs["ray"], fakes.Hire(fakes.settings()), ENGINES["ray"], 2)]
     finally:
         ray.shutdown()
-    assert first | rest == {shard.number for shard in runs["ray"].shards} and not first & rest
+    rest = {step.shard.number for step in steps}
+    assert first | rest == {shard.number for shard in runs["ray"].shards} and len(first) == 2 and not first & rest
     assert rows(runs["ray"]) == rows(runs["local"])

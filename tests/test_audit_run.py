@@ -28,8 +28,7 @@ SECONDS = ("read_seconds", "decode_seconds", "seconds")
 def begin(folder: Path, *sources: Path, size: int = 5, **changed) -> Run:
     settings = fakes.settings(**changed)
     arguments = tuple(map(str, sources))
-    run = Run(folder, settings, fakes.SPECIFICATION, arguments, size)
-    return Run.begin(run, [*divide(find(arguments), size)])
+    return Run(folder, settings, fakes.SPECIFICATION, arguments, size).begin([*divide(find(arguments), size)])
 
 
 def finish(run: Run, engine=local, workers: int = 1, **options) -> list:

@@ -10,6 +10,7 @@ import wmark
 from wmark.benchmarks import (
     inversion,
     inversion_editing,
+    inversion_full_size,
     inversion_gradients,
     inversion_guidance,
     inversion_photographs,
@@ -34,8 +35,10 @@ def flow(small_pipeline):
     return wmark.LatentDiffusion.from_pipeline(pipeline, "flow")
 
 
-def test_every_method_is_measured_once_and_goes_on(small, flow, tmp_path, capsys):
-    extent = inversion.Extent(images=3, few=2, lengths=(3,), batch=2)
+def test_every_method_is_measured_once_and_goes_on(small, flow, tmp_path, capsys, monkeypatch):
+    monkeypatch.setattr(inversion, "memory_of", lambda *_: 1.0)
+    monkeypatch.setattr(inversion, "full_size_call", lambda *_: {"memory_gb": 1.0, "seconds": 2.0})
+    extent = inversion.Extent(images=2, few=1, lengths=(2,), batch=2)
     first = inversion.run([small, flow], extent, seed=0, out=tmp_path)
     lines = (tmp_path / "inversion.jsonl").read_text()
     again = inversion.run([small, flow], extent, seed=0, out=tmp_path)
@@ -43,13 +46,14 @@ def test_every_method_is_measured_once_and_goes_on(small, flow, tmp_path, capsys
     found = {(r["model"], r["sampler"], r["method"]) for r in first["results"]}
     assert found >= {("small", "ddim", "diffusers"), ("small", "unipc", "exact"), ("flow", "wired", "algebra")}
     assert found >= {("small", "ddim", f"anderson, {cap}") for cap in CAPS}
-    best = {
-        (r["sampler"], r["method"]): r["nmse_db"]
+    calls = {
+        (r["method"], r["guidance"], r["prompt"]): r["calls"]
         for r in first["results"]
-        if (r["model"], r["prompt"], r["guidance"]) == ("small", "known", 1)
+        if (r["model"], r["sampler"], r["source"]) == ("small", "ddim", "latent")
     }
-    assert best["ddim", "anderson, 8"] < best["ddim", "naive"]
-    assert {r["images"] for r in first["results"] if r["prompt"] == "unknown"} == {2}
+    assert calls["naive", 1, "known"] == calls["diffusers", 1, "known"] == calls["naive", 7.5, "unknown"] == 2
+    assert calls["naive", 7.5, "known"] == 4 and calls["exact", 1, "known"] > 2
+    assert {r["images"] for r in first["results"] if r["prompt"] == "unknown"} == {1}
     assert (tmp_path / "inversion.png").stat().st_size > 1000 and (tmp_path / "inversion.csv").exists()
     assert "diffusers" in capsys.readouterr().out
 
@@ -79,6 +83,14 @@ def test_reconstructions_at_a_guidance_scale_are_measured(small, tmp_path):
     result = inversion_guidance.run(small, images=1, steps=3, guidance=5.0, seed=0, out=tmp_path)
     errors = {r["method"]: r["nmse_db"] for r in result["results"]}
     assert errors["null text"] < errors["plain"] and errors.keys() == inversion_guidance.METHODS.keys()
+
+
+def test_what_an_inversion_costs_at_full_size():
+    row = dict(model="m", sampler="ddim", method="naive", steps=20, guidance=1.0, prompt="known", source="latent")
+    rows = [{**row, "calls": 20}, {**row, "method": "exact", "calls": 70.0}, {**row, "steps": 50, "calls": 50}]
+    told = inversion_full_size.describe({"memory_gb": 1.5, "seconds": 2.0}, rows).splitlines()
+    assert told[1:] == ["  ddim, naive: 20 calls, 40 s", "  ddim, exact: 70 calls, 140 s"] and "1.50 GB" in told[0]
+    assert 0.1 < inversion_full_size.full_size_call(False)["memory_gb"] < 3
 
 
 def test_edits_are_measured(small, tmp_path):

@@ -21,11 +21,10 @@ from torch import Tensor
 from torch.nn.functional import interpolate
 
 from ...models.latent_diffusion import LatentDiffusion
-from ...watermark.keys import Key
 from ..whitening import whiten
 from .blending import radius
 from .compression import soft_jpeg
-from .towards import closeness, wanted
+from .towards import Carried, closeness, wanted
 
 __all__ = ["Ascent", "direct"]
 
@@ -51,7 +50,7 @@ class Ascent:
 
 def direct(
     model: LatentDiffusion,
-    key: Key,
+    mark: Carried,
     image: Tensor,
     least: float,
     callback: Callable[[int], None] | None = None,
@@ -60,12 +59,12 @@ def direct(
     """The change of a picture that turns what is read of it towards a key.
 
     Arguments:
-        model, key, image, least, callback: As of :func:`.ways.change_of`.
+        model, mark, image, least, callback: As of :func:`.ways.change_of`.
         how: Settings.
     """
     x = image[None].to(model.device)
     canvas = tuple(side // model.downsampling for side in image.shape[1:])
-    pattern, direction = wanted(key, canvas)
+    pattern, direction = wanted(mark, canvas)
     generator, length = torch.Generator().manual_seed(0), radius(image.shape, least)
     damages = _damages(how, generator)
     change, heading = torch.zeros_like(x), torch.zeros_like(x)

@@ -21,13 +21,11 @@ from ...models.latent_diffusion import LatentDiffusion
 from ...models.multistep import ddim
 from ...models.schedule import Grid
 from ...models.wired import blocks
-from ...watermark.keys import Key
-from ...watermark.spectrum import plant
 from ..chain import invert_decoder
 from ..diffusion import Correction, invert
 from ..recovery import EXACT, Recovery
 from ..shortcut import optimise, through
-from .towards import wanted
+from .towards import Carried, planted, wanted
 
 __all__ = ["Regeneration", "regenerated"]
 
@@ -51,7 +49,7 @@ class Regeneration:
 
 def regenerated(
     model: LatentDiffusion,
-    key: Key,
+    mark: Carried,
     image: Tensor,
     least: float,
     callback: Callable[[int], None] | None = None,
@@ -60,10 +58,10 @@ def regenerated(
     """The change of a picture that regeneration with a key in its noise makes.
 
     Arguments:
-        model, key, image, least, callback: As of :func:`.ways.change_of`.
+        model, mark, image, least, callback: As of :func:`.ways.change_of`.
         how: Settings.
     """
-    wanted(key, tuple(side // model.downsampling for side in image.shape[1:]))
+    wanted(mark, tuple(side // model.downsampling for side in image.shape[1:]))
     latent = invert_decoder(model, how.decoder, image[None]).latent
     predict = partial(model.denoiser.predict, condition=model.unprompted)
     grid = Grid.of(model.denoiser.schedule, how.steps)
@@ -71,8 +69,7 @@ def regenerated(
     run = through(blocks(predict, grid, 0.0))
 
     def marked(free: Tensor) -> Tensor:
-        planted = plant(free.detach(), key).to(free)
-        return free + (planted - free).detach()
+        return free + (planted(mark, free.detach()).to(free) - free).detach()
 
     start = marked(noise)
     found = optimise(

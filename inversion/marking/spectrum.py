@@ -14,10 +14,9 @@ import torch
 from torch import Tensor
 
 from ...models.latent_diffusion import LatentDiffusion
-from ...watermark.keys import Key
 from ...watermark.spectrum import synthesise
 from ..whitening import radial_level
-from .towards import wanted
+from .towards import Carried, wanted
 
 __all__ = ["spectrum"]
 
@@ -27,12 +26,12 @@ STRENGTH = 0.3
 
 @torch.no_grad()
 def spectrum(
-    model: LatentDiffusion, key: Key, image: Tensor, least: float, callback: Callable[[int], None] | None = None
+    model: LatentDiffusion, mark: Carried, image: Tensor, least: float, callback: Callable[[int], None] | None = None
 ) -> Tensor:
     """The change of a picture that marking its latent's spectrum makes; arguments as of :func:`.ways.change_of`."""
     latent = model.encode(image[None])
     canvas = tuple(latent.shape[-2:])
-    pattern, direction = wanted(key, canvas)
+    pattern, direction = wanted(mark, canvas)
     level = radial_level(latent.float())[:, list(pattern.channels)]
     white = synthesise(direction[None], pattern, canvas).to(latent.device, torch.float32)
     shaped = torch.fft.irfft2(torch.fft.rfft2(white, norm="ortho") * level, s=canvas, norm="ortho")

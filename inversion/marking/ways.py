@@ -12,7 +12,7 @@ if TYPE_CHECKING:
     from torch import Tensor
 
     from ...models.latent_diffusion import LatentDiffusion
-    from ...watermark.keys import Key
+    from .towards import Carried
 
 __all__ = ["WAYS", "change_of"]
 
@@ -23,7 +23,7 @@ WAYS = {"direct": "direct", "spectrum": "spectrum", "regenerate": "regenerated"}
 def change_of(
     way: str,
     model: LatentDiffusion,
-    key: Key,
+    mark: Carried,
     image: Tensor,
     least: float,
     callback: Callable[[int], None] | None = None,
@@ -33,7 +33,7 @@ def change_of(
     Arguments:
         way: A name in :data:`WAYS`.
         model: The model that is to read it.
-        key: The key.
+        mark: The key, or the name.
         image: The picture at the size at which it is read, with shape (3, H, W), in [-1, 1].
         least: PSNR in dB that is asked for; what is blended in may be more or less than the change.
         callback: Called with the number of finished iterations.
@@ -45,4 +45,4 @@ def change_of(
     if way not in WAYS:
         raise ArgumentError(f"the way {way!r} of marking a picture is not one of {', '.join(WAYS)}")
     function = getattr(import_module(f".{WAYS[way]}", __package__), WAYS[way])
-    return function(model, key, image, least, callback=callback)
+    return function(model, mark, image, least, callback=callback)

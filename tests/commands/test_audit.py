@@ -91,6 +91,18 @@ def test_nothing_else_is_mixed_in(run, sentence, faked, lot: Path):
     assert "say either -o FOLDER" in sentence(run("audit", lot))
     assert "name what to look at" in sentence(run("audit", "-o", "out"))
     assert "name none" in sentence(run("audit", lot, "--resume", "out"))
+    assert "as it was begun: leave out --key" in sentence(run("audit", "--resume", "out", "--key", "two"))
+    assert "--list -" in sentence(run("audit", "-", "-o", "new"))
+
+
+def test_keyring_may_have_moved(run, faked, lot: Path, keyring: Path):
+    run("audit", lot, "-o", "out")
+    next(Path("out", "shards").iterdir()).unlink()
+    moved = Path("moved.json")
+    moved.write_bytes(keyring.read_bytes())
+    moved.chmod(0o600)
+    assert run("audit", lot, "-o", "out", "--keyring", moved).exit_code == 70
+    assert len(rows(Path("out"))) == 52
 
 
 def test_sources_that_changed(run, sentence, faked, lot: Path):

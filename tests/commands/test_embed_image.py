@@ -29,7 +29,7 @@ def test_a_photograph_is_marked_at_its_own_size_and_found(run, photograph, tmp_p
 
 def test_what_cannot_be_had_together_is_refused(run, sentence, photograph, tmp_path):
     line = sentence(run("embed", "--image", photograph, "-o", "out.png", "--min-psnr", 60, "--way", "spectrum"))
-    assert "cannot carry the key at 60" in line and "--min-psnr" in line
+    assert "cannot carry the mark at 60" in line and "--min-psnr" in line
     assert not (tmp_path / "out.png").exists()
 
 
@@ -65,3 +65,14 @@ def test_a_model_is_sampled_as_it_is_meant_to_be(run, tmp_path, monkeypatch):
     assert run("embed", "--prompt", "a blue sea wallpaper", "-o", "out.png").exit_code == 0
     sampler = json.loads((tmp_path / "out.png.json").read_text())["sampler"]
     assert (sampler["steps"], sampler["guidance_scale"]) == (1, 1.0)
+
+
+def test_a_photograph_gets_a_name_of_its_own(run, photograph, tmp_path, monkeypatch):
+    monkeypatch.setenv("WMARK_KEYRING", str(tmp_path / "named.json"))
+    assert run("keys", "create", "--id", "unused").exit_code == 0
+    for name in ("first", "second"):
+        result = run("embed", "--image", photograph, "-o", f"{name}.png", "--min-psnr", 36)
+        assert result.exit_code == 0, result.output
+        assert result.stdout.startswith(f"{name}.png  image ")
+    records = [json.loads((tmp_path / f"{name}.png.json").read_text()) for name in ("first", "second")]
+    assert records[0]["number"] != records[1]["number"] and records[0]["log10_p"] < -6

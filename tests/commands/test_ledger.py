@@ -95,7 +95,7 @@ def test_check(run, kept):
     assert "1 images were never finished" in sound.stdout
     change(kept, "DELETE FROM wmark_images WHERE number = 1001")
     broken = run("ledger", "check", "--json")
-    assert broken.exit_code == 1
+    assert broken.exit_code == 2
     assert [json.loads(line)["kind"] for line in broken.stdout.splitlines()] == ["missing", "unfinished"]
 
 
