@@ -37,6 +37,8 @@ def restore(image, mask, ratio, output, seed, keyring, model, dtype, device, for
             "say --mask, where the picture is gone, or --ratio, how many of its pixels are to be kept"
         )
     refuse_existing(output, force)
+    import torch
+
     from ..detectors.geometry import fit, working_size
     from ..images import check_suffix, open_image, to_image, to_tensor
     from ..inversion.restoration import kept_pixels
@@ -49,7 +51,7 @@ def restore(image, mask, ratio, output, seed, keyring, model, dtype, device, for
     restorer = load_restorer(loaded)
     size = working_size(picture.size[::-1], loaded.native_size, loaded.downsampling)
     x = to_tensor(fit(picture, size))
-    known = ~open_mask(mask, size) if mask else kept_pixels(size, ratio, seed)
+    known = ~open_mask(mask, size) if mask else kept_pixels(size, ratio, torch.Generator().manual_seed(seed))
     left = to_image(x.where(known, x.new_tensor(0.0)))
     made = to_image(restored(loaded, restorer, x[None], known[None, None])[0])
     write(output, made)

@@ -11,6 +11,7 @@ that of :mod:`..models.wired`; its gradient keeps no activations (:mod:`.wiring`
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from functools import partial
 
 import torch
@@ -26,9 +27,17 @@ from .wiring import reversible
 __all__ = ["filled", "kept_pixels", "restore", "restored_latent"]
 
 
-def kept_pixels(size: tuple[int, int], ratio: float, seed: int) -> Tensor:
-    """A random choice of pixels, (H, W), bool, of which a share is true."""
-    return torch.rand(size, generator=torch.Generator().manual_seed(seed)) < ratio
+def kept_pixels(size: Sequence[int], ratio: float, generator: torch.Generator, patch: int = 1) -> Tensor:
+    """A random choice of pixels, (H, W), bool, of which a share is true.
+
+    Arguments:
+        size: H and W.
+        ratio: The share.
+        generator: Draws them.
+        patch: Side in pixels of the squares that are kept or gone as a whole.
+    """
+    coarse = torch.rand([-(-side // patch) for side in size], generator=generator) < ratio
+    return coarse.repeat_interleave(patch, 0).repeat_interleave(patch, 1)[: size[0], : size[1]]
 
 
 def filled(image: Tensor, known: Tensor) -> Tensor:

@@ -1,10 +1,11 @@
 """What a model's sampling steps are told of a picture that is mostly gone: a small network beside the frozen U-Net.
 
-    x0'(z, t) = x0(z, t) + g(z, t, f, m)
+    x0'(z, t) = f + w (x0(z, t) - f) + g(z, x0(z, t), t, f, m)
 
 f is the latent of the picture as far as plain interpolation fills it, m the share of pixels that are known under each
-latent pixel. It is trained end to end through the wired chain of steps (`training.restorer`, IDM, TPAMI 2025), and kept
-in one file beside the model or in the user's data folder.
+latent pixel, w a weight a channel. Untrained, w and g are 0, and every step stays where f is. It is trained end to end
+through the wired chain of steps (`training.restorer`, IDM, TPAMI 2025), and kept in one file beside the model or in the
+user's data folder.
 """
 
 from __future__ import annotations
@@ -33,7 +34,7 @@ GROUPS = 8
 
 
 class Injector(nn.Module):
-    """g: residual blocks of dilated convolutions at the latent's own resolution, 0 before it is trained.
+    """w, and g: residual blocks of dilated convolutions at the latent's own resolution.
 
     Arguments:
         channels: Channels C of the latent.
@@ -43,19 +44,20 @@ class Injector(nn.Module):
 
     def __init__(self, channels: int = 4, width: int = 48, dilations: tuple[int, ...] = (1, 2, 4, 2, 1)) -> None:
         super().__init__()
-        self.stem = nn.Conv2d(2 * channels + 2, width, 3, padding=1)
+        self.weight = nn.Parameter(torch.zeros(channels, 1, 1))
+        self.stem = nn.Conv2d(3 * channels + 2, width, 3, padding=1)
         self.norms = nn.ModuleList(nn.GroupNorm(GROUPS, width) for _ in dilations)
         self.blocks = nn.ModuleList(nn.Conv2d(width, width, 3, padding=d, dilation=d) for d in dilations)
         self.out = nn.Conv2d(width, channels, 3, padding=1)
         nn.init.zeros_(self.out.weight)
         nn.init.zeros_(self.out.bias)
 
-    def forward(self, z: Tensor, t: float, filled: Tensor, known: Tensor) -> Tensor:
-        """What is added to the data prediction: z and filled (B, C, h, w), the known share (B, 1, h, w), one time."""
-        h = self.stem(torch.cat([z, filled, known, torch.full_like(known, t)], dim=1))
+    def forward(self, z: Tensor, x0: Tensor, t: float, filled: Tensor, known: Tensor) -> Tensor:
+        """The data prediction x0' from z, x0 and f, with shape (B, C, h, w) each, a time and m, (B, 1, h, w)."""
+        h = self.stem(torch.cat([z, x0, filled, known, torch.full_like(known, t)], dim=1))
         for norm, block in zip(self.norms, self.blocks, strict=True):
             h = h + block(silu(norm(h)))
-        return self.out(silu(h))
+        return filled + self.weight * (x0 - filled) + self.out(silu(h))
 
 
 @dataclass(frozen=True, eq=False)
@@ -77,9 +79,9 @@ class Restorer:
         levels = dict(zip(grid.times, zip(grid.alpha, grid.sigma, strict=True), strict=True))
 
         def told(z: Tensor, t: float) -> tuple[Tensor, Tensor]:
-            (x0, eps), (alpha, sigma) = predict(z, t), levels[t]
-            change = self.net(z, t, filled, known)
-            return x0 + change, eps - alpha / sigma * change
+            (x0, _), (alpha, sigma) = predict(z, t), levels[t]
+            x0 = self.net(z, x0, t, filled, known)
+            return x0, (z - alpha * x0) / sigma
 
         return told
 

@@ -57,25 +57,31 @@ def test_pixels_away_from_the_mask_are_untouched():
 
 def test_filling_in_keeps_what_is_known_and_is_smooth():
     rows = torch.linspace(-1, 1, 64)[:, None].expand(64, 50)
-    image, known = rows.expand(1, 3, 64, 50), kept_pixels((64, 50), 0.2, seed=0)[None, None]
+    image, known = rows.expand(1, 3, 64, 50), kept_pixels((64, 50), 0.2, torch.Generator().manual_seed(0))[None, None]
     found = filled(torch.where(known, image, torch.nan).nan_to_num(7.0), known)
     assert torch.equal(found[known.expand_as(found)], image[known.expand_as(image)])
     assert (found - image).abs().mean() < 0.1
     assert 0.15 < known.float().mean() < 0.25
+    patches = kept_pixels((64, 50), 0.5, torch.Generator().manual_seed(0), patch=16)
+    assert patches.shape == (64, 50) and patches[:16, :16].unique().numel() == 1 and patches.unique().numel() == 2
     nothing = filled(image, torch.zeros_like(known))
     assert nothing.isfinite().all()
 
 
-def test_an_untrained_restorer_is_the_plain_chain_and_keeps_known_pixels(small, drawing):
+def test_an_untrained_restorer_stays_at_what_is_filled_in(small, drawing):
     x = to_tensor(drawing((96, 96)))[None]
-    known = kept_pixels((96, 96), 0.3, seed=1)[None, None]
-    made = restore(small, Restorer(Injector(4, 8, (1, 2))), x, known)
+    known = kept_pixels((96, 96), 0.3, torch.Generator().manual_seed(1))[None, None]
+    untrained = Restorer(Injector(4, 8, (1, 2)))
+    guess = torch.randn(1, 4, 24, 24, generator=torch.Generator().manual_seed(0))
+    with torch.no_grad():
+        assert (restored_latent(small, untrained, guess, known) - guess).norm() < 0.1 * guess.norm()
+    made = restore(small, untrained, x, known)
     assert torch.equal(made[known.expand_as(made)], x[known.expand_as(x)]) and made.abs().max() <= 1
 
 
 def test_the_gradient_through_the_wired_chain_reaches_the_injector(small):
     net = Injector(4, 8, (1, 2))
-    guess, known = torch.randn(1, 4, 24, 24), kept_pixels((96, 96), 0.3, seed=1)[None, None]
+    guess, known = torch.randn(1, 4, 24, 24), kept_pixels((96, 96), 0.3, torch.Generator().manual_seed(1))[None, None]
     restored_latent(small, Restorer(net), guess, known).square().sum().backward()
     assert net.out.weight.grad.abs().max() > 0
 

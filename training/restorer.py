@@ -11,11 +11,10 @@ from pathlib import Path
 
 import torch
 from torch import Tensor
-from torch.nn.functional import interpolate
 
 from ..images import rounded
 from ..inversion.nmse import nmse_db
-from ..inversion.restoration import filled, restored_latent
+from ..inversion.restoration import filled, kept_pixels, restored_latent
 from ..models.latent_diffusion import LatentDiffusion
 from ..models.restorer import Injector, Restorer
 from .timed import Progressed, TimedFit
@@ -23,7 +22,7 @@ from .timed import Progressed, TimedFit
 __all__ = ["fit_restorer"]
 
 PEAK, BATCH, LEAST, MOST = 1e-3, 2, 0.05, 0.6
-PATCH = 16
+PATCH = 32
 """Side in pixels of the patches that a half of the masks is made of."""
 
 
@@ -88,11 +87,7 @@ def damaged(model: LatentDiffusion, latents: Tensor, generator: torch.Generator)
 def mask(size: torch.Size, generator: torch.Generator) -> Tensor:
     """A choice of pixels, (H, W), bool: each by itself, or in patches."""
     ratio, patches = torch.rand(2, generator=generator).tolist()
-    ratio = LEAST + (MOST - LEAST) * ratio
-    if patches < 0.5:
-        return torch.rand(size, generator=generator) < ratio
-    coarse = torch.rand([-(-side // PATCH) for side in size], generator=generator) < ratio
-    return interpolate(coarse[None, None].float(), scale_factor=PATCH)[0, 0, : size[0], : size[1]] > 0
+    return kept_pixels(size, LEAST + (MOST - LEAST) * ratio, generator, PATCH if patches < 0.5 else 1)
 
 
 def relative(found: Tensor, truth: Tensor) -> Tensor:
