@@ -58,7 +58,7 @@ def write_lot(corpus: Corpus, key: Key, folder: Path, count: int, seed: int) -> 
         name, broken = DAMAGES[draw.integers(len(DAMAGES))], draw.random() < BROKEN
         suffix = ".png" if draw.random() < 0.5 else ".jpg"
         path = folder / f"{number // 500:03}" / f"{number:06}{suffix}"
-        content = encoded(damaged(image, name, seed=int(draw.integers(2**31))), suffix)
+        content = encoded(damaged(name, image, seed=int(draw.integers(2**31))), suffix)
         if broken:
             content = (b"", b"words\n" * 50, content[: len(content) // 3])[draw.integers(3)]
         else:
