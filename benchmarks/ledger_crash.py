@@ -22,8 +22,7 @@ from ..ledger import Ledger, Row, Seals
 from ..ledger.check import check
 from ..ledger.numbers import IssuerState
 from ..ledger.place import Place
-from ..watermark.keyring import Keyring
-from ..watermark.patterns import Pattern
+from ..watermark.secret import Secret
 from .output import Columns, provenance, tabulate, write_results
 
 __all__ = ["Extent", "run"]
@@ -89,7 +88,8 @@ def run(*, extent: Extent, place: str | None, seed: int, out: Path) -> dict:
 
 def trial(extent: Extent, place: str, folder: Path, chance: random.Random) -> dict:
     """The kills, and what came of them."""
-    seals = Seals.of(Keyring(os.urandom(32), Pattern.of()))
+    secret = Secret(os.urandom(32))
+    seals = Seals("benchmark", lambda issuer: secret.derive(issuer.encode()))
     Ledger(place, seals, create=True).close()
     begin = time.monotonic()
     workers: dict[int, int] = {}
@@ -132,7 +132,7 @@ def work(place: str, seals: Seals, issuer: IssuerState, protocol: Path, parent: 
             numbers = ledger.reserve(chance.randint(1, 4), issuer)
             print("reserved", *numbers, file=told, flush=True)
             done = numbers[: chance.randint(0, len(numbers))]
-            ledger.register(*(Row(number, issuer.name, "", file_hash=file_hash(number)) for number in done))
+            ledger.register(*(Row(number, issuer.id, "", file_hash=file_hash(number)) for number in done))
             print("registered", *done, file=told, flush=True)
 
 

@@ -200,7 +200,7 @@ def open_ledger(place: str | None, keyring: Path | None, *, create: bool = False
     path = keyring or default_path()
     seals = None
     if keyring is not None or create or path.exists():
-        seals = Seals.of(Keyring.load(path))
+        seals = Seals.of(Keyring.load(path).names())
     else:
         complain("note: there is no keyring here, so whether rows were changed is not tested")
     return Ledger(place or default_place(path), seals, create=create)
@@ -239,7 +239,7 @@ def prompt_hashes(opened: Ledger, prompt: str) -> tuple[str, ...]:
     """What the hash of a prompt is with each issuer whose secret is here."""
     if opened.seals is None:
         raise LedgerError("prompts are compared by a keyed hash: name the keyring with --keyring")
-    names = [issuer.name for issuer in opened.issuers() if opened.seals.secret(issuer.name)]
+    names = [issuer.id for issuer in opened.issuers() if opened.seals.secret(issuer.id)]
     return tuple(opened.seals.prompt_hash(name, prompt) for name in names)
 
 

@@ -1,6 +1,6 @@
 """Seals: by which a row that was changed, or that stands in another's place, is known.
 
-With the secret s_I of an issuer, derived from its keyring's master secret,
+With a secret s_I derived from that of an issuer, which its keyring's master secret gives as well,
 
     seal         HMAC-SHA256(s_I, "row/" || canonical JSON of the row, its number and state included)
     prompt hash  HMAC-SHA256(s_I, "prompt/" || prompt): without the secret no list of likely prompts tells which it was
@@ -20,7 +20,7 @@ from ..errors import LedgerError
 from ..watermark.secret import Secret
 
 if TYPE_CHECKING:
-    from ..watermark.keyring import Keyring
+    from ..watermark.names import Names
     from .row import Row
 
 __all__ = ["Seals"]
@@ -39,9 +39,10 @@ class Seals:
     secret: Callable[[str], Secret | None] = field(repr=False)
 
     @classmethod
-    def of(cls, ring: Keyring) -> Seals:
-        """Those of whoever holds the keyring, for every issuer."""
-        return cls(ring.fingerprint, lambda issuer: ring.derive(f"wmark/ledger/v1/{issuer}".encode()))
+    def of(cls, names: Names) -> Seals:
+        """Those of the issuers whose names are here: all of a keyring's (`ring.names()`), or one's of its own file."""
+        secrets = {entry.id: names.secrets(entry.id)[1].derive(b"wmark/ledger/v1") for entry in names.issuers}
+        return cls(names.keyring, secrets.get)
 
     def seal(self, row: Row) -> str:
         """The seal of a row, 64 hexadecimal digits."""

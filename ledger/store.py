@@ -15,7 +15,8 @@ import json
 import os
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
-from dataclasses import replace
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING
 
 from sqlalchemy import Connection, Select, insert, select, text, update
 
@@ -28,7 +29,10 @@ from .row import Issuer, Row, now
 from .schema import images
 from .seals import Seals
 
-__all__ = ["Ledger"]
+if TYPE_CHECKING:
+    from ..watermark.counter import Numbers
+
+__all__ = ["Ledger", "LedgerNumbers"]
 
 AT_ONCE = 10_000
 FIELDS = tuple(column.name for column in images.columns if column.name != "seal")
@@ -89,26 +93,33 @@ class Ledger:
             with connection.begin():
                 yield connection
 
-    def reserve(self, count: int, issuer: Issuer) -> range:
+    def reserve(self, count: int, issuer: Issuer, counter: Numbers | None = None) -> range:
         """Issue numbers that nobody has had.
 
         Arguments:
             count: How many.
             issuer: Who issues them.
+            counter: What counts the issuer's numbers beside the ledger, so that they are not repeated either if the
+                ledger is lost or put back from a backup.
 
         Returns:
             Consecutive numbers, each of them on the disk as reserved.
 
         Raises:
-            LedgerError: If the issuer has not so many left, shares numbers with another, or it cannot be written.
+            KeyringError, LedgerError: If the issuer has not so many left, shares numbers with another, or the ledger or
+                the counter cannot be written.
         """
         if count < 1:
             raise LedgerError(f"{count!r} numbers cannot be issued: ask for 1 or more")
         with self.writing() as connection:
-            numbers, time = take(connection, issuer, count), now()
-            for start in range(0, count, AT_ONCE):
-                self.insert(connection, [Row(n, issuer.name, time) for n in numbers[start : start + AT_ONCE]])
+            (numbers, new), time = take(connection, issuer, count, counter), now()
+            for start in range(0, len(new), AT_ONCE):
+                self.insert(connection, [Row(n, issuer.id, time) for n in new[start : start + AT_ONCE]])
         return numbers
+
+    def numbers(self, issuer: Issuer, counter: Numbers | None = None) -> Numbers:
+        """Where the numbers of an issuer come from, for :class:`wmark.watermark.issuer.Issuer`: from this ledger."""
+        return LedgerNumbers(self, issuer, counter)
 
     def register(self, *rows: Row) -> None:
         """Write what is known of finished images under their numbers, of all of them or of none.
@@ -215,3 +226,22 @@ class Ledger:
         )
         if mark != schema.APPLICATION and (mark or tables):
             raise LedgerError(f"{self.place.name} is a database, but no ledger: name another file")
+
+
+@dataclass(frozen=True)
+class LedgerNumbers:
+    """Numbers of an issuer from a ledger.
+
+    Arguments:
+        ledger: The ledger.
+        issuer: Whose numbers.
+        counter: What counts them beside it, or None.
+    """
+
+    ledger: Ledger
+    issuer: Issuer
+    counter: Numbers | None = None
+
+    def reserve(self, count: int) -> range:
+        """So many numbers that were never handed out; as :meth:`Ledger.reserve`."""
+        return self.ledger.reserve(count, self.issuer, self.counter)

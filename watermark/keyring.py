@@ -134,10 +134,6 @@ class Keyring:
             return None
         return Key.derive_pilot(self._secret, pattern, self.pilot_strength, keyring=self.fingerprint)
 
-    def derive(self, info: bytes) -> Secret:
-        """A secret for another purpose than keys, such as sealing a ledger's rows; nothing leads back from it."""
-        return self._secret.derive(info)
-
     def active(self) -> list[Key]:
         """The keys that are not revoked, in the order of their adding."""
         return [self._derive(entry) for entry in self._entries.values() if not entry.revoked]

@@ -7,19 +7,34 @@ import json
 import sqlite3
 
 import pytest
+from PIL import Image
 
 from wmark.ledger import Ledger, Row, Seals
+from wmark.ledger.likeness import fingerprint
 from wmark.ledger.numbers import IssuerState
+from wmark.watermark.keyring import Keyring
+from wmark.watermark.patterns import Pattern
 
 ISSUER = IssuerState("studio", range(1000, 2000), range(0))
 
 
 @pytest.fixture
-def kept(run, ring, tmp_path, monkeypatch):
+def seals(tmp_path, monkeypatch):
+    """Those of a keyring with names, which the command finds."""
+    ring = Keyring(bytes(range(32)), Pattern.of())
+    ring.add_names()
+    for issuer in ("studio", "fleet"):
+        ring.add_issuer(issuer, 1000)
+    ring.save(tmp_path / "named.json")
+    monkeypatch.setenv("WMARK_KEYRING", str(tmp_path / "named.json"))
+    return Seals.of(ring.names())
+
+
+@pytest.fixture
+def kept(run, seals, tmp_path, monkeypatch):
     """A ledger of three numbers, one of them never finished, where the command looks for it; its path."""
     path = tmp_path / "my.sqlite"
     monkeypatch.setenv("WMARK_LEDGER", str(path))
-    seals = Seals.of(ring)
     with Ledger(path, seals, create=True) as ledger:
         ledger.reserve(3, ISSUER)
         for i, (day, prompt) in enumerate([("01", "a sea"), ("02", "a tree\nwith leaves")]):
@@ -62,6 +77,20 @@ def test_show(run, kept, sentence):
 def test_find(run, kept, conditions, found):
     result = run("ledger", "find", "--json", *conditions)
     assert (result.exit_code, numbers(result)) == (0, found)
+
+
+def test_a_picture_is_found_by_what_it_looks_like(run, kept, seals, tmp_path, sentence):
+    pictures = [Image.effect_noise((9, 9), 90).resize((256, 256), Image.Resampling.BICUBIC) for _ in range(2)]
+    with Ledger(kept, seals) as ledger:
+        numbers = ledger.reserve(2, ISSUER)
+        for number, picture in zip(numbers, pictures, strict=True):
+            ledger.register(Row(number, "studio", "", fingerprint=fingerprint(picture)))
+    pictures[1].transpose(Image.Transpose.FLIP_LEFT_RIGHT).convert("RGB").save("found.jpg", quality=30)
+    (line,) = run("ledger", "find", "--picture", "found.jpg", "--json").stdout.splitlines()
+    assert json.loads(line)["number"] == numbers[1] and json.loads(line)["likeness"] > 0.9
+    Image.new("RGB", (256, 256)).save("black.png")
+    assert run("ledger", "find", "--picture", "black.png").exit_code == 1
+    assert "does not exist" in sentence(run("ledger", "find", "--picture", "none.png"))
 
 
 def test_what_is_not_there_is_not_found(run, kept):
@@ -138,8 +167,8 @@ def test_export_to_standard_output(run, kept, sentence):
     assert "Parquet" in sentence(run("ledger", "export", "--format", "parquet"))
 
 
-def test_merge(run, kept, ring, tmp_path):
-    with Ledger(tmp_path / "other.sqlite", Seals.of(ring), create=True) as other:
+def test_merge(run, kept, seals, tmp_path):
+    with Ledger(tmp_path / "other.sqlite", seals, create=True) as other:
         other.reserve(2, IssuerState("fleet", range(10), range(0)))
     merged = run("ledger", "merge", "other.sqlite")
     assert (merged.exit_code, merged.stdout) == (0, "2 rows added, 0 finished, 0 known, 0 conflicts\n")
@@ -151,7 +180,7 @@ def test_merge(run, kept, ring, tmp_path):
     assert again.stderr == "conflict: number 1: its row there does not carry its seal\n"
 
 
-def test_a_ledger_that_is_not_there_is_not_made(run, sentence, tmp_path, monkeypatch):
+def test_a_ledger_that_is_not_there_is_not_made(run, seals, sentence, tmp_path, monkeypatch):
     monkeypatch.setenv("WMARK_LEDGER", str(tmp_path / "none.sqlite"))
     for command in (["check"], ["find"], ["show", 1], ["export"]):
         assert "does not exist: `wmark embed` begins it" in sentence(run("ledger", *command))

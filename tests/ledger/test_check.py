@@ -8,12 +8,12 @@ from dataclasses import replace
 import pytest
 from sqlalchemy import text
 
-import wmark
 from wmark.errors import LedgerError
 from wmark.ledger import Ledger, Row, Seals
 from wmark.ledger.check import check
 from wmark.ledger.merge import merge
 from wmark.ledger.numbers import IssuerState
+from wmark.watermark.secret import Secret
 
 BROKEN = {
     "seal": "UPDATE wmark_images SET model = 'another' WHERE number = 1002",
@@ -146,7 +146,7 @@ def test_issuers_that_disagree_are_left_out_with_their_rows(filled, other):
 
 
 def test_ledgers_of_two_keyrings_are_not_merged(filled, tmp_path):
-    strange = Seals.of(wmark.Keyring.create())
+    strange = Seals("f" * 16, lambda issuer: Secret(bytes(32)))
     path = tmp_path / "strange.sqlite"
     with Ledger(path, strange, create=True) as stranger, pytest.raises(LedgerError, match="nothing is merged"):
         merge(filled, stranger)
