@@ -6,7 +6,7 @@ the found one, y, was brought back to where the registered one, r, stood, whatev
 nearly a function of the colour alone:
 
     y_i ~ f(r_i)  over cells i of 32x32,  f cubic in red, green and blue, fitted to those cells that it fits best
-    likeness = (var y - var(y - f(r))) / (var y + floor)  over these 60%
+    likeness = (var y - var(y - f(r))) / (var y + floor)  over all cells, or the 60% that fit best: what is higher
 
 So it is 1 for negatives, turned hues, thresholds, and where a third of the picture is covered; another picture, even
 one of the same composition, has no such function. What left the picture (crops) is not compared, nor what is black or
@@ -30,13 +30,13 @@ if TYPE_CHECKING:
 
 __all__ = ["THRESHOLD", "Likeness", "aligned", "is_registered", "likeness"]
 
-THRESHOLD = 0.92
+THRESHOLD = 0.93
 """Likeness below which a picture is not the registered one. `wmark bench likeness` says how often that errs."""
 
 COMPARED = 256
 LARGEST = 512
 KEPT, ROUNDS = 0.6, 5
-FLOOR = 1e-3
+FLOOR = 5e-4
 RIDGE = 1e-2
 EXTREME = 0.95
 LEAST = 0.1
@@ -120,15 +120,15 @@ def likeness(print_: bytes, image: Image.Image, visible: np.ndarray) -> Likeness
 
 def explained(r: np.ndarray, y: np.ndarray) -> float:
     """Share of the variance of colours (N, 3) that a function of other colours (N, 3) explains, where it fits best."""
-    terms, kept = cubic(r), np.ones(len(r), dtype=bool)
+    terms, kept, best = cubic(r), np.ones(len(r), dtype=bool), 0.0
     for _ in range(ROUNDS):
         part = terms[kept]
         normal = part.T @ part + RIDGE * np.eye(part.shape[1])
         errors = ((y - terms @ np.linalg.solve(normal, part.T @ y[kept])) ** 2).sum(1)
         total = spread(y[kept])
-        score = (total - errors[kept].mean()) / (total + FLOOR)
+        best = max(best, float((total - errors[kept].mean()) / (total + FLOOR)))
         kept = errors <= np.quantile(errors, KEPT)
-    return float(score)
+    return best
 
 
 def cubic(r: np.ndarray) -> np.ndarray:

@@ -36,10 +36,8 @@ def test_shares_at_a_rate_of_false_flags():
     rows = [{"what": "jpeg:5", "truth": "same", "scores": {"ours": 1 - i / 1000}} for i in range(100)]
     rows += [{"what": "replay", "truth": "other", "scores": {"ours": score}} for score in (0.5, 0.95)]
     rows += [{"what": "another picture", "truth": "other", "scores": {"ours": None}}]
-    rows += [
-        {"what": "blur:8", "truth": "same", "scores": {"ours": 0.1}},
-        {"what": "avif:5", "truth": "same", "scores": None},
-    ]
+    rows.append({"what": "blur:8", "truth": "same", "scores": {"ours": 0.1}})
+    rows.append({"what": "avif:5", "truth": "same", "scores": None})
     found = summarised("ours", rows)
     assert (found["same"], found["worst"]) == (101, 0.1)
     assert found["replay"]["0.01"] == 0.5 and found["another picture"]["0.01"] == 0
