@@ -16,7 +16,7 @@ from dataclasses import dataclass
 
 from torch import Tensor
 
-from ..images import to_image, to_pixels
+from ..images import to_image, to_pixels, to_unit
 from ..inversion.chain import Recover, Recovered
 from .geometry import Size, fit
 
@@ -63,7 +63,7 @@ class Levels:
 
 
 def resized(pixels: Tensor, size: Size) -> Tensor:
-    return pixels if tuple(pixels.shape[1:]) == size else to_pixels(fit(to_image(pixels), size))
+    return pixels if tuple(pixels.shape[1:]) == size else to_pixels(fit(to_image(to_unit(pixels)), size))
 
 
 def bounded(image: Size, native: Size, areas: float) -> Size:

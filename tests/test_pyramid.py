@@ -9,6 +9,7 @@ import torch
 from PIL import Image
 
 from wmark import Detector, Keyring, Pattern
+from wmark.detectors.geometry import fit
 from wmark.detectors.pyramid import AREAS, Levels, bounded, field, sizes, starts
 from wmark.images import to_pixels
 from wmark.inversion.chain import Recovered
@@ -64,8 +65,9 @@ def test_noise_of_tiles_is_laid_together_as_that_of_the_whole():
 
 
 def test_a_level_is_made_when_it_is_asked_for():
-    levels = Levels.of(to_pixels(Image.new("RGB", (1024, 600), "red")), (304, 512), ((600, 1024),))
-    assert levels.whole.shape == (3, 304, 512)
+    picture = Image.new("RGB", (1024, 600), (200, 100, 50))
+    levels = Levels.of(to_pixels(picture), (304, 512), ((600, 1024),))
+    assert torch.equal(levels.whole, to_pixels(fit(picture, (304, 512))))
     assert levels.at((304, 512)) is levels.whole
     assert levels.at((600, 1024)) is levels.pixels
 
