@@ -171,7 +171,10 @@ class Looker:
     def _named_parts(self, led: Led, names: Names) -> Said | None:
         """What is said of each part, which pays for as many as are read at most."""
         looks, pattern = len(self.plan.looks) * PARTS, names.layout.pattern
-        each = [replace(led, places=[place]) for place in led.places]
+        each = [
+            replace(led, places=[place], presence=found.log10_p)
+            for place, found in zip(led.places, led.found, strict=True)
+        ]
         every = [identify(followed(one, pattern), names, looks, self.plan.fpr) for one in each]
         if not every:
             return None

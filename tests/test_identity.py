@@ -10,13 +10,16 @@ import torch
 
 from wmark.attacks import find_damage
 from wmark.attacks.warping import UNMOVED
-from wmark.benchmarks.simulated import simulated_reading
+from wmark.benchmarks.simulated import pasted, simulated_reading
 from wmark.detectors.geometry import Canvas
 from wmark.detectors.identity.addresses import likeliest
 from wmark.detectors.identity.identification import identify
 from wmark.detectors.identity.places import Place, Places, as_planted, followed
-from wmark.detectors.leading import lead
+from wmark.detectors.leading import lead, lead_to_parts
+from wmark.detectors.looking import Looker
+from wmark.detectors.plan import plan
 from wmark.detectors.statistic import cosine, hypercone_log10_p
+from wmark.inversion.recovery import FAST
 from wmark.watermark.keyring import Keyring
 from wmark.watermark.layout import IssuerEntry, Layout
 from wmark.watermark.names import Names
@@ -80,6 +83,20 @@ def test_a_turned_and_cut_image_is_told_by_its_name(names):
     assert said.named.number == 7
     assert said.identity.log10_p < -20
     assert "turned by" in said.placement.words
+
+
+def test_each_part_of_a_collage_is_told_by_its_own_name(names):
+    one, two = (simulated_reading(planted(names, number), UNMOVED, 0.6, number) for number in (7, 8))
+    field = pasted([(one, (2, 3)), (two, (2, 70))], (68, 136), 0)
+    led = lead_to_parts([field], names.pilot, CANVAS)
+    looks = plan([FAST], "auto", 1e-6, patterns={names.layout.pattern}, pilots=True)
+    said = Looker(None, looks, None, (512, 512))._named_parts(led, names)
+    assert sorted(part.names.named.number for part in said.parts) == [7, 8]
+    for part, found in zip(sorted(said.parts, key=lambda p: p.placement.outline[0]), (7, 8), strict=True):
+        assert part.names.named.number == found
+        assert part.to_json()["names"]["identity"]["number"] == found
+    assert said.statements.log10_p == said.parts[0].log10_p
+    assert said.statements.presence.log10_p > min(one.log10_p for one in led.found)  # Paid for looks and parts.
 
 
 def test_a_part_of_the_frequencies_is_enough(names):
