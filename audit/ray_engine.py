@@ -86,7 +86,7 @@ def take(tasks: Iterator[Task], count: int) -> Iterator[Task]:
 def resources(hire: Hire) -> dict[str, float]:
     """What an actor asks of the cluster."""
     device = hire.machine.device
-    return {"num_gpus": 1} if device and device.startswith("cuda") else {"num_cpus": hire.machine.threads or 1}
+    return {"num_gpus": 1} if device and device.startswith("cuda") else {"num_cpus": hire.settings.threads}
 
 
 def quiet(ray) -> None:

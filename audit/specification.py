@@ -40,6 +40,7 @@ class Settings:
         decoy_seed: What they are drawn from, hexadecimal.
         searched: Keyrings that exist nowhere, searched for like the real one.
         batch_size: Images looked at together.
+        threads: Threads of torch in each worker: the last digits of a score depend on them, so they stay.
         column: Column of tables that holds images or paths; None finds it.
     """
 
@@ -57,6 +58,7 @@ class Settings:
     decoy_seed: str = ""
     searched: int = 0
     batch_size: int = 8
+    threads: int = 1
     column: str | None = None
 
     @classmethod
@@ -73,12 +75,10 @@ class Machine:
     Attributes:
         device: Torch device; None takes a GPU if there is one.
         decoders: Threads that read and decode ahead of a model.
-        threads: Threads of torch in each worker; None leaves them to torch.
     """
 
     device: str | None = None
     decoders: int = 2
-    threads: int | None = None
 
 
 def build(settings: Settings, machine: Machine) -> Detector:
@@ -93,8 +93,7 @@ def build(settings: Settings, machine: Machine) -> Detector:
     from ..models.registry import load_model
     from ..watermark.keyring import Keyring
 
-    if machine.threads:
-        torch.set_num_threads(machine.threads)
+    torch.set_num_threads(settings.threads)
     ring = Keyring.load(settings.keyring)
     keys = [ring.key(key_id, allow_revoked=True) for key_id in settings.key_ids]
     model = load_model(settings.model, dtype=settings.dtype, device=machine.device, tuned=settings.tuned)

@@ -116,11 +116,11 @@ class Place:
     lot: Lot
     folder: Path
 
-    def audit(self, sources: Sequence[str | Path], name: str, *options: str | Path, threads: int = 1) -> Audited:
+    def audit(self, sources: Sequence[str | Path], name: str, *options: str | Path) -> Audited:
         """An audit from its beginning to its end."""
         run = self.folder / name
         shutil.rmtree(run, ignore_errors=True)
-        return audited([*sources, *self.options, *options], run, threads)
+        return audited([*sources, *self.options, *options], run)
 
     @property
     def options(self) -> list[str | Path]:
@@ -261,7 +261,7 @@ def of_kills(place: Place, extent: Extent, seed: int) -> dict[str, Any]:
     shutil.rmtree(folder, ignore_errors=True)
     whole = place.folder / "whole"
     shutil.rmtree(whole, ignore_errors=True)
-    audited(options, whole, 1)
+    audited(options, whole)
     begin = time.perf_counter()
     counts = killed(options, folder, extent.kills, random.Random(seed))
     expected = rows(whole)

@@ -44,19 +44,18 @@ class Audited:
     memory: tuple[float, float]
 
 
-def audited(arguments: Sequence[str | Path], folder: Path, threads: int | None = None) -> Audited:
+def audited(arguments: Sequence[str | Path], folder: Path) -> Audited:
     """Run an audit to its end.
 
     Arguments:
         arguments: Of `wmark audit`, without its folder.
         folder: That of the run.
-        threads: Threads of torch in the process; None leaves them to it.
 
     Raises:
         WmarkError: If it cannot.
     """
     begin = time.perf_counter()
-    process = start([*arguments, "-o", folder], threads)
+    process = start([*arguments, "-o", folder])
     samples: list[float] = []
     watch = threading.Thread(target=watched, args=(process, samples), daemon=True)
     watch.start()
@@ -77,11 +76,10 @@ def audited(arguments: Sequence[str | Path], folder: Path, threads: int | None =
     return Audited(time.perf_counter() - begin, summary["totals"]["images"], rate, summary, memory)
 
 
-def start(arguments: Sequence[str | Path], threads: int | None) -> subprocess.Popen:
-    environment = {**os.environ, **({"OMP_NUM_THREADS": str(threads)} if threads else {})}
+def start(arguments: Sequence[str | Path]) -> subprocess.Popen:
     command = [sys.executable, "-m", "wmark", "audit", *map(str, arguments)]
     return subprocess.Popen(
-        command, env=environment, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True, start_new_session=True
+        command, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True, start_new_session=True
     )
 
 
@@ -128,7 +126,7 @@ def killed(arguments: Sequence[str | Path], folder: Path, kills: int, chance: ra
         if (here / "summary.json").exists():
             run, written = run + 1, {}
             continue
-        process = start([*arguments, "-o", here], None)
+        process = start([*arguments, "-o", here])
         last = counts["kills"] >= kills
         try:
             process.communicate(timeout=None if last else chance.uniform(0, 2 * wait))

@@ -36,7 +36,7 @@ ENGINES = ("local", "ray")
 CHANGED = ("stop", "redo", "ignore")
 OF_THE_RUN = (
     *("column", "key_id", "keyring", "model", "dtype", "fpr", "effort", "align", "tuned", "size"),
-    *("decoys", "searched_decoys", "batch_size", "shard_size"),
+    *("decoys", "searched_decoys", "batch_size", "shard_size", "threads"),
 )
 """Parameters that are settled when a run begins."""
 
@@ -101,6 +101,13 @@ OF_THE_RUN = (
 )
 @click.option("--workers", type=click.IntRange(1), default=1, show_default=True, help="Each holds the model once.")
 @click.option(
+    "--threads",
+    type=click.IntRange(1),
+    default=1,
+    show_default=True,
+    help="Threads of a worker's model on a CPU; the last digits of scores depend on them, and not on --workers.",
+)
+@click.option(
     "--decoders", type=click.IntRange(1), default=2, show_default=True, help="Threads of a worker that decode ahead."
 )
 @json_option
@@ -129,6 +136,7 @@ def audit(
     shard_size,
     engine,
     workers,
+    threads,
     decoders,
     as_json,
 ) -> int:
@@ -160,7 +168,7 @@ def audit(
     from ..audit.summary import summarise
     from ..audit.worker import Hire
 
-    machine = Machine(device, decoders, threads=max(1, (os.cpu_count() or 1) // workers) if workers > 1 else None)
+    machine = Machine(device, decoders)
     folder = resume or out
     if resume:
         Run.load(folder)
@@ -189,6 +197,7 @@ def audit(
                 decoys=decoys,
                 searched=searched_decoys,
                 batch_size=batch_size,
+                threads=threads,
                 column=column,
             )
             arguments = (*map(absolute, sources), *(line for name in lists for line in lines(name)))
