@@ -9,6 +9,7 @@ from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import asdict
 from datetime import datetime, timezone
+from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING, BinaryIO
 
@@ -104,15 +105,11 @@ def find(number, file_hash, picture, prompt, unfinished, issuer, since, until, l
         hashes = None if prompt is None else prompt_hashes(opened, prompt)
         state = "reserved" if unfinished else None
         query = Query(number, issuer, since, until, file_hash, hashes, state)
-        found = 0
-        for row, likeness in candidates(opened, query, picture, limit):
+        for row, likeness in islice(candidates(opened, query, picture, limit), limit):
             warn(row)
             told = {} if likeness is None else {"likeness": round(likeness, 3)}
             words = "" if likeness is None else f"  likeness {likeness:.2f}"
             click.echo(dumps({**row.to_json(), **told})) if as_json else say(row_line(row) + words)
-            found += 1
-            if found == limit:
-                break
 
 
 @ledger.command()
