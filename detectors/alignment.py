@@ -149,19 +149,14 @@ class AlignmentSearch:
         phase = torch.from_numpy(pattern.lattice @ np.array(alignment.shift)) * 2 * math.pi
         return torch.view_as_real(samples * torch.polar(torch.ones_like(phase), phase).to(samples.device))
 
-    def surface(self, noise: Tensor, planted: Tensor, pattern: Pattern, alignment: Alignment) -> Tensor:
-        """Cosine with a key at every shift (y, x) of the canvas, everything else undone, with shape `canvas`.
+    def surface(self, samples: Tensor, planted: Tensor, pattern: Pattern) -> Tensor:
+        """Cosine with a key at every shift (y, x) of the canvas, with shape `canvas`.
 
         Arguments:
-            noise: Recovered noise with shape (C, h, w).
-            planted: Masked coordinates of the key on this canvas, complex, with shape (channels, n).
+            samples: Masked coordinates of noise, everything but a shift undone, complex, with shape (channels, n).
+            planted: Those of the key on this canvas.
             pattern: Its pattern, fitted to the canvas.
-            alignment: Where it stands.
         """
-        return self.surface_of(self.samples(noise, pattern, alignment), planted, pattern)
-
-    def surface_of(self, samples: Tensor, planted: Tensor, pattern: Pattern) -> Tensor:
-        """The same from masked coordinates of the noise, complex, with shape (channels, n)."""
         key = planted.to(samples).conj()
         return self._scores(samples[None], key, pattern)[0] / samples.abs().square().sum().sqrt().clamp_min(1e-30)
 

@@ -211,7 +211,7 @@ def evidence(noise: Tensor, key: Key, standing: Standing) -> Evidence:
         samples = grid.samples(noise, pattern, standing.alignment)
 
     def surface(one: Key) -> np.ndarray:
-        return grid.surface_of(samples, KeyGroup([one]).fitted(standing.canvas).planted[0], pattern).cpu().numpy()
+        return grid.surface(samples, KeyGroup([one]).fitted(standing.canvas).planted[0], pattern).cpu().numpy()
 
     return Evidence(coordinates.double().cpu().numpy(), surface(key), surface(key.pilot) if key.pilot else None)
 

@@ -57,7 +57,7 @@ def test_coordinates_and_surface_agree_with_the_search(noise):
     ((value, alignment),) = best(SMALL, moved, KEY)
     c = SMALL.coordinates(moved, KEY.pattern, alignment).flatten().double().numpy()
     assert c @ KEY.direction / np.linalg.norm(c) == pytest.approx(value, abs=1e-5)
-    surface = SMALL.surface(moved, KeyGroup([KEY]).planted[0], KEY.pattern, alignment)
+    surface = SMALL.surface(SMALL.samples(moved, KEY.pattern, alignment), KeyGroup([KEY]).planted[0], KEY.pattern)
     assert surface.max().item() == pytest.approx(value, abs=1e-5)
     assert divmod(int(surface.argmax()), 64) == (round(alignment.shift[0] * 64), round(alignment.shift[1] * 64))
 
@@ -109,9 +109,8 @@ def test_a_canvas_smaller_than_the_pattern_is_searched_for_what_it_holds(kind):
     assert (alignment.mirror, alignment.angle, alignment.scale) == (True, 0, 1)
     c = search.coordinates(moved, group.pattern, alignment).flatten().double().numpy()
     assert c @ group.directions[0] / np.linalg.norm(c) == pytest.approx(value, abs=1e-5)
-    assert search.surface(moved, group.planted[0], group.pattern, alignment).max().item() == pytest.approx(
-        value, abs=1e-5
-    )
+    samples = search.samples(moved, group.pattern, alignment)
+    assert search.surface(samples, group.planted[0], group.pattern).max().item() == pytest.approx(value, abs=1e-5)
 
 
 def test_of_canvases_with_different_dimensions_the_one_that_chance_explains_least_counts():
