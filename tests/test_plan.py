@@ -71,7 +71,7 @@ def test_what_shows_no_hint_is_not_looked_at_again_and_what_does_is(model, ring,
     def recovering(model, recovery):
         return lambda images: looked.append((recovery.name, len(images))) or recover(model, recovery, images)
 
-    monkeypatch.setattr("wmark.detectors.detector.recovering", recovering)
+    monkeypatch.setattr("wmark.detectors.following.recovering", recovering)
     looks = (Look(Recovery("first", steps=1), "identity"), Look(Recovery("second", steps=2), "identity", HINT))
     monkeypatch.setattr("wmark.detectors.plan.WITHOUT_READER", looks)
     verdicts = Detector(model, ring.key("one"), align="off", fpr=1e-300).verify([marked, unmarked])

@@ -213,7 +213,7 @@ def test_a_picture_that_exists_is_signed_as_one_that_was_opened(run, certificate
     picture = Image.linear_gradient("L").convert("RGB")
     picture.save("photo.png")
     verdict = SimpleNamespace(found=True, log10_p=-30.0, fpr=1e-6)
-    marked = SimpleNamespace(image=picture, verdict=verdict, psnr=40.0)
+    marked = marking.MarkedPicture(picture, verdict, 40.0)
     monkeypatch.setattr(marking, "mark_picture", lambda *args, **options: marked)
     model = SimpleNamespace(name="tiny", fingerprint="0")
     monkeypatch.setattr(registry, "load_model", lambda *args, **options: model)
