@@ -6,8 +6,9 @@
     worker         a shard -> a table of rows; the same callable under every engine
     engines        in this process, in several, or on a cluster of Ray: shards through workers
     run            the folder of a run: what is done, what is not, going on, failures tried again
+    beginning      a run is begun, or found again as it was asked for
     schema         the columns of a row, declared in one place
-    statistics     what the rows say together: corrections over the run, intervals, decoys
+    summary        what the rows say together;  statistics: corrections over the run, intervals, decoys
 
 A shard's rows are written whole or not at all, and a shard is done when its file is there and names the same
 specification: nothing else is kept of how far a run has come, so nothing can disagree.

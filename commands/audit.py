@@ -4,13 +4,10 @@ from __future__ import annotations
 
 import contextlib
 import os
-import secrets
 import signal
 import sys
 from collections.abc import Iterator
-from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import click
 from click.core import ParameterSource
@@ -25,10 +22,6 @@ from .keys import active_keys, open_keyring
 from .options import Number, Size, choice, fpr_option, json_option, keyring_option, model_options, with_options
 from .sources import STANDARD_INPUT
 from .terminal import complain, dumps
-
-if TYPE_CHECKING:
-    from ..audit.run import Run
-    from ..audit.specification import Machine, Settings
 
 __all__ = ["audit"]
 
@@ -161,6 +154,7 @@ def audit(
         raise click.UsageError("standard input holds no image here, but names sources with --list -")
     if not resume and not (sources or lists):
         raise click.UsageError("name what to look at: files, folders, globs, archives, tables, URLs, or --list FILE")
+    from ..audit.beginning import check_sources, opened
     from ..audit.engines import ENGINES as engines
     from ..audit.run import Run, carry_on
     from ..audit.sources.listing import RUN_FILE
@@ -254,61 +248,6 @@ def lines(name: str) -> Iterator[str]:
     for line in data.split(b"\0") if b"\0" in data else data.splitlines():
         if line.strip():
             yield absolute(os.fsdecode(line))
-
-
-def opened(
-    folder: Path, settings: Settings, arguments: tuple[str, ...], machine: Machine, shard_size: int | None
-) -> Run:
-    """The run of a folder, begun if there is none.
-
-    Raises:
-        AuditError: If it is of other sources, or of another specification.
-    """
-    from ..audit.run import Run
-    from ..audit.shards import divide
-    from ..audit.shards import shard_size as usual_size
-    from ..audit.sources import find
-    from ..audit.sources.listing import RUN_FILE
-    from ..audit.specification import build, check_same, specification
-
-    if (folder / RUN_FILE).exists():
-        run = Run.load(folder)
-        if run.arguments != arguments:
-            raise AuditError(f"the run in '{shown(folder)}' is of other sources: choose another folder")
-        settings = replace(settings, decoy_seed=run.settings.decoy_seed)
-        if settings != run.settings:
-            check_same(run.specification, specification(build(settings, machine), settings), f"'{shown(folder)}'")
-        return replace(run, settings=settings)
-    if folder.exists() and (not folder.is_dir() or any(path.suffix != ".lock" for path in folder.iterdir())):
-        raise AuditError(f"'{shown(folder)}' is there and holds no run: choose another folder")
-    settings = replace(settings, decoy_seed=secrets.token_hex(32))
-    stretches = [*find(arguments, settings.column)]
-    size = shard_size or usual_size(sum(stretch.count for stretch in stretches))
-    run = Run(folder, settings, specification(build(settings, machine), settings), arguments, size)
-    return run.begin([*divide(stretches, size)])
-
-
-def check_sources(run: Run, changed: str) -> None:
-    """Notice sources that changed since a run began.
-
-    Raises:
-        AuditError: If some did, and nobody said what to do.
-    """
-    from ..audit.changes import changes, redivide
-    from ..audit.sources import find
-
-    if changed == "ignore":
-        return
-    stretches = [*find(run.arguments, run.settings.column)]
-    differing = changes(run.shards, stretches)
-    if not differing:
-        return
-    if changed == "stop":
-        raise AuditError(
-            f"the sources changed since the run began: {differing}: say --changed redo to look at what changed, "
-            "--changed ignore to go on as they were listed, or begin a new run"
-        )
-    run.list(redivide(run.shards, stretches, differing, run.shard_size))
 
 
 @contextlib.contextmanager

@@ -32,7 +32,7 @@ def faked(monkeypatch):
     def specification(detector, settings):
         return {**fakes.SPECIFICATION, "fpr": settings.fpr, "keys": list(settings.key_ids)}
 
-    for place in ("wmark.audit.specification", "wmark.audit.worker"):
+    for place in ("wmark.audit.beginning", "wmark.audit.worker"):
         monkeypatch.setattr(f"{place}.build", build)
         monkeypatch.setattr(f"{place}.specification", specification)
     return built
