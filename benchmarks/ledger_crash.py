@@ -132,7 +132,7 @@ def work(place: str, seals: Seals, issuer: IssuerState, protocol: Path, parent: 
             numbers = ledger.reserve(chance.randint(1, 4), issuer)
             print("reserved", *numbers, file=told, flush=True)
             done = numbers[: chance.randint(0, len(numbers))]
-            ledger.register(*(Row(number, issuer.id, "", file_hash=file_hash(number)) for number in done))
+            ledger.register(*(Row(number, issuer.name, "", file_hash=file_hash(number)) for number in done))
             print("registered", *done, file=told, flush=True)
 
 

@@ -236,7 +236,7 @@ def prompt_hashes(opened: Ledger, prompt: str) -> tuple[str, ...]:
     """What the hash of a prompt is with each issuer whose secret is here."""
     if opened.seals is None:
         raise LedgerError("prompts are compared by a keyed hash: name the keyring with --keyring")
-    names = [issuer.id for issuer in opened.issuers() if opened.seals.secret(issuer.id)]
+    names = [issuer.name for issuer in opened.issuers() if opened.seals.secret(issuer.name)]
     return tuple(opened.seals.prompt_hash(name, prompt) for name in names)
 
 

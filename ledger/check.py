@@ -68,18 +68,18 @@ def counted(connection: Connection, issuer: IssuerState) -> Iterator[Finding]:
         missing += [end for end in ends if end]
     for gap in sorted(missing, key=lambda gap: gap.start):
         which = f"number {gap.start} has" if len(gap) == 1 else f"the numbers from {gap.start} to {gap[-1]} have"
-        yield Finding("missing", f"{which} no row, and issuer {issuer.id!r} issued them", number=gap.start)
+        yield Finding("missing", f"{which} no row, and issuer {issuer.name!r} issued them", number=gap.start)
     beyond = select(func.count(), func.min(numbers)).where(numbers >= issued.stop, numbers < issuer.numbers.stop)
     count, number = connection.execute(beyond).one()
     if count:
-        sentence = f"issuer {issuer.id!r} has {count} rows from number {number} on beyond its counter, {issued.stop}"
+        sentence = f"issuer {issuer.name!r} has {count} rows from number {number} on beyond its counter, {issued.stop}"
         yield Finding("counter", sentence, number=number)
 
 
 def stray(connection: Connection, known: list[IssuerState]) -> Iterator[Finding]:
     """Rows of issuers that the ledger does not know, or outside the numbers of their issuer."""
     for name in connection.scalars(select(images.c.issuer).distinct()):
-        issuer = next((issuer for issuer in known if issuer.id == name), None)
+        issuer = next((issuer for issuer in known if issuer.name == name), None)
         query = select(func.count(), func.min(images.c.number)).where(images.c.issuer == name)
         if issuer:
             numbers = issuer.numbers

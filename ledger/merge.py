@@ -52,7 +52,7 @@ def merge(ledger: Ledger, other: Ledger) -> Merged:
         for issuer in states(there):
             if problem := joined(here, issuer):
                 conflicts.append(problem)
-                refused.add(issuer.id)
+                refused.add(issuer.name)
         for rows in batches(other.rows(there, select(images).order_by(images.c.number))):
             wanted = images.c.number.in_([row.number for row in rows])
             known = {row.number: row for row in list(ledger.rows(here, select(images).where(wanted)))}
@@ -76,7 +76,7 @@ def merge(ledger: Ledger, other: Ledger) -> Merged:
 
 def joined(connection, issuer: IssuerState) -> str | None:
     """Make an issuer known, and issue none of what was issued there; or say why not."""
-    found = {state.id: state for state in states(connection)}.get(issuer.id)
+    found = {state.name: state for state in states(connection)}.get(issuer.name)
     if found is None:
         try:
             add_issuer(connection, issuer)
@@ -85,11 +85,11 @@ def joined(connection, issuer: IssuerState) -> str | None:
     elif found.numbers != issuer.numbers:
         here, there = found.numbers, issuer.numbers
         return (
-            f"issuer {issuer.id!r} has the numbers from {here.start} to {here.stop - 1} here and "
+            f"issuer {issuer.name!r} has the numbers from {here.start} to {here.stop - 1} here and "
             f"{there.start} to {there.stop - 1} there; its rows are left out"
         )
     elif issuer.issued.stop > found.issued.stop:
-        connection.execute(update(issuers).where(issuers.c.name == issuer.id).values(next=issuer.issued.stop))
+        connection.execute(update(issuers).where(issuers.c.name == issuer.name).values(next=issuer.issued.stop))
     return None
 
 

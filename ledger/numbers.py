@@ -22,12 +22,12 @@ class IssuerState:
     """What a ledger knows of an issuer.
 
     Attributes:
-        id: Its name.
+        name: Its name.
         numbers: Those that are its own.
         issued: Those of them that were issued, from the first on.
     """
 
-    id: str
+    name: str
     numbers: range
     issued: range
 
@@ -59,31 +59,31 @@ def take(connection: Connection, issuer: Issuer, count: int, counter: Numbers | 
     following = locked_counter(connection, issuer)
     if following + count > issuer.numbers.stop:
         left = max(0, issuer.numbers.stop - following)
-        raise LedgerError(f"issuer {issuer.id!r} has {left} numbers left, not {count}: create another with its own")
+        raise LedgerError(f"issuer {issuer.name!r} has {left} numbers left, not {count}: create another with its own")
     numbers = range(following, following + count)
     if counter:
-        numbers = counter.reserve(count)
+        numbers = counter.reserve(count, issuer)
         if numbers.start < following:
             if numbers.stop < following:
-                counter.reserve(following - numbers.stop)
-            numbers = counter.reserve(count)
-    connection.execute(update(issuers).where(issuers.c.name == issuer.id).values(next=numbers.stop))
+                counter.reserve(following - numbers.stop, issuer)
+            numbers = counter.reserve(count, issuer)
+    connection.execute(update(issuers).where(issuers.c.name == issuer.name).values(next=numbers.stop))
     return numbers, range(following, numbers.stop)
 
 
 def locked_counter(connection: Connection, issuer: Issuer) -> int:
-    check_issuer(issuer.id)
-    query = select(issuers).where(issuers.c.name == issuer.id).with_for_update()
+    check_issuer(issuer.name)
+    query = select(issuers).where(issuers.c.name == issuer.name).with_for_update()
     found = connection.execute(query).one_or_none()
     if found is None and connection.dialect.name == "postgresql":
         connection.execute(text("SELECT pg_advisory_xact_lock(:lock)"), {"lock": APPLICATION})
         found = connection.execute(query).one_or_none()
     numbers = issuer.numbers
     if found is None:
-        add_issuer(connection, IssuerState(issuer.id, numbers, numbers[:0]))
+        add_issuer(connection, IssuerState(issuer.name, numbers, numbers[:0]))
     elif (found.first, found.stop) != (numbers.start, numbers.stop):
         raise LedgerError(
-            f"issuer {issuer.id!r} has the numbers from {found.first} to {found.stop - 1} in this ledger, "
+            f"issuer {issuer.name!r} has the numbers from {found.first} to {found.stop - 1} in this ledger, "
             f"not {numbers.start} to {numbers.stop - 1}: give each issuer a name of its own"
         )
     taken = select(func.max(images.c.number)).where(images.c.number >= numbers.start, images.c.number < numbers.stop)
@@ -97,12 +97,12 @@ def add_issuer(connection: Connection, issuer: IssuerState) -> None:
     Raises:
         LedgerError: If its name or numbers are none, or some of them are another's.
     """
-    check_issuer(issuer.id)
+    check_issuer(issuer.name)
     numbers = issuer.numbers
     if not numbers or numbers.step != 1 or numbers[0] not in NUMBERS or numbers[-1] not in NUMBERS:
-        raise LedgerError(f"issuer {issuer.id!r} cannot have the numbers {numbers}: they go from 0 to 2^40 - 1")
+        raise LedgerError(f"issuer {issuer.name!r} cannot have the numbers {numbers}: they go from 0 to 2^40 - 1")
     shared = issuers.c.first < numbers.stop, issuers.c.stop > numbers.start
     if (other := connection.scalar(select(issuers.c.name).where(*shared).limit(1))) is not None:
-        raise LedgerError(f"issuers {issuer.id!r} and {other!r} share numbers: give each a range of its own")
+        raise LedgerError(f"issuers {issuer.name!r} and {other!r} share numbers: give each a range of its own")
     values = {"first": numbers.start, "stop": numbers.stop, "next": issuer.issued.stop, "created": now()}
-    connection.execute(insert(issuers).values(name=issuer.id, **values))
+    connection.execute(insert(issuers).values(name=issuer.name, **values))

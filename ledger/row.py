@@ -20,10 +20,10 @@ ISSUER = re.compile(r"[A-Za-z0-9._-]{1,64}")
 
 
 class Issuer(Protocol):
-    """Who issues numbers: its id, and the numbers that are its own and nobody else's."""
+    """Who issues numbers: its name, and the numbers that are its own and nobody else's."""
 
     @property
-    def id(self) -> str: ...
+    def name(self) -> str: ...
 
     @property
     def numbers(self) -> range: ...

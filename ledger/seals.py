@@ -41,7 +41,7 @@ class Seals:
     @classmethod
     def of(cls, names: Names) -> Seals:
         """Those of the issuers whose names are here: all of a keyring's (`ring.names()`), or one's of its own file."""
-        secrets = {entry.id: names.secrets(entry.id)[1].derive(b"wmark/ledger/v1") for entry in names.issuers}
+        secrets = {entry.name: names.secrets(entry.name)[1].derive(b"wmark/ledger/v1") for entry in names.issuers}
         return cls(names.keyring, secrets.get)
 
     def seal(self, row: Row) -> str:

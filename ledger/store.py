@@ -32,7 +32,7 @@ from .seals import Seals
 if TYPE_CHECKING:
     from ..watermark.counter import Numbers
 
-__all__ = ["Ledger", "LedgerNumbers"]
+__all__ = ["Counted", "Ledger"]
 
 AT_ONCE = 10_000
 FIELDS = tuple(column.name for column in images.columns if column.name != "seal")
@@ -114,12 +114,12 @@ class Ledger:
         with self.writing() as connection:
             (numbers, new), time = take(connection, issuer, count, counter), now()
             for start in range(0, len(new), AT_ONCE):
-                self.insert(connection, [Row(n, issuer.id, time) for n in new[start : start + AT_ONCE]])
+                self.insert(connection, [Row(n, issuer.name, time) for n in new[start : start + AT_ONCE]])
         return numbers
 
-    def numbers(self, issuer: Issuer, counter: Numbers | None = None) -> Numbers:
-        """Where the numbers of an issuer come from, for :class:`wmark.watermark.issuer.Issuer`: from this ledger."""
-        return LedgerNumbers(self, issuer, counter)
+    def beside(self, counter: Numbers) -> Numbers:
+        """Where numbers come from, for :class:`wmark.watermark.issuer.Issuer`: this ledger, and a counter beside it."""
+        return Counted(self, counter)
 
     def register(self, *rows: Row) -> None:
         """Write what is known of finished images under their numbers, of all of them or of none.
@@ -229,19 +229,17 @@ class Ledger:
 
 
 @dataclass(frozen=True)
-class LedgerNumbers:
-    """Numbers of an issuer from a ledger.
+class Counted:
+    """Numbers from a ledger, counted beside it, too.
 
     Arguments:
         ledger: The ledger.
-        issuer: Whose numbers.
-        counter: What counts them beside it, or None.
+        counter: What counts them beside it.
     """
 
     ledger: Ledger
-    issuer: Issuer
-    counter: Numbers | None = None
+    counter: Numbers
 
-    def reserve(self, count: int) -> range:
+    def reserve(self, count: int, issuer: Issuer) -> range:
         """So many numbers that were never handed out; as :meth:`Ledger.reserve`."""
-        return self.ledger.reserve(count, self.issuer, self.counter)
+        return self.ledger.reserve(count, issuer, self.counter)

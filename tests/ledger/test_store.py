@@ -73,7 +73,7 @@ def test_issuers_share_no_numbers_and_run_out(ledger, issuer):
     for name in ("", "a b", "x" * 65, 5):
         with pytest.raises(LedgerError, match="letters, digits"):
             ledger.reserve(1, IssuerState(name, range(9), range(0)))
-    assert [state.id for state in ledger.issuers()] == ["studio"]
+    assert [state.name for state in ledger.issuers()] == ["studio"]
 
 
 def test_a_counter_that_was_set_back_issues_nothing_twice(ledger, issuer):
@@ -83,30 +83,32 @@ def test_a_counter_that_was_set_back_issues_nothing_twice(ledger, issuer):
     assert ledger.reserve(1, issuer) == range(1005, 1006)
 
 
+STUDIO = IssuerEntry("studio", 1000, 1000, created="")
+
+
 @pytest.fixture
 def counter(tmp_path, seals):
-    entry = IssuerEntry("studio", 1000, 1000, created="")
-    counter = Counter(tmp_path / "numbers", seals.keyring, entry)
-    counter.begin()
+    counter = Counter(tmp_path / "numbers", seals.keyring)
+    counter.begin(STUDIO)
     return counter
 
 
 def test_a_counter_beside_the_ledger_keeps_numbers_from_being_repeated(ledger, counter, tmp_path, seals):
-    source = ledger.numbers(counter.entry, counter)
-    assert source.reserve(3) == range(1000, 1003)
-    counter.reserve(2)  # Whoever was killed before the ledger heard of it.
-    assert source.reserve(1) == range(1005, 1006)
+    source = ledger.beside(counter)
+    assert source.reserve(3, STUDIO) == range(1000, 1003)
+    counter.reserve(2, STUDIO)  # Whoever was killed before the ledger heard of it.
+    assert source.reserve(1, STUDIO) == range(1005, 1006)
     assert [row.number for row in ledger.search()] == list(range(1000, 1006))
     with Ledger(tmp_path / "begun-anew.sqlite", seals, create=True) as lost:
-        assert lost.numbers(counter.entry, counter).reserve(1) == range(1006, 1007)
+        assert lost.beside(counter).reserve(1, STUDIO) == range(1006, 1007)
         assert lost.issued() == [range(1000, 1007)] and not [finding for finding in check(lost) if finding.wrong]
 
 
 def test_a_counter_that_was_put_back_is_brought_up_to_the_ledger(ledger, counter):
-    ledger.reserve(7, counter.entry)
-    assert ledger.reserve(2, counter.entry, counter) == range(1007, 1009)
-    assert counter.next == 1009
-    assert ledger.reserve(2, counter.entry, counter) == range(1009, 1011)
+    ledger.reserve(7, STUDIO)
+    assert ledger.reserve(2, STUDIO, counter) == range(1007, 1009)
+    assert counter.next(STUDIO) == 1009
+    assert ledger.reserve(2, STUDIO, counter) == range(1009, 1011)
 
 
 def test_names_of_an_issuer_come_from_the_ledger_and_are_sealed_by_its_own_file(tmp_path):
@@ -115,7 +117,7 @@ def test_names_of_an_issuer_come_from_the_ledger_and_are_sealed_by_its_own_file(
     entry = ring.add_issuer("fleet", 1000)
     own = Seals.of(ring.names("fleet"))
     with Ledger(tmp_path / "x.sqlite", own, create=True) as ledger:
-        identities = Issuer(ring.names("fleet"), ledger.numbers(entry)).issue(2)
+        identities = Issuer(ring.names("fleet"), ledger).issue(2)
         assert [identity.number for identity in identities] == list(entry.numbers[:2])
         with pytest.raises(LedgerError, match="the secret of issuer 'main' is not here"):
             ledger.reserve(1, ring.names("main").issuers[0])
