@@ -9,7 +9,6 @@ from dataclasses import fields
 from itertools import islice
 from typing import BinaryIO, TextIO
 
-from ..errors import LedgerError
 from .row import Row
 
 __all__ = ["FORMATS", "write_csv", "write_json_lines", "write_parquet"]
@@ -35,16 +34,10 @@ def write_json_lines(rows: Iterable[Row], stream: TextIO) -> None:
 
 
 def write_parquet(rows: Iterable[Row], stream: BinaryIO) -> None:
-    """A table of the columns of the CSV file.
+    """A table of the columns of the CSV file."""
+    import pyarrow
+    from pyarrow import parquet
 
-    Raises:
-        LedgerError: If pyarrow is missing.
-    """
-    try:
-        import pyarrow
-        from pyarrow import parquet
-    except ImportError:
-        raise LedgerError("Parquet files need pyarrow: pip install 'wmark[parquet]'") from None
     types = dict.fromkeys(COLUMNS, pyarrow.string())
     types |= dict.fromkeys(NUMBERS, pyarrow.int64()) | {"genuine": pyarrow.bool_()}
     schema, rows = pyarrow.schema(list(types.items())), iter(rows)

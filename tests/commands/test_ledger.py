@@ -141,8 +141,6 @@ def test_without_the_keyring_rows_are_read_and_their_seals_not_tested(run, kept,
 
 @pytest.mark.parametrize("form", ["csv", "jsonl", "parquet"])
 def test_export(run, kept, tmp_path, form):
-    if form == "parquet":
-        pytest.importorskip("pyarrow")
     path = tmp_path / f"out.{form}"
     path.write_text("old")
     assert run("ledger", "export", "-o", path, "--since", "2030-01-02").exit_code == 0
