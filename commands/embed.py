@@ -14,7 +14,7 @@ from .embed_image import embed_image, image_options
 from .keys import active_keys, open_keyring
 from .manifests import keep_unsigned, note_unsigned, signs
 from .options import Number, OutputFile, Seed, Size, Text, choice, keyring_option, model_options, with_options
-from .terminal import complain, say
+from .terminal import complain, recorded, say
 
 if TYPE_CHECKING:
     from ..models.latent_diffusion import LatentDiffusion
@@ -132,7 +132,7 @@ def embed(
                     raise
                 bar.write(f"{path}  made by another run meanwhile")
             else:
-                bar.write(f"{path}  {carried(image.record)}  seed {image.record['seed']}")
+                bar.write(f"{path}  {recorded(image.record)}  seed {image.record['seed']}")
 
 
 def planted(key_id: str | None, issuer: Path | None, keyring: Path | None) -> Key | Issuer:
@@ -151,11 +151,6 @@ def planted(key_id: str | None, issuer: Path | None, keyring: Path | None) -> Ke
     if key_id is not None:
         return ring.key(key_id)
     return Issuer.load(path) if ring.named else active_keys(ring)[0]
-
-
-def carried(record: dict) -> str:
-    """What an image carries, by its record."""
-    return f"image {record['number']} of {record['issuer']}" if "number" in record else f"key {record['key_id']}"
 
 
 def sampled(usual: Sampling, steps: int | None, guidance: float | None, scheduler: str) -> Sampling:

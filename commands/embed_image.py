@@ -14,7 +14,7 @@ from ..errors import ImageError, ProvenanceError
 from ..inversion.marking.ways import WAYS
 from .manifests import keep_unsigned
 from .options import Number, choice
-from .terminal import say
+from .terminal import recorded, say
 
 if TYPE_CHECKING:
     from PIL import Image
@@ -76,7 +76,6 @@ def embed_image(
     from ..models.registry import load_model
     from ..progress import progress
     from ..watermark.record import MarkedImage, check_writable
-    from .embed import carried
 
     check_writable([output], overwrite=force)
     image, loaded = open_image(picture), load_model(**model)
@@ -102,7 +101,7 @@ def embed_image(
     except ProvenanceError as error:
         keep_unsigned(made, output, error)
     cost = f"PSNR {marked.psnr:.1f} dB  SSIM {likeness:.3f}"
-    say(f"{output}  {carried(record)}  {cost}  log10 p {verdict.log10_p:.1f}")
+    say(f"{output}  {recorded(record)}  {cost}  log10 p {verdict.log10_p:.1f}")
 
 
 def record_of(model: LatentDiffusion, key: Key | Issuer, marked: MarkedPicture, how: tuple[Path, str]) -> dict:

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from ..detectors.verdict import Verdict
     from ..watermark.patterns import Pattern
 
-__all__ = ["complain", "describe", "dumps", "line", "say"]
+__all__ = ["complain", "describe", "dumps", "line", "recorded", "say"]
 
 
 def say(text: str) -> None:
@@ -75,6 +75,11 @@ def line(name: str, verdict: Verdict, remark: str = "", *, scores: bool = False)
         f"{verdict.seconds:.1f} s",
     ]
     return "  ".join(word for word in words if word)
+
+
+def recorded(record: dict) -> str:
+    """What was planted in an image, by its record."""
+    return f"image {record['number']} of {record['issuer']}" if "number" in record else f"key {record['key_id']}"
 
 
 def carried(verdict: Verdict) -> str:

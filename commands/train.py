@@ -80,7 +80,7 @@ def diffusion(config, overrides, data, run, device, minutes, start, small) -> No
     """Train the diffusion model on the encoded pictures, or go on where it stopped."""
     from ..training.configuration import load_configuration
     from ..training.diffusion import train_diffusion
-    from ..training.relatives import train_relative
+    from ..training.relative import train_relative
 
     configuration, device = load_configuration(config, overrides), choose_device(device)
     if "relative" in configuration:

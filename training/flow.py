@@ -25,7 +25,7 @@ __all__ = ["train_flow"]
 def train_flow(
     configuration: dict, data: Path, run: Path, device: torch.device, minutes: float | None = None, small: bool = False
 ) -> bool:
-    """Train a rectified flow; arguments as of :func:`~.relatives.train_relative`."""
+    """Train a rectified flow; arguments as of :func:`~.relative.train_relative`."""
     settings = {"size": configuration["model"]["size"]} | configuration["diffusion"]
     if small:
         settings |= configuration["small"]

@@ -32,7 +32,7 @@ __all__ = ["sample_pairs", "train_one_step"]
 
 
 def train_one_step(configuration: dict, run: Path, device: torch.device, minutes: float | None = None) -> bool:
-    """Distil a flow; arguments as of :func:`~.relatives.train_relative`."""
+    """Distil a flow; arguments as of :func:`~.relative.train_relative`."""
     base, settings = base_of(configuration, device), configuration["distil"]
     teacher = load_model(configuration["relative"]["teacher"], device=str(device), tuned=False)
     if teacher.denoiser.prediction_type != "flow":

@@ -37,7 +37,7 @@ from .parts import build_unet, tokenise
 if TYPE_CHECKING:
     from ..models.latent_diffusion import LatentDiffusion
 
-__all__ = ["Captions", "base_of", "export_relative", "stage_of", "train_relative", "velocity_loss"]
+__all__ = ["Captions", "base_of", "export_relative", "stage_of", "velocity_loss"]
 
 CARD = """\
 # {name}
@@ -63,37 +63,6 @@ WHAT = {
     "tiny-flow": "a rectified flow (Liu et al., ICLR 2023) of the same pictures",
     "tiny-one": "one step from noise to latent, distilled from a rectified flow as InstaFlow (Liu et al., ICLR 2024)",
 }
-
-
-def train_relative(
-    configuration: dict,
-    data: Path,
-    run: Path,
-    device: torch.device,
-    minutes: float | None = None,
-    small: bool = False,
-) -> bool:
-    """Train the U-Net of a relative, or go on training it; returns whether it is finished.
-
-    Arguments:
-        configuration: One with a table `relative`.
-        data: The prepared dataset.
-        run: Folder of its checkpoints.
-        device: Where it runs.
-        minutes: Time limit; None is none.
-        small: Train on the small pictures of the table `small` first.
-
-    Raises:
-        ModelError: If its base or its teacher cannot be loaded, or it has no stage of small pictures.
-    """
-    from .flow import train_flow
-    from .one_step import train_one_step
-
-    if configuration["relative"]["recipe"] == "tiny-flow":
-        return train_flow(configuration, data, run, device, minutes, small)
-    if small:
-        raise ModelError("a one-step model has no stage of small pictures: leave --small out")
-    return train_one_step(configuration, run, device, minutes)
 
 
 def base_of(configuration: dict, device: torch.device) -> LatentDiffusion:
