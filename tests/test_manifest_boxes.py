@@ -19,17 +19,9 @@ from PIL import Image
 from wmark.images import encode_image
 from wmark.provenance import Signer
 
-cbor2 = pytest.importorskip("cbor2", reason="needs the extra wmark[test]")
+from .records import MARK, RECORD
 
-RECORD = {
-    "created": "2026-03-04T05:06:07+00:00",
-    "model": {"name": "tiny", "fingerprint": "0123456789abcdef"},
-    "keyring": "fedcba9876543210",
-    "key_id": "one",
-    "prompt": "a secret garden",
-    "seed": 7,
-}
-MARK = "fedcba9876543210/key/one"
+cbor2 = pytest.importorskip("cbor2", reason="needs the extra wmark[test]")
 
 
 def manifest_store(data: bytes) -> bytes:

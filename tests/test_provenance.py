@@ -28,17 +28,10 @@ from wmark.provenance import (
 from wmark.provenance.credentials import load_credentials
 from wmark.provenance.manifest import binding_of
 
+from .records import MARK, RECORD
+
 pytest.importorskip("c2pa", reason="needs the extra wmark[c2pa]")
 
-RECORD = {
-    "created": "2026-03-04T05:06:07+00:00",
-    "model": {"name": "tiny", "fingerprint": "0123456789abcdef"},
-    "keyring": "fedcba9876543210",
-    "key_id": "one",
-    "prompt": "a secret garden",
-    "seed": 7,
-}
-MARK = "fedcba9876543210/key/one"
 SUFFIXES = (".png", ".jpg", ".webp")
 
 
