@@ -129,7 +129,7 @@ def measure(model: LatentDiffusion, rows: Rows, extent: Extent, chosen: Sequence
         key = Key.derive(secret, f"key-{name}", extent.pattern)
         detector = Detector(model, key, fpr=FPR)
         begin = time.process_time()
-        marked = blended(image, change_of(way, model, key, to_unit(detector.pixels(image)), least), least)
+        marked = blended(image, change_of(way, model, key, to_unit(detector.as_whole(image)), least), least)
         spent = round(time.process_time() - begin, 2)
         likeness = {"psnr": round(psnr(image, marked), 2), "ssim": round(ssim(image, marked), 4), "seconds": spent}
         for damage in missing:

@@ -88,9 +88,10 @@ def embed_image(
         marked = mark_picture(loaded, key, image, **options)
     verdict = marked.verdict
     if not marked.found:
+        other = " beside the one that it carries" if verdict.found else ""
         raise ImageError(
-            f"{picture} cannot carry the mark at {marked.psnr:.1f} dB: log10 p is {verdict.log10_p:.0f}, not "
-            f"{math.log10(verdict.fpr):g}: allow more with a smaller --min-psnr, or take a key of larger radius"
+            f"{picture} cannot carry the mark{other} at {marked.psnr:.1f} dB: its log10 p is {marked.log10_p:.0f}, not "
+            f"{math.log10(verdict.fpr):g}: allow more with a smaller --min-psnr"
         )
     likeness = ssim(image, keep(marked.image))
     figures = {"psnr": round(marked.psnr, 2), "ssim": round(likeness, 4), "log10_p": round(verdict.log10_p, 2)}

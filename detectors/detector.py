@@ -168,6 +168,14 @@ class Detector:
         whole, own = self._whole(size), bounded(size, self.expected, EVERY_AREA if self.align == "full" else AREAS)
         return to_pixels(fit(image, own if self._further(own) else whole))
 
+    def as_whole(self, image: Image.Image) -> Tensor:
+        """An upright RGB image at the size at which it is looked at as a whole: uint8, with shape (3, H, W).
+
+        Raises:
+            ImageError: If the image is longer than 4:1.
+        """
+        return to_pixels(fit(image, self._whole(image.size[::-1])))
+
     @property
     def expected(self) -> Size:
         """Height and width in pixels of the pictures that are expected: as stated, or the model's own."""

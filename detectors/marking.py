@@ -50,8 +50,18 @@ class MarkedPicture:
         """Whether the detector finds the key, or this very name."""
         if self.identity is None:
             return self.verdict.found
-        said = self.verdict.names
-        return said.identity.found and said.named == self.identity
+        return self.verdict.names.identity.found and self._named
+
+    @property
+    def log10_p(self) -> float:
+        """log10 p of the key, or of this very name."""
+        if self.identity is None:
+            return self.verdict.log10_p
+        return self.verdict.names.identity.log10_p if self._named else 0.0
+
+    @property
+    def _named(self) -> bool:
+        return self.verdict.names.named == self.identity
 
 
 def mark_picture(
@@ -84,7 +94,7 @@ def mark_picture(
     """
     image, named = open_image(image), isinstance(key, Issuer)
     detector = Detector(model, () if named else key, fpr=fpr, names=key.names if named else None)
-    before, pixels = to_tensor(image), detector.pixels(image)
+    before, pixels = to_tensor(image), detector.as_whole(image)
     identity = key.issue(1)[0] if named else None
     mark = Name(key.names, identity.number) if named else key
     change = change_of(way, model, mark, to_unit(pixels), min_psnr, callback)

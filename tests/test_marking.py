@@ -141,6 +141,13 @@ def test_a_pilot_is_marked_with_its_key():
     assert near[0] == pytest.approx(0.857, abs=0.05) and near[1] == pytest.approx(0.514, abs=0.05)
 
 
+def test_a_picture_larger_than_the_model_is_marked_where_it_is_read(small, drawing):
+    key = wmark.Keyring(bytes(range(32)), wmark.Pattern.of("disc", 8), pilot=0.3).add("one")
+    image = drawing(tuple(3 * side for side in small.native_size))
+    marked = wmark.mark_picture(small, key, image, min_psnr=33.0)
+    assert marked.found and marked.image.size == image.size
+
+
 def test_what_cannot_be_marked_is_refused(small, drawing):
     ring = wmark.Keyring(bytes(range(32)), wmark.Pattern.of("ring", 8))
     with pytest.raises(KeyringError, match="only generated"):
