@@ -6,11 +6,13 @@ wrong with its metadata is no reason to refuse it.
 
 from __future__ import annotations
 
+import contextlib
 import io
 import os
 import threading
 import traceback
 import warnings
+from collections.abc import Iterator
 from typing import BinaryIO
 
 from PIL import Image, ImageFile, UnidentifiedImageError
@@ -20,7 +22,7 @@ from ..files import UnfitFile, open_regular, reason, shown
 from .pixels import checksum, to_rgb
 from .salvage import bare
 
-__all__ = ["open_image", "read_image"]
+__all__ = ["explained", "open_image", "read_image"]
 
 LARGEST_FILE = 512  # MiB
 LARGEST_AREA = 100_000_000
@@ -66,16 +68,32 @@ def open_image(source: str | os.PathLike | Image.Image) -> Image.Image:
     if isinstance(source, Image.Image):
         return attempt(source, "the image")
     name = f"image '{shown(source)}'"
+    with explained(name, OSError, ValueError), open_regular(source, LARGEST_FILE << 20) as file:
+        return read(file, name)
+
+
+@contextlib.contextmanager
+def explained(name: str, *unreadable: type[Exception]) -> Iterator[None]:
+    """Errors of opening and reading a file as what they mean for an image.
+
+    Arguments:
+        name: What errors call it.
+        unreadable: Errors that say that it cannot be read.
+
+    Raises:
+        ImageError: In place of each of them.
+    """
     try:
-        with open_regular(source, LARGEST_FILE << 20) as file:
-            return read(file, name)
+        yield
+    except ImageError:
+        raise
     except FileNotFoundError:
         raise MissingImage(f"{name} does not exist: check the path") from None
     except IsADirectoryError:
         raise NoImage(f"{name} is a folder: name the files in it") from None
     except UnfitFile as error:
         raise UnfitImage(f"{name} {error}: save it as a PNG or JPEG file") from None
-    except (OSError, ValueError) as error:
+    except unreadable as error:
         raise ImageError(f"{name} cannot be read ({reason(error)}): check the path and its permissions") from error
 
 

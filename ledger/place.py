@@ -111,7 +111,9 @@ class Place:
 
     def _prepare(self, create: bool) -> None:
         if not create and not self.file.exists():
-            raise LedgerError(f"{self.name} does not exist: `wmark.ledger.Ledger(..., create=True)` begins it, --ledger names another")
+            raise LedgerError(
+                f"{self.name} does not exist: `wmark.ledger.Ledger(..., create=True)` begins it, --ledger names another"
+            )
         with self.spoken():
             make_folder(self.file.parent, private=True)
             os.close(os.open(self.file, os.O_RDWR | os.O_NONBLOCK | (os.O_CREAT if create else 0), 0o600))

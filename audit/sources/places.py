@@ -8,8 +8,9 @@ import re
 from collections.abc import Iterator
 from typing import TYPE_CHECKING, BinaryIO
 
-from ...errors import AuditError, ImageError, MissingImage, NoImage, UnfitImage
-from ...files import UnfitFile, open_regular, reason, shown
+from ...errors import AuditError, UnfitImage
+from ...files import open_regular, reason, shown
+from ...images.reading import explained
 
 if TYPE_CHECKING:
     from fsspec import AbstractFileSystem
@@ -84,19 +85,8 @@ def content(source: str) -> bytes:
         ImageError: If it cannot be read, or has more than 512 MiB.
     """
     name = f"image '{shown(source)}'"
-    try:
-        with opened(source) as file:
-            return capped(file, name)
-    except FileNotFoundError:
-        raise MissingImage(f"{name} does not exist: check the path") from None
-    except IsADirectoryError:
-        raise NoImage(f"{name} is a folder: name the files in it") from None
-    except UnfitFile as error:
-        raise UnfitImage(f"{name} {error}: save it as a PNG or JPEG file") from None
-    except ImageError:
-        raise
-    except Exception as error:  # Every file system of fsspec has errors of its own.
-        raise ImageError(f"{name} cannot be read ({reason(error)}): check the path and its permissions") from error
+    with explained(name, Exception), opened(source) as file:  # Every file system of fsspec has errors of its own.
+        return capped(file, name)
 
 
 def capped(file: BinaryIO, name: str) -> bytes:
