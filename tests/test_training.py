@@ -104,7 +104,14 @@ def run(prepared, tmp_path_factory):
     """A run through all stages without a stop."""
     folder = tmp_path_factory.mktemp("run")
     options = ["--config", "toy", "--data", prepared, "--run", folder, "--device", "cpu"]
-    for stage in (["autoencoder"], ["diffusion", "--small"], ["diffusion"], ["autoencoder", "--refine"]):
+    stages = (
+        ["autoencoder"],
+        ["diffusion", "--small"],
+        ["diffusion"],
+        ["autoencoder", "--refine"],
+        ["diffusion", "--detail"],
+    )
+    for stage in stages:
         assert "finished" in train(*stage, *options)
     return folder
 
@@ -332,8 +339,9 @@ def test_colours_and_clipping_are_measured():
 def test_interrupted_and_resumed_gives_the_same_weights(run, prepared, tmp_path):
     """With no time at all, each command makes one step."""
     options = ["--config", "toy", "--data", prepared, "--run", tmp_path, "--device", "cpu", "--minutes", "0"]
-    for stage in ("autoencoder", "small", "diffusion"):
-        command = ["diffusion", "--small"] if stage == "small" else [stage]
+    commands = {"small": ["diffusion", "--small"], "detail": ["diffusion", "--detail"]}
+    for stage in ("autoencoder", "small", "diffusion", "detail"):
+        command = commands.get(stage, [stage])
         while "stopped" in train(*command, *options):
             pass
         whole, pieces = (read_checkpoint(folder / f"{stage}.pt") for folder in (run, tmp_path))
@@ -363,8 +371,9 @@ def test_exported_model_is_a_model(run, prepared, tmp_path):
     assert began == [
         ["autoencoder", "nothing"],
         ["small", "nothing"],
-        ["diffusion", "the stage before"],
-        ["refine", "the stage before"],
+        ["diffusion", "small"],
+        ["refine", "autoencoder"],
+        ["detail", "diffusion"],
     ]
     measures = json.loads((tmp_path / "measures.json").read_text())
     assert measures["guidance"]["7.5"].keys() >= {

@@ -29,6 +29,7 @@ COMMANDS = {
     "small": "diffusion --small",
     "diffusion": "diffusion",
     "refine": "autoencoder --refine",
+    "detail": "diffusion --detail",
 }
 """By the stage that it runs."""
 
@@ -205,11 +206,11 @@ def _stages(run: Path) -> dict[str, dict]:
 
 def _training(run: Path) -> list[list]:
     stages = _stages(run)
-    before = {"diffusion": "small" in stages, "refine": True}
+    before = {"diffusion": "small" in stages and "small", "refine": "autoencoder", "detail": "diffusion"}
     return [
         [
             name,
-            state["start"] or ("the stage before" if before.get(name) else "nothing"),
+            state["start"] or before.get(name) or "nothing",
             state["step"],
             state["batch"],
             f"{state['seconds'] / 3600:.2f} on {state['hardware']}",

@@ -5,7 +5,8 @@
 
 with w_t the min-SNR weight (Hang et al., ICCV 2023, arXiv 2303.09556) and m(e) the 8x8 means of the error, scaled so
 that white error counts alike in both terms: global colour, decided at high noise, is what short training gets wrong,
-and why some timesteps are drawn again from the noisy end.
+and why some timesteps are drawn again from the noisy end. At l = .1 the second term has nine tenths of the gradient,
+though, and little more than colour is learnt: textures and edges, in a last part at l = 0.
 
 A v-prediction is trained on noise levels that end at pure noise (Lin et al., WACV 2024, arXiv 2305.08891). Stable
 Diffusion's end where a fourteenth of the signal is left: enough to read a picture's mean colour and its gradient off
@@ -35,10 +36,14 @@ from torch import Tensor
 from ..errors import ModelError
 from ..models import architectures
 from .bank import encoded_crops
+from .graphed import predicting
 from .loop import Stage, load_averages, read_checkpoint
 from .parts import build_scheduler, build_text_encoder, build_unet, tokenise, tokenizer_of
 
-__all__ = ["draw_positions", "draw_timesteps", "min_snr_weight", "train_diffusion"]
+__all__ = ["PARTS", "draw_timesteps", "min_snr_weight", "train_diffusion"]
+
+PARTS = ("small", "diffusion", "detail")
+"""Of the training, in their order: on small pictures, on whole ones, and without the weight of what is coarse."""
 
 
 def train_diffusion(
@@ -48,28 +53,25 @@ def train_diffusion(
     device: torch.device,
     minutes: float | None = None,
     start: Path | None = None,
-    small: bool = False,
+    part: str = "diffusion",
 ) -> bool:
     """Train the diffusion model, or go on training it; returns whether it is finished.
 
     The arguments are those of :func:`~.autoencoder.train_autoencoder`, whose stage must have a checkpoint, and
 
-    small: Train on the small pictures of the table `small`; the stage proper starts from the outcome.
+    part: One of :data:`PARTS`, which names its table; it starts from the outcome of the part before.
 
     A run that starts from an exported model takes over its tokenizer and its scaling factor.
     """
-    seed, name = configuration["model"]["seed"], "small" if small else "diffusion"
-    settings = {"size": configuration["model"]["size"]} | configuration["diffusion"]
-    if small:
-        settings |= configuration["small"]
+    seed = configuration["model"]["seed"]
+    settings = {"size": configuration["model"]["size"]} | configuration["diffusion"] | configuration[part]
     if settings["prediction_type"] not in ("epsilon", "v_prediction"):
         raise ModelError(f"prediction_type is {settings['prediction_type']!r}: use 'epsilon' or 'v_prediction'")
     torch.manual_seed(seed)
-    after_small, scaling_factor = not small and (run / "small.pt").exists(), None
-    if after_small:
-        start, bank = None, run / f"bank-{configuration['small']['size']}.pt"
-        scaling_factor = read_checkpoint(bank)["scaling_factor"]
-    elif start and not (run / f"{name}.pt").exists():
+    before, scaling_factor = _before(part, run), None
+    if before:
+        start, scaling_factor = None, scaling_factor_of(configuration, run)
+    elif start and not (run / f"{part}.pt").exists():
         scaling_factor = _take_over(start, run)
     tokenizer = tokenizer_of(configuration, run)
     unet = build_unet(configuration).to(memory_format=torch.channels_last)
@@ -77,10 +79,10 @@ def train_diffusion(
         architectures.unfuse_attention(unet)
     text_encoder = build_text_encoder(configuration, tokenizer)
     modules = {"unet": unet, "text_encoder": text_encoder}
-    if after_small:
-        load_averages(run / "small.pt", modules)
+    if before:
+        load_averages(before, modules)
     stage = Stage(
-        run / f"{name}.pt",
+        run / f"{part}.pt",
         configuration["model"],
         settings,
         modules,
@@ -95,11 +97,19 @@ def train_diffusion(
     alphas = build_scheduler(configuration).alphas_cumprod.to(device)
     window = min(8, latents.shape[-1])
 
+    def encode(chosen: Tensor) -> Tensor:
+        with stage.autocast():
+            return text_encoder(tokens[chosen.to(device)])[0].float()
+
     @torch.no_grad()
     def without_caption(noisy: Tensor, t: Tensor) -> Tensor:
         with stage.autocast():
-            text = stage.averages["text_encoder"](tokens[-1:])[0].expand(len(noisy), -1, -1)
-            return stage.averages["unet"](noisy, t, encoder_hidden_states=text).sample.float()
+            text = stage.averages["text_encoder"](tokens[-1:])[0].float()
+        return average(noisy, t, text.expand(len(noisy), -1, -1))
+
+    first = torch.arange(settings["batch"])
+    example = latents[first.to(device) % len(latents)].float(), torch.zeros_like(first).to(device)
+    live, average = predicting(stage, *example, encode(first % len(latents)).detach().requires_grad_())
 
     def update() -> dict[str, Tensor]:
         count = settings["batch"]
@@ -114,13 +124,9 @@ def train_diffusion(
         velocity = settings["prediction_type"] == "v_prediction"
         target = alpha.sqrt() * n - (1 - alpha).sqrt() * z if velocity else n
         if settings["caption_weight"] != 1:
-            target[~dropped] = torch.lerp(
-                without_caption(noisy[~dropped], t[~dropped]), target[~dropped], settings["caption_weight"]
-            )
-        with stage.autocast():
-            text = text_encoder(tokens[caption.to(device)])[0]
-            prediction = unet(noisy, t, encoder_hidden_states=text).sample
-        error = prediction.float() - target
+            weight = torch.where(dropped, 1.0, settings["caption_weight"]).to(device).reshape(-1, 1, 1, 1)
+            target = torch.lerp(without_caption(noisy, t), target, weight)
+        error = live(noisy, t, encode(caption)) - target
         plain = min_snr_weight(settings, alpha) * error.square()
         coarse = settings["low_frequency"] * (1 - alpha) * window**2 * F.avg_pool2d(error, window).square()
         losses = {"plain": plain.mean(), "coarse": coarse.mean()}
@@ -128,6 +134,20 @@ def train_diffusion(
         return losses
 
     return stage.train(update, minutes)
+
+
+def scaling_factor_of(configuration: dict, run: Path) -> float:
+    """The scaling factor of a run's latents, from the first of its banks."""
+    small, whole = (run / f"bank-{configuration[table]['size']}.pt" for table in ("small", "model"))
+    return read_checkpoint(small if small.exists() else whole)["scaling_factor"]
+
+
+def _before(part: str, run: Path) -> Path | None:
+    """The checkpoint that a part starts from; small pictures may be left out."""
+    if part == "detail":
+        return run / "diffusion.pt"
+    small = run / "small.pt"
+    return small if part == "diffusion" and small.exists() else None
 
 
 def draw_timesteps(settings: dict, training_steps: int, generator: torch.Generator) -> Tensor:

@@ -10,14 +10,20 @@ import torch
 from ..files import write_atomically
 from ..models.architectures import StableDiffusionPipeline, pipeline
 from ..models.quiet import quiet
-from .loop import load_averages, read_checkpoint
+from .diffusion import scaling_factor_of
+from .loop import load_averages
 from .parts import build_autoencoder, build_scheduler, build_text_encoder, build_unet, tokenizer_of
 
 __all__ = ["assemble", "export"]
 
 
-def assemble(configuration: dict, run: Path) -> StableDiffusionPipeline:
+def assemble(configuration: dict, run: Path, part: str = "detail") -> StableDiffusionPipeline:
     """The `StableDiffusionPipeline` of a run's averaged weights; the refined autoencoder, where there is one.
+
+    Arguments:
+        configuration: From :func:`~.configuration.load_configuration`.
+        run: Folder of the checkpoints.
+        part: Of the diffusion model's training, `diffusion` or, where it has been run, `detail`.
 
     Raises:
         ModelError: If a stage has not been run.
@@ -25,11 +31,11 @@ def assemble(configuration: dict, run: Path) -> StableDiffusionPipeline:
     tokenizer = tokenizer_of(configuration, run)
     vae, unet = build_autoencoder(configuration), build_unet(configuration)
     text_encoder = build_text_encoder(configuration, tokenizer)
-    load_averages(run / "diffusion.pt", {"unet": unet, "text_encoder": text_encoder})
+    detail = part == "detail" and (run / "detail.pt").exists()
+    load_averages(run / ("detail.pt" if detail else "diffusion.pt"), {"unet": unet, "text_encoder": text_encoder})
     refined = run / "refine.pt"
     load_averages(refined if refined.exists() else run / "autoencoder.pt", {"vae": vae})
-    bank = run / f"bank-{configuration['model']['size']}.pt"
-    vae.register_to_config(scaling_factor=read_checkpoint(bank)["scaling_factor"])
+    vae.register_to_config(scaling_factor=scaling_factor_of(configuration, run))
     return pipeline(vae, unet, text_encoder, tokenizer, build_scheduler(configuration))
 
 

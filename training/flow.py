@@ -16,6 +16,7 @@ from torch import Tensor
 
 from .bank import encode_crops
 from .diffusion import draw_positions
+from .graphed import predicting
 from .loop import read_checkpoint, write_checkpoint
 from .relatives import Captions, base_of, stage_of, velocity_loss
 
@@ -39,13 +40,11 @@ def train_flow(
     before = run / "small.pt"
     weights = _averaged(before) if not small and before.exists() else None
     stage = stage_of(configuration, settings, run / f"{name}.pt", device, weights)
-    unet = stage.modules["unet"]
 
-    @torch.no_grad()
-    def without_caption(noisy: Tensor, t: Tensor) -> Tensor:
-        with stage.autocast():
-            text = captions(torch.full((len(noisy),), -1))
-            return stage.averages["unet"](noisy, 1000 * t.flatten(), encoder_hidden_states=text).sample.float()
+    first = torch.arange(settings["batch"])
+    nothing = captions(torch.full_like(first, -1))
+    example = latents[first.to(device) % len(latents)].float(), torch.zeros(len(first), device=device)
+    live, average = predicting(stage, *example, nothing)
 
     def update() -> dict[str, Tensor]:
         count = settings["batch"]
@@ -55,13 +54,12 @@ def train_flow(
         z = latents[chosen.to(device)].float()
         n = torch.randn(z.shape, generator=stage.noise, device=device)
         noisy, target = (1 - t) * z + t * n, n - z
-        if settings["caption_weight"] != 1 and not dropped.all():
-            alone = without_caption(noisy[~dropped], t[~dropped])
-            target[~dropped] = torch.lerp(alone, target[~dropped], settings["caption_weight"])
+        if settings["caption_weight"] != 1:
+            weight = torch.where(dropped, 1.0, settings["caption_weight"]).to(device).reshape(-1, 1, 1, 1)
+            with torch.no_grad():
+                target = torch.lerp(average(noisy, 1000 * t.flatten(), nothing), target, weight)
         text = captions(torch.where(dropped, -1, chosen))
-        with stage.autocast():
-            prediction = unet(noisy, 1000 * t.flatten(), encoder_hidden_states=text).sample
-        losses = velocity_loss(settings, prediction.float() - target, t)
+        losses = velocity_loss(settings, live(noisy, 1000 * t.flatten(), text) - target, t)
         stage.descend("diffusion", losses["plain"] + losses["coarse"])
         return losses
 

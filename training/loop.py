@@ -73,6 +73,7 @@ class Stage:
                 lr=settings["learning_rate"],
                 betas=(0.9, 0.99),
                 weight_decay=0.01,
+                fused=device.type == "cuda",
             )
             for key, parts in optimizers.items()
         }

@@ -23,6 +23,7 @@ from ..models.latent_diffusion import LatentDiffusion
 from ..models.registry import load_model
 from ..models.sampling import Sampling
 from ..progress import progress
+from .graphed import predicting
 from .loop import read_checkpoint, write_checkpoint
 from .parts import tokenise
 from .relatives import Captions, base_of, stage_of, velocity_loss
@@ -42,7 +43,10 @@ def train_one_step(configuration: dict, run: Path, device: torch.device, minutes
     captions = Captions(base, tokenise(base.pipeline.tokenizer, prompts))
     weights = {name: value.float() for name, value in teacher.pipeline.unet.state_dict().items()}
     stage = stage_of(configuration, settings, run / "diffusion.pt", device, weights)
-    unet, seed = stage.modules["unet"], configuration["model"]["seed"]
+    seed, first = configuration["model"]["seed"], torch.arange(settings["batch"]) % len(latents)
+    live, _ = predicting(
+        stage, latents[first].float().to(device), torch.zeros(len(first), device=device), captions(first)
+    )
 
     def update() -> dict[str, Tensor]:
         chosen = torch.randint(len(latents), (settings["batch"],), generator=stage.generator)
@@ -54,9 +58,8 @@ def train_one_step(configuration: dict, run: Path, device: torch.device, minutes
         n = torch.stack([pair_noise(seed, i, z.shape[1:]) for i in chosen.tolist()])
         z[mirrored], n[mirrored] = z[mirrored].flip(-1), n[mirrored].flip(-1)
         z, n, t = z.to(device), n.to(device), t.to(device).reshape(-1, 1, 1, 1)
-        with stage.autocast():
-            prediction = unet((1 - t) * z + t * n, 1000 * t.flatten(), encoder_hidden_states=captions(chosen)).sample
-        losses = velocity_loss(settings, prediction.float() - (n - z), t)
+        prediction = live((1 - t) * z + t * n, 1000 * t.flatten(), captions(chosen))
+        losses = velocity_loss(settings, prediction - (n - z), t)
         stage.descend("diffusion", losses["plain"] + losses["coarse"])
         return losses
 

@@ -105,21 +105,26 @@ def drawn_readings(
         if path.exists():
             parts.append(Readings(*read_checkpoint(path)))
         else:
-            rng = np.random.default_rng([seed, start])
-            found = []
-            for noise, latent in zip(*(tensor[start : start + SHARD] for tensor in samples), strict=True):
-                drawn = [Damage(), *(draw_photometric(rng) for _ in range(versions.photometric))]
-                drawn += [draw_photometric(rng, HARD) for _ in range(versions.hard)]
-                for i in range(versions.geometric):
-                    moved = draw_geometric(rng)
-                    drawn.append(Damage(moved.steps + draw_photometric(rng).steps) if i % 2 else moved)
-                seeds = rng.integers(2**32, size=len(drawn)).tolist()
-                found.append(damaged(model, noise, latent, list(zip(drawn, seeds, strict=True))))
-            parts.append(encoded(model, joined(found)))
+            some = Samples(*(tensor[start : start + SHARD] for tensor in samples))
+            parts.append(shard_of(model, some, versions, np.random.default_rng([seed, start])))
             write_checkpoint(path, tuple(parts[-1]))
         if callback:
             callback(min(start + SHARD, len(samples.noise)))
     return joined(parts)
+
+
+def shard_of(model: LatentDiffusion, samples: Samples, versions: Versions, rng: np.random.Generator) -> Readings:
+    """Readings of some samples, of damages drawn for each."""
+    found = []
+    for noise, latent in zip(*samples, strict=True):
+        drawn = [Damage(), *(draw_photometric(rng) for _ in range(versions.photometric))]
+        drawn += [draw_photometric(rng, HARD) for _ in range(versions.hard)]
+        for i in range(versions.geometric):
+            moved = draw_geometric(rng)
+            drawn.append(Damage(moved.steps + draw_photometric(rng).steps) if i % 2 else moved)
+        seeds = rng.integers(2**32, size=len(drawn)).tolist()
+        found.append(damaged(model, noise, latent, list(zip(drawn, seeds, strict=True))))
+    return encoded(model, joined(found))
 
 
 def damaged_pictures(model: LatentDiffusion, samples: Samples, damage: str, seed: int) -> Pictured:

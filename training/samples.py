@@ -41,7 +41,7 @@ def refinement_latents(configuration: dict, run: Path, device: torch.device) -> 
         if kept["source"] != source:
             raise ModelError(f"{path} is of an earlier diffusion model: delete it and refine.pt to refine anew")
         return kept["latents"]
-    model = LatentDiffusion.from_pipeline(assemble(configuration, run).to(device), "training")
+    model = LatentDiffusion.from_pipeline(assemble(configuration, run, "diffusion").to(device), "training")
     size = configuration["model"]["size"]
     seed = configuration["model"]["seed"]
     rng, generator = random.Random(seed), torch.Generator().manual_seed(seed)
@@ -99,24 +99,28 @@ def sample_latents(
         callback: Called with the number of latents that are ready.
         batch: Latents sampled together.
     """
-    shape, parts = model.latent_shape(*model.native_size), []
+    parts = []
     for start in range(0, len(prompts), batch):
         path = folder / f"samples-{start:05d}.pt"
         if path.exists():
             part = Samples(*read_checkpoint(path))
         else:
-            some = prompts[start : start + batch]
-            generator = torch.Generator().manual_seed(seed * 100_000 + start)
-            noise = torch.randn(len(some), *shape, generator=generator)
-            guidance, length = torch.rand(2, generator=generator).tolist()
             scheduler = SAMPLERS[start // batch % len(SAMPLERS)]
-            sampling = Sampling(max(1, round(steps * (0.5 + length))), 1 + 7 * guidance, scheduler)
-            part = Samples(noise, model.sample(noise, some, sampling).cpu())
+            part = batch_of(model, prompts[start : start + batch], steps, scheduler, seed * 100_000 + start)
             write_checkpoint(path, tuple(part))
         parts.append(part)
         if callback:
             callback(min(start + batch, len(prompts)))
     return Samples(*(torch.cat(tensors) for tensors in zip(*parts, strict=True)))
+
+
+def batch_of(model: LatentDiffusion, prompts: Sequence[str], steps: int, scheduler: str, seed: int) -> Samples:
+    """Latents that are sampled together, with a guidance scale and a number of steps that are drawn for them."""
+    generator = torch.Generator().manual_seed(seed)
+    noise = torch.randn(len(prompts), *model.latent_shape(*model.native_size), generator=generator)
+    guidance, length = torch.rand(2, generator=generator).tolist()
+    sampling = Sampling(max(1, round(steps * (0.5 + length))), 1 + 7 * guidance, scheduler)
+    return Samples(noise, model.sample(noise, prompts, sampling).cpu())
 
 
 def hold_out(samples: Samples) -> tuple[Samples, Samples]:
