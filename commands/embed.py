@@ -14,6 +14,7 @@ from .embed_image import embed_image, image_options
 from .keys import active_keys, open_keyring
 from .manifests import keep_unsigned, note_unsigned, signs
 from .options import Number, OutputFile, Seed, Size, Text, choice, keyring_option, model_options, with_options
+from .registering import registers
 from .terminal import complain, recorded, say
 
 if TYPE_CHECKING:
@@ -52,6 +53,7 @@ USUAL = "[default: what the model is meant for, most often {}]"
 @click.option("--scheduler", type=choice(SCHEDULERS), default=Sampling.scheduler, show_default=True)
 @click.option("--batch-size", type=click.IntRange(1), default=4, show_default=True)
 @signs
+@registers
 @click.option("--force", is_flag=True, help="Overwrite files that exist.")
 @click.option("--skip-existing", is_flag=True, help="Go on where an interrupted run stopped.")
 def embed(
@@ -74,6 +76,7 @@ def embed(
     scheduler,
     batch_size,
     signer,
+    register,
     force,
     skip_existing,
 ) -> None:
@@ -86,57 +89,60 @@ def embed(
 
     check_suffix(output.suffix)
     sampled(Sampling(), steps, guidance, scheduler)  # Refuses what is not possible.
-    key = planted(key_id, issuer, keyring)
+    key, file = planted(key_id, issuer, keyring)
     if image:
-        return embed_image(
-            image, output, key, dict(name=model, dtype=dtype, device=device), way, min_psnr, force, signer
-        )
+        with register.open(key, file) as registered:
+            loaded = dict(name=model, dtype=dtype, device=device)
+            return embed_image(image, output, registered, loaded, way, min_psnr, force, signer)
     wanted = [prompt for prompt in prompts for _ in range(count)]
     jobs = list(zip(numbered(output, len(wanted)), wanted, seeds_of(seed, len(wanted)), strict=True))
-    if skip_existing:
-        note_unsigned(signer, [path for path, *_ in jobs if finished(path)])
-        jobs = [job for job in jobs if not finished(job[0])]
-        for path, *_ in jobs:
-            if read_record(path):
-                complain(f"note: {path} is unfinished: image and record are made anew")
+    made = [path for path, *_ in jobs if finished(path)] if skip_existing else []
+    note_unsigned(signer, made)
+    jobs = [job for job in jobs if job[0] not in made]
+    for path, *_ in jobs if skip_existing else ():
+        if read_record(path):
+            complain(f"note: {path} is unfinished: image and record are made anew")
     check_writable([path for path, *_ in jobs], overwrite=force, resume=skip_existing)
-    if not jobs:
-        say("nothing to do: every image exists")
-        return
 
     from ..models.registry import load_model
     from ..progress import progress
     from ..watermark.embed import embed as generate
 
-    loaded = load_model(model, dtype=dtype, device=device)
-    sampling = sampled(loaded.usual, steps, guidance, scheduler)
-    warn_of_cuts(loaded, prompts)
-    with progress(len(jobs) * sampling.steps, "step") as bar:
-        marked = generate(
-            loaded,
-            key,
-            [prompt for _, prompt, _ in jobs],
-            seed=[seed for *_, seed in jobs],
-            sampling=sampling,
-            size=size,
-            batch_size=batch_size,
-            callback=lambda done, step: bar.update(min(batch_size, len(jobs) - done)),
-        )
-        for (path, *_), image in zip(jobs, marked, strict=True):
-            try:
-                image.save(path, overwrite=force, resume=skip_existing, signer=signer)
-            except ProvenanceError as error:
-                keep_unsigned(image, path, error)
-            except ImageError:
-                if not (skip_existing and finished(path)):
-                    raise
-                bar.write(f"{path}  made by another run meanwhile")
-            else:
-                bar.write(f"{path}  {recorded(image.record)}  seed {image.record['seed']}")
+    with register.open(key, file) as registered:
+        registered.catch_up(made)
+        if not jobs:
+            say("nothing to do: every image exists")
+            return
+        loaded = load_model(model, dtype=dtype, device=device)
+        sampling = sampled(loaded.usual, steps, guidance, scheduler)
+        warn_of_cuts(loaded, prompts)
+        with progress(len(jobs) * sampling.steps, "step") as bar:
+            marked = generate(
+                loaded,
+                registered.issuer,
+                [prompt for _, prompt, _ in jobs],
+                seed=[seed for *_, seed in jobs],
+                sampling=sampling,
+                size=size,
+                batch_size=batch_size,
+                callback=lambda done, step: bar.update(min(batch_size, len(jobs) - done)),
+            )
+            for (path, *_), image in zip(jobs, marked, strict=True):
+                try:
+                    image.save(path, overwrite=force, resume=skip_existing, signer=signer)
+                except ProvenanceError as error:
+                    keep_unsigned(image, path, error)
+                except ImageError:
+                    if not (skip_existing and finished(path)):
+                        raise
+                    bar.write(f"{path}  made by another run meanwhile")
+                else:
+                    registered.finished(path, image)
+                    bar.write(f"{path}  {recorded(image.record)}  seed {image.record['seed']}")
 
 
-def planted(key_id: str | None, issuer: Path | None, keyring: Path | None) -> Key | Issuer:
-    """What images are to carry: a key, or names of an issuer.
+def planted(key_id: str | None, issuer: Path | None, keyring: Path | None) -> tuple[Key | Issuer, Path]:
+    """What images are to carry, a key or names of an issuer, and the file that it is from.
 
     Raises:
         WmarkError: If both were asked for, or there is neither.
@@ -146,11 +152,11 @@ def planted(key_id: str | None, issuer: Path | None, keyring: Path | None) -> Ke
     if key_id is not None and issuer:
         raise ArgumentError("one image carries a key or a name: leave --key or --issuer out")
     if issuer:
-        return Issuer.load(issuer)
+        return Issuer.load(issuer), issuer
     ring, path = open_keyring(keyring)
     if key_id is not None:
-        return ring.key(key_id)
-    return Issuer.load(path) if ring.named else active_keys(ring)[0]
+        return ring.key(key_id), path
+    return (Issuer.load(path) if ring.named else active_keys(ring)[0]), path
 
 
 def sampled(usual: Sampling, steps: int | None, guidance: float | None, scheduler: str) -> Sampling:

@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from ..provenance import Signer
     from ..watermark.issuer import Issuer
     from ..watermark.keys import Key
+    from .registering import Registered
 
 __all__ = ["embed_image", "image_options"]
 
@@ -46,7 +47,7 @@ image_options = [
 def embed_image(
     picture: Path,
     output: Path,
-    key: Key | Issuer,
+    registered: Registered,
     model: dict[str, str | None],
     way: str,
     min_psnr: float,
@@ -58,7 +59,7 @@ def embed_image(
     Arguments:
         picture: The file.
         output: Where the marked one and its record go.
-        key: The key; or an issuer, which gives the picture a name of its own.
+        registered: What it carries, a key or a name of its own, and where that is written down.
         model: Keyword arguments of :func:`~wmark.models.registry.load_model`, its `name` among them.
         way: A name in :data:`~wmark.inversion.marking.ways.WAYS`.
         min_psnr: Least PSNR in dB.
@@ -85,7 +86,7 @@ def embed_image(
 
     with progress(None, "step") as bar:
         options = dict(min_psnr=min_psnr, way=way, keep=keep, callback=lambda _: bar.update(1))
-        marked = mark_picture(loaded, key, image, **options)
+        marked = mark_picture(loaded, registered.issuer, image, **options)
     verdict = marked.verdict
     if not marked.found:
         other = " beside the one that it carries" if verdict.found else ""
@@ -95,12 +96,17 @@ def embed_image(
         )
     likeness = ssim(image, keep(marked.image))
     figures = {"psnr": round(marked.psnr, 2), "ssim": round(likeness, 4), "log10_p": round(verdict.log10_p, 2)}
-    record = {**record_of(loaded, key, marked, (picture, way)), **figures, "size": [image.width, image.height]}
+    record = {
+        **record_of(loaded, registered.issuer, marked, (picture, way)),
+        **figures,
+        "size": [image.width, image.height],
+    }
     made = MarkedImage(marked.image, record)
     try:
         made.save(output, overwrite=force, signer=signer and signer.opening(picture.read_bytes()))
     except ProvenanceError as error:
         keep_unsigned(made, output, error)
+    registered.finished(output, made)
     cost = f"PSNR {marked.psnr:.1f} dB  SSIM {likeness:.3f}"
     say(f"{output}  {recorded(record)}  {cost}  log10 p {verdict.log10_p:.1f}")
 

@@ -17,6 +17,7 @@ from .exits import NOT_FOUND, OK, UNEXPECTED, UNUSABLE, summary, trace
 from .keys import active_keys, open_keyring
 from .manifests import reads_manifests
 from .options import PLOTS, OutputFile, Size, choice, fpr_option, keyring_option, model_options, with_options
+from .registering import reads_ledger
 from .sources import STANDARD_INPUT, find_sources
 from .terminal import complain, dumps, line
 
@@ -60,6 +61,7 @@ __all__ = ["verify"]
 @click.option("--inversion-steps", type=click.IntRange(1, 1000), help="Steps of the diffusion inversion.")
 @click.option("--size", type=Size(), help="Size the images were generated at; the likely ones are tried if not given.")
 @reads_manifests
+@reads_ledger
 @click.option("--batch-size", type=click.IntRange(1), default=8, show_default=True)
 @click.option(
     "--number",
@@ -100,6 +102,7 @@ def verify(
     inversion_steps,
     size,
     manifests,
+    accounts,
     batch_size,
     numbers,
     decoys,
@@ -149,7 +152,7 @@ def verify(
 
     code, keys_by_id = OK, {key.id: key for key in tested} | ({None: names.pilot} if names else {})
     chance: list[float] = []
-    with progress(len(sources), "image") as bar:
+    with accounts.open(path, bool(names)) as known, progress(len(sources), "image") as bar:
         for source, outcome in verify_files(sources, detector, batch_size=batch_size):
             if isinstance(outcome, Exception):
                 code = max(code, UNUSABLE if isinstance(outcome, ImageError) else UNEXPECTED)
@@ -157,15 +160,18 @@ def verify(
             else:
                 code = max(code, OK if outcome.found else NOT_FOUND)
                 chance += outcome.decoys
-                account = manifests.beside(source.name, outcome)
-                row = {"image": source.name, **outcome.to_json(scores=scores), "manifest": account.to_json()}
-                bar.write(dumps(row) if as_json else line(source.name, outcome, account.words, scores=scores))
+                manifest, account = manifests.beside(source.name, outcome), known(outcome, source.read)
+                told = {"manifest": manifest.to_json(), "ledger": account and account.to_json()}
+                row = {"image": source.name, **outcome.to_json(scores=scores), **told}
+                remark = "  ".join(one.words for one in (account, manifest) if one and one.words)
+                bar.write(dumps(row) if as_json else line(source.name, outcome, remark, scores=scores))
                 if not outcome.found:
                     point_out_other_model(source, detector().model, bar)
                 if plot:
                     from ..detectors.plot import plot_verdict
 
-                    plot_verdict(source.name, outcome, keys_by_id[outcome.key_id], plot)
+                    registered = account and account.picture
+                    plot_verdict(source.name, outcome, keys_by_id[outcome.key_id], plot, registered)
             bar.update(1)
     if chance:
         complain(f"decoys: {of_chance(chance, fpr)}")

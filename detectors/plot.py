@@ -30,7 +30,9 @@ PIXELS = 8
 """Of what was brought back, for each latent pixel."""
 
 
-def plot_verdict(image: str | Path, verdict: Verdict, key: Key, output: str | Path) -> None:
+def plot_verdict(
+    image: str | Path, verdict: Verdict, key: Key, output: str | Path, registered: Image.Image | None = None
+) -> None:
     """Draw an image with the outline of what is marked in it, that part brought back, the key's spectrum, the recovered
     one as aligned, and their correlation by shift and by frequency; of the pilot that by shift.
 
@@ -41,13 +43,14 @@ def plot_verdict(image: str | Path, verdict: Verdict, key: Key, output: str | Pa
         verdict: Its verdict, with the evidence kept.
         key: The key that the verdict names.
         output: File to write; its suffix is a format that matplotlib writes.
+        registered: The picture that a ledger has under the name that was found.
     """
     pattern, evidence = key.pattern.fitted(verdict.canvas), verdict.evidence
     ours = pattern.lift(pattern.restrict(key.direction)).numpy() * pattern.size**0.5
     seen = evidence.coordinates
     seen = seen * (seen.size / (seen**2).sum()) ** 0.5
 
-    count = 5 + (verdict.placement is not None) + (evidence.pilot is not None)
+    count = 5 + sum(part is not None for part in (verdict.placement, evidence.pilot, registered))
     drawing, axes = figure(1, count, width=3.8 * count, height=4.1)
     panels = iter(axes.flat)
     picture = open_image(image)
@@ -55,6 +58,8 @@ def plot_verdict(image: str | Path, verdict: Verdict, key: Key, output: str | Pa
     _picture(next(panels), picture, shown(Path(image).name), verdict)
     if verdict.placement:
         _brought_back(next(panels), picture, verdict.placement)
+    if registered:
+        _registered(next(panels), registered)
     for coordinates, title in ((ours, f"key {key.id}"), (seen, "recovered from the image")):
         axis = next(panels)
         axis.imshow(
@@ -92,6 +97,12 @@ def _brought_back(axis: Axes, picture: Image.Image, placement: Placement) -> Non
     size = tuple(PIXELS * side for side in placement.canvas)
     axis.imshow(placement.brought_back(to_pixels(picture), size).permute(1, 2, 0).numpy())
     axis.set_title("brought back", fontsize=9)
+    axis.axis("off")
+
+
+def _registered(axis: Axes, picture: Image.Image) -> None:
+    axis.imshow(picture)
+    axis.set_title("registered under this name", fontsize=9)
     axis.axis("off")
 
 

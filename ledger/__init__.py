@@ -7,7 +7,7 @@ schema      the tables, and the steps from earlier versions
 numbers     issuers, their ranges and their counters
 store       the ledger: reserve, register, find, search
 check       what is wrong with one;  merge  another one in;  export  to CSV, JSON Lines and Parquet
-likeness    what a picture looked like;  transplant  whether this one is it
+likeness    what a picture looked like;  transplant  whether this one is it;  account  all that is known of one
 """
 
 from __future__ import annotations

@@ -112,7 +112,7 @@ class Place:
     def _prepare(self, create: bool) -> None:
         if not create and not self.file.exists():
             raise LedgerError(
-                f"{self.name} does not exist: `wmark.ledger.Ledger(..., create=True)` begins it, --ledger names another"
+                f"{self.name} does not exist: `wmark embed` begins one, --ledger names another"
             )
         with self.spoken():
             make_folder(self.file.parent, private=True)

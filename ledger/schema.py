@@ -106,7 +106,7 @@ def migrate(connection: Connection, place: str, keyring: str | None) -> None:
     if version > len(STEPS):
         raise LedgerError(f"{place} has schema {version}, later than this wmark's {len(STEPS)}: update wmark")
     if not version and keyring is None:
-        raise LedgerError(f"{place} holds nothing yet: `wmark.ledger.Ledger(..., create=True)` begins it")
+        raise LedgerError(f"{place} holds nothing yet: `wmark embed` begins it")
     for i, statements in enumerate(STEPS[version:], start=version + 1):
         for statement in statements:
             connection.execute(text(statement.format(**TYPES[dialect])))

@@ -181,6 +181,6 @@ def test_merge(run, kept, seals, tmp_path):
 def test_a_ledger_that_is_not_there_is_not_made(run, seals, sentence, tmp_path, monkeypatch):
     monkeypatch.setenv("WMARK_LEDGER", str(tmp_path / "none.sqlite"))
     for command in (["check"], ["find"], ["show", 1], ["export"]):
-        assert "does not exist: `wmark.ledger.Ledger(..., create=True)` begins it" in sentence(run("ledger", *command))
+        assert "does not exist: `wmark embed` begins one" in sentence(run("ledger", *command))
     assert not (tmp_path / "none.sqlite").exists()
     assert "sesame" not in sentence(run("ledger", "find", "--ledger", "postgresql://me:sesame@127.0.0.1:1/x"))

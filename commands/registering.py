@@ -1,0 +1,174 @@
+"""Named images and the ledger: `embed` writes down what it makes, `verify` reads what is known of a name it finds."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
+from functools import wraps
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import click
+
+from .ledger import ledger_option
+from .options import choice, with_options
+
+if TYPE_CHECKING:
+    from PIL import Image
+
+    from ..detectors.verdict import Verdict
+    from ..ledger import Ledger
+    from ..ledger.account import Account
+    from ..ledger.registration import Keep
+    from ..watermark.issuer import Issuer
+    from ..watermark.keys import Key
+    from ..watermark.record import MarkedImage
+
+__all__ = ["Accounts", "Register", "Registered", "reads_ledger", "registers"]
+
+KEPT = ("prompt", "thumbnail")
+
+
+@dataclass(frozen=True)
+class Registered:
+    """Where finished images are written down.
+
+    Attributes:
+        issuer: Who names them; its numbers come from the ledger, if there is one.
+        ledger: The ledger; None writes nothing down.
+        keep: What is kept beyond what must be.
+    """
+
+    issuer: Key | Issuer
+    ledger: Ledger | None = None
+    keep: Keep | None = None
+
+    def finished(self, path: Path, marked: MarkedImage) -> None:
+        """Write down an image that stands in its file with its record; once, whoever asks again."""
+        from ..ledger.registration import row_of
+        from ..watermark.record import read_record
+
+        record = read_record(path) or {}
+        if self.ledger is None or record.get("keyring") != self.ledger.keyring or "number" not in record:
+            return
+        known = self.ledger.find(record["number"])
+        if known is None or known.registered:
+            return
+        named = replace(marked, record=record)
+        self.ledger.register(
+            row_of(named, record["number"], record["issuer"], record["image_sha256"], self.ledger.seals, self.keep)
+        )
+
+    def catch_up(self, paths: Iterable[Path]) -> None:
+        """Write down images whose files were finished by a run that was killed right after."""
+        from ..images import open_image
+        from ..watermark.record import MarkedImage
+
+        for path in paths if self.ledger else ():
+            self.finished(path, MarkedImage(open_image(path), {}))
+
+
+@dataclass(frozen=True)
+class Register:
+    """What was asked for of the ledger of images that are about to be made.
+
+    Attributes:
+        place: The ledger; None for the one beside the issuer's file.
+        kept: What is kept beyond what must be, of :data:`KEPT`.
+        unwritten: Whether nothing is to be written down.
+    """
+
+    place: str | None
+    kept: tuple[str, ...]
+    unwritten: bool
+
+    @contextmanager
+    def open(self, key: Key | Issuer, file: Path) -> Iterator[Registered]:
+        """The ledger for as long as images are made; begun, if there is none. A key that is no name has none.
+
+        Arguments:
+            key: What images are to carry.
+            file: The file of the keyring or the issuer that it is from.
+
+        Raises:
+            LedgerError: If the ledger cannot be opened, or is another keyring's.
+        """
+        from ..watermark.issuer import Issuer
+
+        if self.unwritten or not isinstance(key, Issuer):
+            yield Registered(key)
+            return
+        from ..ledger import Ledger, Seals
+        from ..ledger.place import default_place
+        from ..ledger.registration import Keep
+
+        keep = Keep(**dict.fromkeys(self.kept, True))
+        with Ledger(self.place or default_place(file), Seals.of(key.names), create=True) as ledger:
+            yield Registered(replace(key, numbers=ledger.beside(key.numbers)), ledger, keep)
+
+
+def registers(command: Callable) -> Callable:
+    """Add the options of who writes to the ledger; the command gets `register`."""
+
+    @wraps(command)
+    def with_register(*args, place, kept, unwritten, **options):
+        if unwritten and kept:
+            raise click.UsageError("--keep says what the ledger keeps, --no-ledger that there is none: leave one out")
+        return command(*args, register=Register(place, kept, unwritten), **options)
+
+    keep = click.option(
+        "--keep",
+        "kept",
+        type=choice(KEPT),
+        multiple=True,
+        help="Keep this in the ledger, too: the prompt's words, or a small picture.",
+    )
+    no_ledger = click.option(
+        "--no-ledger", "unwritten", is_flag=True, help="Write down nothing of images that are named."
+    )
+    return with_options([ledger_option, keep, no_ledger])(with_register)
+
+
+@dataclass(frozen=True)
+class Accounts:
+    """Where what is known of names is looked up.
+
+    Attributes:
+        place: The ledger, where one was named; that beside the keyring is read if it is there.
+    """
+
+    place: str | None
+
+    @contextmanager
+    def open(
+        self, keyring: Path, named: bool
+    ) -> Iterator[Callable[[Verdict, Callable[[], Image.Image]], Account | None]]:
+        """What says of a verdict and its image what the ledger knows.
+
+        Raises:
+            LedgerError: If the ledger cannot be opened, or is another keyring's.
+        """
+        from ..ledger.place import Place, default_place
+
+        place = self.place or default_place(keyring)
+        file = Place.of(place).file
+        if not named or (self.place is None and file and not file.exists()):
+            yield lambda verdict, image: None
+            return
+        from ..ledger import Ledger, Seals
+        from ..ledger.account import account_of
+        from ..watermark.keyring import Keyring
+
+        with Ledger(place, Seals.of(Keyring.load(keyring).names())) as ledger:
+            yield lambda verdict, image: account_of(ledger, verdict, image)
+
+
+def reads_ledger(command: Callable) -> Callable:
+    """Add the option of who reads the ledger; the command gets `accounts`."""
+
+    @wraps(command)
+    def with_accounts(*args, place, **options):
+        return command(*args, accounts=Accounts(place), **options)
+
+    return with_options([ledger_option])(with_accounts)

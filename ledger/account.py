@@ -1,0 +1,86 @@
+"""What a ledger says of a picture that a name was found in: its row, and whether it is the picture registered by it."""
+
+from __future__ import annotations
+
+import io
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import PIL.Image
+
+from ..errors import ImageError
+from .likeness import SIDE
+from .transplant import Likeness, is_registered
+
+if TYPE_CHECKING:
+    from PIL import Image
+
+    from ..detectors.verdict import Verdict
+    from .row import Row
+    from .store import Ledger
+
+__all__ = ["Account", "account_of"]
+
+
+@dataclass(frozen=True)
+class Account:
+    """What a ledger says of a picture that a name was found in.
+
+    Attributes:
+        row: The row of its number.
+        likeness: How alike the picture is to the one that was registered; None if the row says nothing of it.
+    """
+
+    row: Row
+    likeness: Likeness | None = None
+
+    @property
+    def transplant(self) -> bool | None:
+        """Whether another picture was registered under this name; None if that cannot be told."""
+        return None if self.likeness is None or self.likeness.same is None else not self.likeness.same
+
+    @property
+    def picture(self) -> Image.Image | None:
+        """The registered picture as the ledger keeps it: a thumbnail, or 32x32 colours."""
+        if self.row.thumbnail:
+            return PIL.Image.open(io.BytesIO(self.row.thumbnail)).convert("RGB")
+        if self.row.fingerprint:
+            return PIL.Image.frombytes("RGB", (SIDE, SIDE), self.row.fingerprint)
+        return None
+
+    @property
+    def words(self) -> str:
+        """A remark for a line."""
+        row = self.row
+        if row.genuine is False:
+            return "the ledger's row of it was changed: do not rely on it"
+        if not row.registered:
+            return f"by the ledger reserved {row.reserved}, never finished"
+        made = " ".join(word for word in ("made", row.registered, row.model and f"with {row.model}") if word)
+        if self.transplant:
+            return f"TRANSPLANT: the ledger has another picture under this name, {made}"
+        return made if self.transplant is False else f"{made}, looks not compared"
+
+    def to_json(self) -> dict[str, Any]:
+        likeness = self.likeness
+        compared = likeness and {
+            "score": likeness.score and round(likeness.score, 3),
+            "compared": round(likeness.compared, 3),
+        }
+        return {**self.row.to_json(), "likeness": compared, "transplant": self.transplant}
+
+
+def account_of(ledger: Ledger, verdict: Verdict, image: Callable[[], Image.Image]) -> Account | None:
+    """What a ledger says of an image; None if no name was found, or none that it knows."""
+    names = verdict.names
+    if not (verdict.found and names and names.identity.found):
+        return None
+    row = ledger.find(names.named.number)
+    if row is None:
+        return None
+    placement = names.placement or verdict.placement
+    try:
+        return Account(row, is_registered(row, image(), placement.undoing if placement else None))
+    except ImageError:  # It was read before: the file is gone, or standard input is.
+        return Account(row)
