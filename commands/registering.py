@@ -161,7 +161,15 @@ class Accounts:
         from ..watermark.keyring import Keyring
 
         with Ledger(place, Seals.of(Keyring.load(keyring).names())) as ledger:
-            yield lambda verdict, image: account_of(ledger, verdict, image)
+
+            def known(verdict: Verdict, image: Callable[[], Image.Image]) -> Account | None:
+                names = verdict.names
+                if not (verdict.found and names and names.identity.found):
+                    return None
+                placement = names.placement or verdict.placement
+                return account_of(ledger, names.named.number, image, placement and placement.undoing)
+
+            yield known
 
 
 def reads_ledger(command: Callable) -> Callable:

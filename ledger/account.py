@@ -16,7 +16,7 @@ from .transplant import Likeness, is_registered
 if TYPE_CHECKING:
     from PIL import Image
 
-    from ..detectors.verdict import Verdict
+    from ..attacks.warping import Warp
     from .row import Row
     from .store import Ledger
 
@@ -71,16 +71,20 @@ class Account:
         return {**self.row.to_json(), "likeness": compared, "transplant": self.transplant}
 
 
-def account_of(ledger: Ledger, verdict: Verdict, image: Callable[[], Image.Image]) -> Account | None:
-    """What a ledger says of an image; None if no name was found, or none that it knows."""
-    names = verdict.names
-    if not (verdict.found and names and names.identity.found):
-        return None
-    row = ledger.find(names.named.number)
+def account_of(ledger: Ledger, number: int, image: Callable[[], Image.Image], undoing: Warp | None) -> Account | None:
+    """What a ledger says of an image that the name of a number was found in; None if it does not know the number.
+
+    Arguments:
+        ledger: The ledger.
+        number: The number.
+        image: Reads the image; an `ImageError` of it, as where standard input is gone, leaves looks uncompared.
+        undoing: From positions in the marked picture to those in this one (`Placement.undoing`); None if it stands
+            where it stood.
+    """
+    row = ledger.find(number)
     if row is None:
         return None
-    placement = names.placement or verdict.placement
     try:
-        return Account(row, is_registered(row, image(), placement.undoing if placement else None))
-    except ImageError:  # It was read before: the file is gone, or standard input is.
+        return Account(row, is_registered(row, image(), undoing))
+    except ImageError:
         return Account(row)

@@ -111,9 +111,7 @@ class Place:
 
     def _prepare(self, create: bool) -> None:
         if not create and not self.file.exists():
-            raise LedgerError(
-                f"{self.name} does not exist: `wmark embed` begins one, --ledger names another"
-            )
+            raise LedgerError(f"{self.name} does not exist: `wmark embed` begins one, --ledger names another")
         with self.spoken():
             make_folder(self.file.parent, private=True)
             os.close(os.open(self.file, os.O_RDWR | os.O_NONBLOCK | (os.O_CREAT if create else 0), 0o600))
