@@ -75,20 +75,19 @@ def autoencoder(config, overrides, data, run, device, minutes, start, refine) ->
 
 @train.command()
 @with_options(stage_options)
-@click.option("--small", "part", flag_value="small", help="Train on small pictures first.")
-@click.option("--detail", "part", flag_value="detail", help="Train on what is fine, last.")
-def diffusion(config, overrides, data, run, device, minutes, start, part) -> None:
+@click.option("--small", is_flag=True, help="Train on small pictures first.")
+def diffusion(config, overrides, data, run, device, minutes, start, small) -> None:
     """Train the diffusion model on the encoded pictures, or go on where it stopped."""
     from ..training.configuration import load_configuration
     from ..training.diffusion import train_diffusion
     from ..training.relative import train_relative
 
-    configuration, device, part = load_configuration(config, overrides), choose_device(device), part or "diffusion"
+    configuration, device = load_configuration(config, overrides), choose_device(device)
     if "relative" in configuration:
-        finished = train_relative(configuration, data, run, device, minutes, part)
+        finished = train_relative(configuration, data, run, device, minutes, small)
     else:
-        finished = train_diffusion(configuration, data, run, device, minutes, start, part)
-    report(part, finished)
+        finished = train_diffusion(configuration, data, run, device, minutes, start, small)
+    report("small" if small else "diffusion", finished)
 
 
 @train.command()

@@ -104,14 +104,7 @@ def run(prepared, tmp_path_factory):
     """A run through all stages without a stop."""
     folder = tmp_path_factory.mktemp("run")
     options = ["--config", "toy", "--data", prepared, "--run", folder, "--device", "cpu"]
-    stages = (
-        ["autoencoder"],
-        ["diffusion", "--small"],
-        ["diffusion"],
-        ["autoencoder", "--refine"],
-        ["diffusion", "--detail"],
-    )
-    for stage in stages:
+    for stage in (["autoencoder"], ["diffusion", "--small"], ["diffusion"], ["autoencoder", "--refine"]):
         assert "finished" in train(*stage, *options)
     return folder
 
@@ -339,9 +332,8 @@ def test_colours_and_clipping_are_measured():
 def test_interrupted_and_resumed_gives_the_same_weights(run, prepared, tmp_path):
     """With no time at all, each command makes one step."""
     options = ["--config", "toy", "--data", prepared, "--run", tmp_path, "--device", "cpu", "--minutes", "0"]
-    commands = {"small": ["diffusion", "--small"], "detail": ["diffusion", "--detail"]}
-    for stage in ("autoencoder", "small", "diffusion", "detail"):
-        command = commands.get(stage, [stage])
+    for stage in ("autoencoder", "small", "diffusion"):
+        command = ["diffusion", "--small"] if stage == "small" else [stage]
         while "stopped" in train(*command, *options):
             pass
         whole, pieces = (read_checkpoint(folder / f"{stage}.pt") for folder in (run, tmp_path))
@@ -350,7 +342,7 @@ def test_interrupted_and_resumed_gives_the_same_weights(run, prepared, tmp_path)
             for name, state in whole[kind].items():
                 for key, value in state.items():
                     torch.testing.assert_close(value, pieces[kind][name][key], rtol=0, atol=0)
-    assert (tmp_path / "diffusion.jsonl").read_text().count("plain") == 3
+    assert (tmp_path / "diffusion.jsonl").read_text().count("loss") == 3
 
 
 def test_exported_model_is_a_model(run, prepared, tmp_path):
@@ -373,7 +365,6 @@ def test_exported_model_is_a_model(run, prepared, tmp_path):
         ["small", "nothing"],
         ["diffusion", "small"],
         ["refine", "autoencoder"],
-        ["detail", "diffusion"],
     ]
     measures = json.loads((tmp_path / "measures.json").read_text())
     assert measures["guidance"]["7.5"].keys() >= {
@@ -467,7 +458,7 @@ def test_caption_weight_is_what_captions_add(run, prepared, tmp_path):
         options = [f"diffusion.caption_weight={weight}", "diffusion.text_dropout=0.0", "diffusion.steps=1"]
         settings = [part for option in options for part in ("--set", option)]
         train("diffusion", "--config", "toy", "--data", prepared, "--run", folder, "--device", "cpu", *settings)
-        losses[weight] = json.loads((folder / "diffusion.jsonl").read_text())["plain"]
+        losses[weight] = json.loads((folder / "diffusion.jsonl").read_text())["loss"]
     assert losses[0.0] < 0.01 * losses[1.0]
     assert losses[0.5] == pytest.approx(0.25 * losses[1.0], rel=0.2)
 

@@ -29,7 +29,6 @@ COMMANDS = {
     "small": "diffusion --small",
     "diffusion": "diffusion",
     "refine": "autoencoder --refine",
-    "detail": "diffusion --detail",
 }
 """By the stage that it runs."""
 
@@ -206,7 +205,7 @@ def _stages(run: Path) -> dict[str, dict]:
 
 def _training(run: Path) -> list[list]:
     stages = _stages(run)
-    before = {"diffusion": "small" in stages and "small", "refine": "autoencoder", "detail": "diffusion"}
+    before = {"diffusion": "small" in stages and "small", "refine": "autoencoder"}
     return [
         [
             name,

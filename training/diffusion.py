@@ -1,12 +1,11 @@
 """The diffusion model: a U-Net and a small text encoder on encoded crops and their captions.
 
     z_t = a_t z + s_t n,    target n (epsilon) or a_t n - s_t z (v-prediction),    e = prediction - target
-    loss = w_t |e|^2 + l s_t^2 |m(e)|^2
+    loss = w_t |e|^2
 
-with w_t the min-SNR weight (Hang et al., ICCV 2023, arXiv 2303.09556) and m(e) the 8x8 means of the error, scaled so
-that white error counts alike in both terms: global colour, decided at high noise, is what short training gets wrong,
-and why some timesteps are drawn again from the noisy end. At l = .1 the second term has nine tenths of the gradient,
-though, and little more than colour is learnt: textures and edges, in a last part at l = 0.
+with w_t the min-SNR weight (Hang et al., ICCV 2023, arXiv 2303.09556). Global colour, decided at high noise, is what
+short training gets wrong, and why some timesteps are drawn again from the noisy end. (A further weight on 8x8 means of
+the error has most of the gradient and teaches colour no better: textures and edges are then hardly learnt.)
 
 A v-prediction is trained on noise levels that end at pure noise (Lin et al., WACV 2024, arXiv 2305.08891). Stable
 Diffusion's end where a fourteenth of the signal is left: enough to read a picture's mean colour and its gradient off
@@ -30,7 +29,6 @@ import shutil
 from pathlib import Path
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor
 
 from ..errors import ModelError
@@ -40,10 +38,7 @@ from .graphed import predicting
 from .loop import Stage, load_averages, read_checkpoint
 from .parts import build_scheduler, build_text_encoder, build_unet, tokenise, tokenizer_of
 
-__all__ = ["PARTS", "draw_timesteps", "min_snr_weight", "train_diffusion"]
-
-PARTS = ("small", "diffusion", "detail")
-"""Of the training, in their order: on small pictures, on whole ones, and without the weight of what is coarse."""
+__all__ = ["draw_positions", "draw_timesteps", "min_snr_weight", "scaling_factor_of", "train_diffusion"]
 
 
 def train_diffusion(
@@ -53,25 +48,26 @@ def train_diffusion(
     device: torch.device,
     minutes: float | None = None,
     start: Path | None = None,
-    part: str = "diffusion",
+    small: bool = False,
 ) -> bool:
     """Train the diffusion model, or go on training it; returns whether it is finished.
 
     The arguments are those of :func:`~.autoencoder.train_autoencoder`, whose stage must have a checkpoint, and
 
-    part: One of :data:`PARTS`, which names its table; it starts from the outcome of the part before.
+    small: Train on the small pictures of the table `small`; the stage proper starts from the outcome.
 
     A run that starts from an exported model takes over its tokenizer and its scaling factor.
     """
-    seed = configuration["model"]["seed"]
-    settings = {"size": configuration["model"]["size"]} | configuration["diffusion"] | configuration[part]
+    seed, name = configuration["model"]["seed"], "small" if small else "diffusion"
+    settings = {"size": configuration["model"]["size"]} | configuration["diffusion"] | configuration[name]
     if settings["prediction_type"] not in ("epsilon", "v_prediction"):
         raise ModelError(f"prediction_type is {settings['prediction_type']!r}: use 'epsilon' or 'v_prediction'")
     torch.manual_seed(seed)
-    before, scaling_factor = _before(part, run), None
-    if before:
+    before, scaling_factor = run / "small.pt", None
+    goes_on = not small and before.exists()
+    if goes_on:
         start, scaling_factor = None, scaling_factor_of(configuration, run)
-    elif start and not (run / f"{part}.pt").exists():
+    elif start and not (run / f"{name}.pt").exists():
         scaling_factor = _take_over(start, run)
     tokenizer = tokenizer_of(configuration, run)
     unet = build_unet(configuration).to(memory_format=torch.channels_last)
@@ -79,10 +75,10 @@ def train_diffusion(
         architectures.unfuse_attention(unet)
     text_encoder = build_text_encoder(configuration, tokenizer)
     modules = {"unet": unet, "text_encoder": text_encoder}
-    if before:
+    if goes_on:
         load_averages(before, modules)
     stage = Stage(
-        run / f"{part}.pt",
+        run / f"{name}.pt",
         configuration["model"],
         settings,
         modules,
@@ -95,7 +91,6 @@ def train_diffusion(
     latents = bank["latents"].to(device) * bank["scaling_factor"]
     tokens = torch.cat([bank["tokens"], tokenise(tokenizer, [""])]).to(device)
     alphas = build_scheduler(configuration).alphas_cumprod.to(device)
-    window = min(8, latents.shape[-1])
 
     def encode(chosen: Tensor) -> Tensor:
         with stage.autocast():
@@ -127,11 +122,9 @@ def train_diffusion(
             weight = torch.where(dropped, 1.0, settings["caption_weight"]).to(device).reshape(-1, 1, 1, 1)
             target = torch.lerp(without_caption(noisy, t), target, weight)
         error = live(noisy, t, encode(caption)) - target
-        plain = min_snr_weight(settings, alpha) * error.square()
-        coarse = settings["low_frequency"] * (1 - alpha) * window**2 * F.avg_pool2d(error, window).square()
-        losses = {"plain": plain.mean(), "coarse": coarse.mean()}
-        stage.descend("diffusion", losses["plain"] + losses["coarse"])
-        return losses
+        loss = (min_snr_weight(settings, alpha) * error.square()).mean()
+        stage.descend("diffusion", loss)
+        return {"loss": loss}
 
     return stage.train(update, minutes)
 
@@ -140,14 +133,6 @@ def scaling_factor_of(configuration: dict, run: Path) -> float:
     """The scaling factor of a run's latents, from the first of its banks."""
     small, whole = (run / f"bank-{configuration[table]['size']}.pt" for table in ("small", "model"))
     return read_checkpoint(small if small.exists() else whole)["scaling_factor"]
-
-
-def _before(part: str, run: Path) -> Path | None:
-    """The checkpoint that a part starts from; small pictures may be left out."""
-    if part == "detail":
-        return run / "diffusion.pt"
-    small = run / "small.pt"
-    return small if part == "diffusion" and small.exists() else None
 
 
 def draw_timesteps(settings: dict, training_steps: int, generator: torch.Generator) -> Tensor:

@@ -17,13 +17,8 @@ from .parts import build_autoencoder, build_scheduler, build_text_encoder, build
 __all__ = ["assemble", "export"]
 
 
-def assemble(configuration: dict, run: Path, part: str = "detail") -> StableDiffusionPipeline:
+def assemble(configuration: dict, run: Path) -> StableDiffusionPipeline:
     """The `StableDiffusionPipeline` of a run's averaged weights; the refined autoencoder, where there is one.
-
-    Arguments:
-        configuration: From :func:`~.configuration.load_configuration`.
-        run: Folder of the checkpoints.
-        part: Of the diffusion model's training, `diffusion` or, where it has been run, `detail`.
 
     Raises:
         ModelError: If a stage has not been run.
@@ -31,8 +26,7 @@ def assemble(configuration: dict, run: Path, part: str = "detail") -> StableDiff
     tokenizer = tokenizer_of(configuration, run)
     vae, unet = build_autoencoder(configuration), build_unet(configuration)
     text_encoder = build_text_encoder(configuration, tokenizer)
-    detail = part == "detail" and (run / "detail.pt").exists()
-    load_averages(run / ("detail.pt" if detail else "diffusion.pt"), {"unet": unet, "text_encoder": text_encoder})
+    load_averages(run / "diffusion.pt", {"unet": unet, "text_encoder": text_encoder})
     refined = run / "refine.pt"
     load_averages(refined if refined.exists() else run / "autoencoder.pt", {"vae": vae})
     vae.register_to_config(scaling_factor=scaling_factor_of(configuration, run))

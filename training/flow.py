@@ -1,10 +1,10 @@
 """A rectified flow on encoded crops and their captions (Liu et al., ICLR 2023; Esser et al., ICML 2024).
 
     z_t = (1 - t) z + t n,    target n - z,    e = prediction - target
-    loss = |e|^2 + l t^2 |m(e)|^2
+    loss = |e|^2
 
-with m(e) the 8x8 means of the error, a share of the times drawn from the noisy end, small pictures first, and what a
-caption adds learnt at the same weight as in :mod:`.diffusion`, which says why.
+with a share of the times drawn from the noisy end, small pictures first, and what a caption adds learnt at a weight as
+in :mod:`.diffusion`, which says why.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from .bank import encode_crops
 from .diffusion import draw_positions
 from .graphed import predicting
 from .loop import read_checkpoint, write_checkpoint
-from .relatives import Captions, base_of, stage_of, velocity_loss
+from .relatives import Captions, base_of, stage_of
 
 __all__ = ["train_flow"]
 
@@ -59,9 +59,9 @@ def train_flow(
             with torch.no_grad():
                 target = torch.lerp(average(noisy, 1000 * t.flatten(), nothing), target, weight)
         text = captions(torch.where(dropped, -1, chosen))
-        losses = velocity_loss(settings, live(noisy, 1000 * t.flatten(), text) - target, t)
-        stage.descend("diffusion", losses["plain"] + losses["coarse"])
-        return losses
+        loss = (live(noisy, 1000 * t.flatten(), text) - target).square().mean()
+        stage.descend("diffusion", loss)
+        return {"loss": loss}
 
     return stage.train(update, minutes)
 

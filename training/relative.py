@@ -19,7 +19,7 @@ def train_relative(
     run: Path,
     device: torch.device,
     minutes: float | None = None,
-    part: str = "diffusion",
+    small: bool = False,
 ) -> bool:
     """Train the U-Net of a relative, or go on training it; returns whether it is finished.
 
@@ -29,13 +29,13 @@ def train_relative(
         run: Folder of its checkpoints.
         device: Where it runs.
         minutes: Time limit; None is none.
-        part: `diffusion`, or `small` for the small pictures of that table, first.
+        small: Train on the small pictures of the table `small` first.
 
     Raises:
-        ModelError: If its base or its teacher cannot be loaded, or its recipe has no such part.
+        ModelError: If its base or its teacher cannot be loaded, or it has no stage of small pictures.
     """
-    if configuration["relative"]["recipe"] == "tiny-flow" and part in configuration:
-        return train_flow(configuration, data, run, device, minutes, small=part == "small")
-    if part != "diffusion":
-        raise ModelError(f"the recipe of {configuration['relative']['recipe']} has no such part: leave --{part} out")
+    if configuration["relative"]["recipe"] == "tiny-flow":
+        return train_flow(configuration, data, run, device, minutes, small)
+    if small:
+        raise ModelError("a one-step model has no stage of small pictures: leave --small out")
     return train_one_step(configuration, run, device, minutes)

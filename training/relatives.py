@@ -23,7 +23,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from ..errors import ModelError
 from ..files import write_atomically
@@ -37,7 +37,7 @@ from .parts import build_unet, tokenise
 if TYPE_CHECKING:
     from ..models.latent_diffusion import LatentDiffusion
 
-__all__ = ["Captions", "base_of", "export_relative", "stage_of", "velocity_loss"]
+__all__ = ["Captions", "base_of", "export_relative", "stage_of"]
 
 CARD = """\
 # {name}
@@ -116,16 +116,6 @@ def stage_of(
         optimizers={"diffusion": ["unet"]},
         device=device,
     )
-
-
-def velocity_loss(settings: dict, error: Tensor, t: Tensor) -> dict[str, Tensor]:
-    """Mean square of a velocity's error (B, C, h, w) at times (B, 1, 1, 1), and of its 8x8 means."""
-    window = min(8, error.shape[-1])
-    means = nn.functional.avg_pool2d(error, window)
-    return {
-        "plain": error.square().mean(),
-        "coarse": (settings["low_frequency"] * t.square() * window**2 * means.square()).mean(),
-    }
 
 
 def export_relative(configuration: dict, run: Path, folder: Path) -> int:

@@ -41,7 +41,7 @@ def refinement_latents(configuration: dict, run: Path, device: torch.device) -> 
         if kept["source"] != source:
             raise ModelError(f"{path} is of an earlier diffusion model: delete it and refine.pt to refine anew")
         return kept["latents"]
-    model = LatentDiffusion.from_pipeline(assemble(configuration, run, "diffusion").to(device), "training")
+    model = LatentDiffusion.from_pipeline(assemble(configuration, run).to(device), "training")
     size = configuration["model"]["size"]
     seed = configuration["model"]["seed"]
     rng, generator = random.Random(seed), torch.Generator().manual_seed(seed)
