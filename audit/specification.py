@@ -75,10 +75,14 @@ class Machine:
     Attributes:
         device: Torch device; None takes a GPU if there is one.
         decoders: Threads that read and decode ahead of a model.
+        ledger: Where names are looked up; None for the ledger beside the keyring, if there is one.
+        trust: File of the certificates of authorities that are trusted to say who signed a manifest; None trusts none.
     """
 
     device: str | None = None
     decoders: int = 2
+    ledger: str | None = None
+    trust: str | None = None
 
 
 def build(settings: Settings, machine: Machine) -> Detector:

@@ -24,7 +24,9 @@ from PIL import Image
 from ..errors import ImageError
 from ..files import sha256, shown
 from ..images import perceptual_hash, read_image
+from ..ledger.account import account_of, known_ledger
 from ..provenance import Report, compare, read_manifest
+from ..provenance.credentials import load_certificates, to_pem
 from .decoys import decoy_log10_p
 from .schema import SCHEMA, arrow_schema, columns_of
 from .shards import Shard
@@ -107,8 +109,11 @@ class Worker:
     def __init__(self, detector: Detector, settings: Settings, machine: Machine, specification: str) -> None:
         self.detector, self.settings, self.machine, self.specification = detector, settings, machine, specification
         self.patterns = {key.id: key.pattern for key in detector.keys}
+        self.ledger = None
         if detector.names:
             self.patterns[None] = detector.names.layout.pattern
+            self.ledger = known_ledger(machine.ledger, settings.keyring, detector.names)
+        self.anchors = to_pem(load_certificates(machine.trust)).decode() if machine.trust else ""
 
     def __call__(self, task: Task) -> pa.Table:
         """The rows of a shard, or of the images of it that are wanted.
@@ -144,7 +149,7 @@ class Worker:
             data = member.content()
             looked.row |= {"read_seconds": time.perf_counter() - begin, "bytes": len(data), "sha256": sha256(data)}
             looked.row["format"] = format_of(data)
-            looked.manifest = read_manifest(data)
+            looked.manifest = read_manifest(data, self.anchors)
             looked.row["manifest"] = looked.manifest.state
             begin = time.perf_counter()
             image = read_image(io.BytesIO(data), f"image '{shown(name)}'")
@@ -163,11 +168,20 @@ class Worker:
         if not batch:
             return
         for one, outcome in zip(batch, judge(self.detector, [one.pixels for one in batch]), strict=True):
-            one.pixels = None
             if isinstance(outcome, Exception):
                 one.row |= failure(outcome, one.name)
             else:
                 one.row |= {**self.columns(outcome), "manifest": compare(one.manifest, outcome.mark).state}
+                one.row |= self.account(outcome, one.pixels)
+            one.pixels = None
+
+    def account(self, verdict: Verdict, pixels: Tensor) -> dict[str, Any]:
+        """What the ledger knows of a name that was found."""
+        if self.ledger is None or verdict.name is None:
+            return {}
+        image = Image.fromarray(pixels.permute(1, 2, 0).cpu().numpy())
+        known = account_of(self.ledger, verdict.name.number, lambda: image, verdict.undoing)
+        return {"ledger_account": json.dumps(known.to_json()), "transplant": known.transplant} if known else {}
 
     def columns(self, verdict: Verdict) -> dict[str, Any]:
         """What a verdict and the decoys beside it put into a row."""

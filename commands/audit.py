@@ -19,6 +19,8 @@ from ..inversion.recovery import EFFORTS
 from .audit_terminal import Display, say_summary
 from .exits import INTERRUPTED, OK, UNEXPECTED, UNUSABLE
 from .keys import active_keys, open_keyring
+from .ledger import ledger_option
+from .manifests import trust_option
 from .options import Number, Size, choice, fpr_option, json_option, keyring_option, model_options, with_options
 from .sources import STANDARD_INPUT
 from .terminal import complain, dumps
@@ -103,6 +105,8 @@ OF_THE_RUN = (
 @click.option(
     "--decoders", type=click.IntRange(1), default=2, show_default=True, help="Threads of a worker that decode ahead."
 )
+@trust_option
+@ledger_option
 @json_option
 def audit(
     sources,
@@ -131,6 +135,8 @@ def audit(
     workers,
     threads,
     decoders,
+    trust,
+    place,
     as_json,
 ) -> int:
     """Look at every image of SOURCES, and keep in a folder what was found, what was not, and what could not be read.
@@ -162,7 +168,7 @@ def audit(
     from ..audit.summary import summarise
     from ..audit.worker import Hire
 
-    machine = Machine(device, decoders)
+    machine = Machine(device, decoders, place, trust and str(trust.absolute()))
     folder = resume or out
     if resume:
         Run.load(folder)

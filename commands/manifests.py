@@ -22,7 +22,15 @@ if TYPE_CHECKING:
     from ..provenance import Account, ManifestFolder, Signer
     from ..watermark.record import MarkedImage
 
-__all__ = ["Manifests", "keep_unsigned", "manifests_option", "note_unsigned", "reads_manifests", "signs"]
+__all__ = [
+    "Manifests",
+    "keep_unsigned",
+    "manifests_option",
+    "note_unsigned",
+    "reads_manifests",
+    "signs",
+    "trust_option",
+]
 
 manifests_option = click.option(
     "--manifests",

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass, replace
 from functools import wraps
 from pathlib import Path
@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from ..ledger.registration import Keep
     from ..watermark.issuer import Issuer
     from ..watermark.keys import Key
+    from ..watermark.names import Names
     from ..watermark.record import MarkedImage
 
 __all__ = ["Accounts", "Register", "Registered", "reads_ledger", "registers"]
@@ -142,33 +143,23 @@ class Accounts:
 
     @contextmanager
     def open(
-        self, keyring: Path, named: bool
+        self, keyring: Path, names: Names | None
     ) -> Iterator[Callable[[Verdict, Callable[[], Image.Image]], Account | None]]:
-        """What says of a verdict and its image what the ledger knows.
+        """What says of a verdict and its image what the ledger knows; nothing where names are not tested.
 
         Raises:
             LedgerError: If the ledger cannot be opened, or is another keyring's.
         """
-        from ..ledger.place import Place, default_place
+        from ..ledger.account import account_of, known_ledger
 
-        place = self.place or default_place(keyring)
-        file = Place.of(place).file
-        if not named or (self.place is None and file and not file.exists()):
-            yield lambda verdict, image: None
-            return
-        from ..ledger import Ledger, Seals
-        from ..ledger.account import account_of
-        from ..watermark.keyring import Keyring
+        ledger = known_ledger(self.place, keyring, names) if names else None
 
-        with Ledger(place, Seals.of(Keyring.load(keyring).names())) as ledger:
+        def known(verdict: Verdict, image: Callable[[], Image.Image]) -> Account | None:
+            if ledger is None or verdict.name is None:
+                return None
+            return account_of(ledger, verdict.name.number, image, verdict.undoing)
 
-            def known(verdict: Verdict, image: Callable[[], Image.Image]) -> Account | None:
-                names = verdict.names
-                if not (verdict.found and names and names.identity.found):
-                    return None
-                placement = names.placement or verdict.placement
-                return account_of(ledger, names.named.number, image, placement and placement.undoing)
-
+        with ledger or nullcontext():
             yield known
 
 

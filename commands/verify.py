@@ -152,7 +152,7 @@ def verify(
 
     code, keys_by_id = OK, {key.id: key for key in tested} | ({None: names.pilot} if names else {})
     chance: list[float] = []
-    with accounts.open(path, bool(names)) as known, progress(len(sources), "image") as bar:
+    with accounts.open(path, names) as known, progress(len(sources), "image") as bar:
         for source, outcome in verify_files(sources, detector, batch_size=batch_size):
             if isinstance(outcome, Exception):
                 code = max(code, UNUSABLE if isinstance(outcome, ImageError) else UNEXPECTED)

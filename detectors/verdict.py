@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import asdict, dataclass, field, replace
+from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -12,6 +13,10 @@ from .alignment import IDENTITY, Alignment
 from .identity.statements import Statements
 from .plan import SIGNS
 from .registration.placement import Placement
+
+if TYPE_CHECKING:
+    from ..attacks.warping import Warp
+    from ..watermark.layout import Identity
 
 __all__ = ["Basis", "Evidence", "Part", "Verdict", "together_with"]
 
@@ -156,9 +161,18 @@ class Verdict:
         """What the mark says in public, as manifests name it; None where no more is found than whose keyring it is."""
         if self.found and self.key_id is not None:
             return public_name(self.basis.keyring, key_id=self.key_id)
-        if self.found and self.names.identity.found:
-            return public_name(self.names.named.keyring, number=self.names.named.number)
-        return None
+        return public_name(self.name.keyring, number=self.name.number) if self.name else None
+
+    @property
+    def name(self) -> Identity | None:
+        """The name that is found; None where none is."""
+        return self.names.named if self.found and self.names and self.names.identity.found else None
+
+    @property
+    def undoing(self) -> Warp | None:
+        """What brings the image back to where it was when its name was planted; None if it stands there."""
+        placement = (self.names and self.names.placement) or self.placement
+        return placement and placement.undoing
 
     @property
     def inverted(self) -> bool:

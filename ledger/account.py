@@ -3,24 +3,29 @@
 from __future__ import annotations
 
 import io
+import os
 from collections.abc import Callable
 from dataclasses import dataclass
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import PIL.Image
 
 from ..errors import ImageError
 from .likeness import SIDE
+from .place import Place, default_place
+from .seals import Seals
+from .store import Ledger
 from .transplant import Likeness, is_registered
 
 if TYPE_CHECKING:
     from PIL import Image
 
     from ..attacks.warping import Warp
+    from ..watermark.names import Names
     from .row import Row
-    from .store import Ledger
 
-__all__ = ["Account", "account_of"]
+__all__ = ["Account", "account_of", "known_ledger"]
 
 
 @dataclass(frozen=True)
@@ -88,3 +93,21 @@ def account_of(ledger: Ledger, number: int, image: Callable[[], Image.Image], un
         return Account(row, is_registered(row, image(), undoing))
     except ImageError:
         return Account(row)
+
+
+def known_ledger(place: str | None, keyring: str | os.PathLike, names: Names) -> Ledger | None:
+    """The ledger that was named, or the one beside a keyring; None if there is none there.
+
+    Arguments:
+        place: The ledger; None for the usual place.
+        keyring: The keyring's file.
+        names: Its names, which tell whether rows are genuine.
+
+    Raises:
+        LedgerError: If it cannot be opened, is another keyring's, or was named and does not exist.
+    """
+    usual = default_place(Path(keyring))
+    file = Place.of(usual).file
+    if place is None and file and not file.exists():
+        return None
+    return Ledger(place or usual, Seals.of(names))
