@@ -25,6 +25,7 @@ from ..errors import ImageError
 from ..files import sha256, shown
 from ..images import perceptual_hash, read_image
 from ..ledger.account import account_of, known_ledger
+from ..ledger.manifests import LedgerManifests
 from ..provenance import Report, compare, read_manifest
 from ..provenance.credentials import load_certificates, to_pem
 from .decoys import decoy_log10_p
@@ -171,9 +172,14 @@ class Worker:
             if isinstance(outcome, Exception):
                 one.row |= failure(outcome, one.name)
             else:
-                one.row |= {**self.columns(outcome), "manifest": compare(one.manifest, outcome.mark).state}
+                one.row |= {**self.columns(outcome), "manifest": self.manifest(one.manifest, outcome)}
                 one.row |= self.account(outcome, one.pixels)
             one.pixels = None
+
+    def manifest(self, report: Report, verdict: Verdict) -> str:
+        """The state of a manifest beside a verdict; one that was stripped may be in the ledger."""
+        kept = LedgerManifests(self.ledger) if self.ledger else None
+        return compare(report, verdict.mark, kept, self.anchors).state
 
     def account(self, verdict: Verdict, pixels: Tensor) -> dict[str, Any]:
         """What the ledger knows of a name that was found."""

@@ -93,7 +93,7 @@ def embed(
     if image:
         with register.open(key, file) as registered:
             loaded = dict(name=model, dtype=dtype, device=device)
-            return embed_image(image, output, registered, loaded, way, min_psnr, force, signer)
+            return embed_image(image, output, registered, loaded, way, min_psnr, force, registered.signing(signer))
     wanted = [prompt for prompt in prompts for _ in range(count)]
     jobs = list(zip(numbered(output, len(wanted)), wanted, seeds_of(seed, len(wanted)), strict=True))
     made = [path for path, *_ in jobs if finished(path)] if skip_existing else []
@@ -110,6 +110,7 @@ def embed(
 
     with register.open(key, file) as registered:
         registered.catch_up(made)
+        signer = registered.signing(signer)
         if not jobs:
             say("nothing to do: every image exists")
             return

@@ -71,7 +71,7 @@ which = [
 
 @click.group()
 def ledger() -> None:
-    """Which images were marked: show, find, export, check, merge."""
+    """Which images were marked: show, find, export, check, merge, and their manifests."""
 
 
 @ledger.command()
@@ -140,6 +140,29 @@ def export(output, form, issuer, since, until, place, keyring) -> None:
 
 
 @ledger.command()
+@click.argument("number", type=click.IntRange(0, 2**40 - 1))
+@click.option("-o", "--output", type=OutputFile(), help="File for the manifest, a sidecar; the one there is.")
+@with_options(where)
+def manifest(number, output, place, keyring) -> None:
+    """Show the signed manifests that were kept for the image of NUMBER, whatever became of its file."""
+    from ..files import write_atomically
+    from ..ledger.manifests import LedgerManifests
+    from ..provenance import public_name
+    from ..provenance.reading import read_kept
+
+    with open_ledger(place, keyring) as opened:
+        kept = LedgerManifests(opened).manifests_of(public_name(opened.keyring, number=number))
+        if not kept:
+            raise LedgerError(f"no manifest was kept for the number {number} in {opened.place.name}")
+    for one in kept:
+        click.echo(dumps(asdict(read_kept(one)), indent=2))
+    if output:
+        if len(kept) > 1:
+            raise LedgerError(f"{len(kept)} manifests were kept for the number {number}, which are not one file")
+        write_atomically(output, kept[0])
+
+
+@ledger.command()
 @json_option
 @with_options(where)
 def check(as_json, place, keyring) -> int:
@@ -173,10 +196,12 @@ def merge(other, place, keyring) -> int:
     Exit code: 0 if all of it is here now, 2 if something was left out.
     """
     from ..ledger import Ledger
+    from ..ledger.manifests import merge_manifests
     from ..ledger.merge import merge as merged
 
     with open_ledger(place, keyring, create=True) as opened, Ledger(other, opened.seals) as source:
         outcome = merged(opened, source)
+        merge_manifests(opened, source)
     for conflict in outcome.conflicts:
         complain(f"conflict: {conflict}")
     told = f"{outcome.added} rows added, {outcome.finished} finished, {outcome.known} known"

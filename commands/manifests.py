@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, NoReturn
 
 import click
 
-from ..errors import ProvenanceError
+from ..errors import LedgerError, ProvenanceError
 from ..files import shown
 from .options import Text, with_options
 from .sources import STANDARD_INPUT
@@ -20,6 +20,7 @@ from .terminal import complain
 if TYPE_CHECKING:
     from ..detectors.verdict import Verdict
     from ..provenance import Account, ManifestFolder, Signer
+    from ..provenance.store import ManifestStore
     from ..watermark.record import MarkedImage
 
 __all__ = [
@@ -168,15 +169,17 @@ class Manifests:
 
         return to_pem(load_certificates(self.trust)).decode()
 
-    def beside(self, name: str, verdict: Verdict) -> Account:
-        """What the manifest of an image says beside its verdict."""
+    def beside(self, name: str, verdict: Verdict, further: ManifestStore | None) -> Account:
+        """What the manifest of an image says beside its verdict, its copies looked for in a further store, too."""
         from ..provenance import Report, compare, read_manifest
+        from ..provenance.store import ManifestStores
 
         if name == STANDARD_INPUT:
             report = Report("unread", "standard input is gone: name a file")
         else:
             report = read_manifest(name, self.anchors)
         try:
-            return compare(report, verdict.mark, folder_of(self.folder), self.anchors)
-        except ProvenanceError as error:
+            stores = ManifestStores((folder_of(self.folder), *([further] if further else [])))
+            return compare(report, verdict.mark, stores, self.anchors)
+        except (LedgerError, ProvenanceError) as error:
             return compare(Report("unread", str(error)), verdict.mark)

@@ -20,7 +20,9 @@ if TYPE_CHECKING:
     from ..detectors.verdict import Verdict
     from ..ledger import Ledger
     from ..ledger.account import Account
+    from ..ledger.manifests import LedgerManifests
     from ..ledger.registration import Keep
+    from ..provenance import Signer
     from ..watermark.issuer import Issuer
     from ..watermark.keys import Key
     from ..watermark.names import Names
@@ -60,6 +62,12 @@ class Registered:
         self.ledger.register(
             row_of(named, record["number"], record["issuer"], record["image_sha256"], self.ledger.seals, self.keep)
         )
+
+    def signing(self, signer: Signer | None) -> Signer | None:
+        """Who signs the images; copies of manifests are kept in the ledger as well."""
+        from ..ledger.manifests import LedgerManifests
+
+        return signer.keeping(LedgerManifests(self.ledger)) if signer and self.ledger else signer
 
     def catch_up(self, paths: Iterable[Path]) -> None:
         """Write down images whose files were finished by a run that was killed right after."""
@@ -142,25 +150,42 @@ class Accounts:
     place: str | None
 
     @contextmanager
-    def open(
-        self, keyring: Path, names: Names | None
-    ) -> Iterator[Callable[[Verdict, Callable[[], Image.Image]], Account | None]]:
-        """What says of a verdict and its image what the ledger knows; nothing where names are not tested.
+    def open(self, keyring: Path, names: Names | None) -> Iterator[Known]:
+        """What the ledger knows; nothing where names are not tested.
 
         Raises:
             LedgerError: If the ledger cannot be opened, or is another keyring's.
         """
-        from ..ledger.account import account_of, known_ledger
+        from ..ledger.account import known_ledger
 
-        ledger = known_ledger(self.place, keyring, names) if names else None
+        with (known_ledger(self.place, keyring, names) if names else None) or nullcontext() as ledger:
+            yield Known(ledger)
 
-        def known(verdict: Verdict, image: Callable[[], Image.Image]) -> Account | None:
-            if ledger is None or verdict.name is None:
-                return None
-            return account_of(ledger, verdict.name.number, image, verdict.undoing)
 
-        with ledger or nullcontext():
-            yield known
+@dataclass(frozen=True)
+class Known:
+    """What is known of images that carry a name.
+
+    Attributes:
+        ledger: The ledger; None where there is none.
+    """
+
+    ledger: Ledger | None
+
+    def account(self, verdict: Verdict, image: Callable[[], Image.Image]) -> Account | None:
+        """What the ledger says of an image; None where no name is found, or it does not know the name."""
+        from ..ledger.account import account_of
+
+        if self.ledger is None or verdict.name is None:
+            return None
+        return account_of(self.ledger, verdict.name.number, image, verdict.undoing)
+
+    @property
+    def manifests(self) -> LedgerManifests | None:
+        """The manifests that it keeps."""
+        from ..ledger.manifests import LedgerManifests
+
+        return LedgerManifests(self.ledger) if self.ledger else None
 
 
 def reads_ledger(command: Callable) -> Callable:

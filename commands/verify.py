@@ -160,7 +160,8 @@ def verify(
             else:
                 code = max(code, OK if outcome.found else NOT_FOUND)
                 chance += outcome.decoys
-                manifest, account = manifests.beside(source.name, outcome), known(outcome, source.read)
+                manifest = manifests.beside(source.name, outcome, known.manifests)
+                account = known.account(outcome, source.read)
                 told = {"manifest": manifest.to_json(), "ledger": account and account.to_json()}
                 row = {"image": source.name, **outcome.to_json(scores=scores), **told}
                 remark = "  ".join(one.words for one in (account, manifest) if one and one.words)

@@ -26,7 +26,7 @@ from sqlalchemy import (
 
 from ..errors import LedgerError
 
-__all__ = ["APPLICATION", "fact", "images", "issuers", "migrate"]
+__all__ = ["APPLICATION", "fact", "images", "issuers", "manifests", "migrate"]
 
 metadata = MetaData()
 number = BigInteger().with_variant(Integer(), "sqlite")
@@ -63,6 +63,14 @@ images = Table(
     Column("seal", Text),
 )
 
+manifests = Table(
+    "wmark_manifests",
+    metadata,
+    Column("mark", Text, primary_key=True),
+    Column("digest", Text, primary_key=True),
+    Column("manifest", LargeBinary),
+)
+
 TYPES = {
     "sqlite": {"number": "INTEGER", "bytes": "BLOB", "order": ""},
     "postgresql": {"number": "BIGINT", "bytes": "BYTEA", "order": ' COLLATE "C"'},
@@ -80,6 +88,10 @@ STEPS: tuple[tuple[str, ...], ...] = (
         "CREATE INDEX wmark_images_file_hash ON wmark_images (file_hash)",
         "CREATE INDEX wmark_images_registered ON wmark_images (registered)",
         "CREATE INDEX wmark_images_unfinished ON wmark_images (number) WHERE registered IS NULL",
+    ),
+    (
+        "CREATE TABLE wmark_manifests (mark TEXT NOT NULL, digest TEXT NOT NULL, manifest {bytes} NOT NULL, "
+        "PRIMARY KEY (mark, digest))",
     ),
 )
 """The statements of each version; the first one's begin with nothing."""

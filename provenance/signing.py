@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import io
 import os
 import re
@@ -14,7 +15,7 @@ from ..errors import ProvenanceError
 from .credentials import load_credentials
 from .library import context, imported
 from .manifest import SOURCE, binding_of, definition
-from .store import ManifestStore
+from .store import ManifestStore, ManifestStores
 
 __all__ = ["Signed", "Signer"]
 
@@ -71,6 +72,12 @@ class Signer:
         self.credentials = load_credentials(certificate, key)
         self.domain, self.authority, self.store = domain, authority, store
         self.try_out()
+
+    def keeping(self, store: ManifestStore) -> Signer:
+        """The same signer, which keeps copies in one more store."""
+        other = copy.copy(self)
+        other.store = ManifestStores((self.store, store)) if self.store else store
+        return other
 
     def opening(self, source: bytes) -> SourceSigner:
         """What signs a picture that was there before it was marked.

@@ -7,13 +7,14 @@ carry, so it answers with a list.
 from __future__ import annotations
 
 import os
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
 
 from ..errors import ProvenanceError
 from ..files import read_file, reason, sha256, shown, write_atomically
 
-__all__ = ["ManifestFolder", "ManifestStore", "default_folder"]
+__all__ = ["ManifestFolder", "ManifestStore", "ManifestStores", "default_folder"]
 
 LARGEST = 64 << 20
 
@@ -66,6 +67,24 @@ class ManifestFolder:
     def shelf(self, number: str) -> Path:
         """The folder of a mark; by a digest, as file systems disagree about what names are the same."""
         return self.folder / sha256(number.encode())[:32]
+
+
+@dataclass(frozen=True)
+class ManifestStores:
+    """Several stores as one: what is kept is kept in each, and what any of them has is found.
+
+    Attributes:
+        stores: The stores.
+    """
+
+    stores: tuple[ManifestStore, ...]
+
+    def store(self, number: str, manifest: bytes) -> None:
+        for store in self.stores:
+            store.store(number, manifest)
+
+    def manifests_of(self, number: str) -> list[bytes]:
+        return list(dict.fromkeys(one for store in self.stores for one in store.manifests_of(number)))
 
 
 def default_folder() -> Path:

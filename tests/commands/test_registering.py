@@ -115,3 +115,22 @@ def test_a_ledger_that_cannot_be_used_is_one_sentence(named, sentence, tmp_path)
     assert "leave one out" in sentence(named(*QUICK, "-o", "sea.png", "--no-ledger", "--keep", "prompt"))
     Image.new("RGB", (512, 512)).save(tmp_path / "sun.png")
     assert "does not exist" in sentence(named("verify", "sun.png", "--ledger", "gone.sqlite", *AT))
+
+
+def test_a_stripped_manifest_is_found_again_in_the_ledger(named, sentence, trial_certificate, tmp_path):
+    pytest.importorskip("c2pa", reason="needs the extra wmark[c2pa]")
+    certificate, key, _ = trial_certificate
+    sign = ["--sign", certificate, "--key-file", key, "--domain", "example.com", "--manifests", "folder"]
+    assert named(*MADE, *sign).exit_code == 0
+    assert "no manifest was kept for the number 7" in sentence(named("ledger", "manifest", "7", *AT))
+    Image.open(tmp_path / "sun.png").save(tmp_path / "bare.png")
+    told = named("verify", "bare.png", "--align", "off", "--json", "--manifests", "elsewhere", *AT)
+    assert json.loads(told.stdout)["manifest"]["state"] == "stripped"
+    audited = named("audit", "bare.png", "-o", "run", "--align", "off", "--decoys", "0", *AT)
+    assert audited.exit_code == 0, audited.output
+    assert read_table(next((tmp_path / "run/shards").glob("*.parquet")))["manifest"].to_pylist() == ["stripped"]
+    shown = named("ledger", "manifest", "0", "-o", "sun.c2pa", *AT)
+    assert json.loads(shown.stdout)["state"] == "valid"
+    assert (tmp_path / "sun.c2pa").read_bytes() in (tmp_path / "sun.png").read_bytes()
+    assert named("ledger", "merge", "ring.ledger.sqlite", "--ledger", "other.sqlite", *AT).exit_code == 0
+    assert named("ledger", "manifest", "0", "--ledger", "other.sqlite", *AT).stdout == shown.stdout

@@ -11,6 +11,7 @@ from sqlalchemy import text
 
 from wmark.errors import LedgerError
 from wmark.ledger import Ledger, Query, Row, Seals, schema
+from wmark.ledger.manifests import LedgerManifests
 from wmark.ledger.check import check
 from wmark.ledger.numbers import IssuerState
 from wmark.watermark.counter import Counter
@@ -210,18 +211,22 @@ def test_search(ledger, issuer):
 
 
 def test_a_ledger_of_an_earlier_version_is_brought_up_and_one_of_a_later_refused(place, seals, issuer, monkeypatch):
-    with Ledger(place, seals, create=True) as first:
-        first.reserve(1, issuer)
-        first.register(row(1000, file_hash="ab"))
+    with monkeypatch.context() as patch:
+        patch.setattr(schema, "STEPS", schema.STEPS[:1])
+        with Ledger(place, seals, create=True) as first:
+            first.reserve(1, issuer)
+            first.register(row(1000, file_hash="ab"))
+    with Ledger(place, seals) as second:
+        LedgerManifests(second).store("mark", b"manifest")
     with monkeypatch.context() as patch:
         patch.setattr(schema, "STEPS", (*schema.STEPS, ("ALTER TABLE wmark_images ADD COLUMN extra TEXT",)))
         with Ledger(place, seals) as second:
             assert second.find(1000).genuine
             with second.reading() as connection:
-                assert schema.fact(connection, "schema") == "2"
+                assert schema.fact(connection, "schema") == "3"
                 assert connection.scalar(text("SELECT count(*) FROM wmark_images WHERE extra IS NULL")) == 1
         Ledger(place, seals).close()
-    with pytest.raises(LedgerError, match="schema 2, later than this wmark's 1: update wmark"):
+    with pytest.raises(LedgerError, match="schema 3, later than this wmark's 2: update wmark"):
         Ledger(place, seals)
 
 
