@@ -11,8 +11,8 @@ from sqlalchemy import text
 
 from wmark.errors import LedgerError
 from wmark.ledger import Ledger, Query, Row, Seals, schema
-from wmark.ledger.manifests import LedgerManifests
 from wmark.ledger.check import check
+from wmark.ledger.manifests import LedgerManifests
 from wmark.ledger.numbers import IssuerState
 from wmark.watermark.counter import Counter
 from wmark.watermark.issuer import Issuer
