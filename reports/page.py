@@ -39,6 +39,7 @@ EXAMPLES = 3
 NAMES = 200
 """Keys and issuers that are listed."""
 
+ORDER = ("transplant", "found", "failed", "not found")
 KIND = {"found": "found", "transplant": "found", "failed": "failed", "not found": "others"}
 
 
@@ -49,7 +50,7 @@ def content_of(findings: Findings) -> dict[str, Any]:
         AuditError: If the run's `audit.json` is not one that an audit wrote.
     """
     run, summary = findings.run, findings.summary
-    lines = [line_of(row) for row in findings.rows]
+    lines = sorted((line_of(row) for row in findings.rows), key=lambda line: ORDER.index(line["verdict"]))
     by_row = {row["row"]: row for row in findings.rows}
     given = {kind: sum(KIND[line["verdict"]] == kind for line in lines) for kind in findings.available}
     totals = summary["totals"]
@@ -59,7 +60,7 @@ def content_of(findings: Findings) -> dict[str, Any]:
             "version": __version__,
             "written": datetime.now(timezone.utc).isoformat(timespec="seconds"),
             "run": shown(run.folder.absolute()),
-            "begun": run.created,
+            "begun": shown(str(run.created)),
             "finished": len(findings.done) == len(run.shards),
             "shards": {"done": len(findings.done), "of": len(run.shards)},
             "images": run.images,
@@ -129,7 +130,7 @@ def asked(findings: Findings) -> list[tuple[str, str]]:
             ("Alignment", settings.align),
             ("Size that images were made at", size),
             ("Decoys", f"{settings.decoys} where the mark stands, {settings.searched} that were searched for"),
-            ("Version of wmark", str(specification.get("version"))),
+            ("Version of wmark", str(specification.get("version", "unknown"))),
         ]
     except (AttributeError, KeyError, TypeError, ValueError) as error:
         raise AuditError(
@@ -222,6 +223,8 @@ def template() -> Template:
         "percent": percent,
         "size": size,
         "p": format_p,
+        "time": lambda value: shown(value).replace("T", " ").replace("+00:00", " UTC"),
+        "parted": lambda name: ("".join(name.rpartition("/")[:2]), name.rpartition("/")[2]),
         "number": lambda value, digits=2: "–" if value is None else f"{value:.{digits}g}",
     }
     return jinja.get_template("page.html")

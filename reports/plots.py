@@ -10,7 +10,7 @@ from .curves import Curves
 __all__ = ["cumulative_plot", "interval_bar"]
 
 WIDTH, HEIGHT = 640, 460
-LEFT, RIGHT, TOP, BOTTOM = 62, 16, 14, 52
+LEFT, RIGHT, TOP, BOTTOM = 76, 16, 14, 60
 
 
 def cumulative_plot(curves: Curves) -> str:
@@ -25,10 +25,10 @@ def cumulative_plot(curves: Curves) -> str:
 
     parts = []
     for decade in range(left, 1):
-        said = f"10<tspan dy='-5' font-size='10'>{decade}</tspan>" if decade else "1"
+        said = f"10<tspan dy='-.4em'>{decade}</tspan>" if decade else "1"
         parts.append(f'<path class="grid" d="M{x(decade)} {y(0)}V{y(left)}M{x(left)} {y(decade)}H{x(0)}"/>')
         if decade % (2 if left < -8 else 1) == 0:
-            parts.append(f'<text x="{x(decade)}" y="{y(left) + 20}" text-anchor="middle">{said}</text>')
+            parts.append(f'<text x="{x(decade)}" y="{y(left) + 24}" text-anchor="middle">{said}</text>')
             parts.append(f'<text x="{LEFT - 8}" y="{y(decade) + 5}" text-anchor="end">{said}</text>')
     parts.append(f'<text x="{(LEFT + WIDTH) / 2}" y="{HEIGHT - 8}" text-anchor="middle">p</text>')
     parts.append(
