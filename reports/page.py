@@ -120,13 +120,15 @@ def asked(findings: Findings) -> list[tuple[str, str]]:
         weights = specification.get("model")
         weights = weights.get("model_fingerprint") if isinstance(weights, Mapping) else weights
         size = f"{settings.size[1]}x{settings.size[0]}" if settings.size else "the likely ones are tried"
+        looks = ", ".join(f"{look['recovery']['name']}/{look['reading']}" for look in specification.get("looks") or ())
+        looks = f"; looks {looks}" if looks else ""
         said = [
             ("Sources", sources + more),
             ("Names", f"of {', '.join(issuers)} (keyring {names['keyring']})" if names else "not tested"),
             ("Keys", "; ".join(map(str, keys)) or "none"),
             ("False-positive rate", f"{settings.fpr:g}"),
             ("Model", f"{settings.model} ({weights}), {settings.dtype}"),
-            ("Effort", f"{settings.effort}; looks {specification.get('looks', 'as the model has them')}"),
+            ("Effort", f"{settings.effort}{looks}"),
             ("Alignment", settings.align),
             ("Size that images were made at", size),
             ("Decoys", f"{settings.decoys} where the mark stands, {settings.searched} that were searched for"),

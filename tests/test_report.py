@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import re
 import sys
+from dataclasses import replace
 from html.parser import HTMLParser
 from pathlib import Path
 
@@ -71,6 +72,18 @@ def test_nothing_is_fetched(small):
     assert addresses and all(value.startswith(("data:image/jpeg;base64,", "#")) for value in addresses)
     (policy,) = (attributes["content"] for tag, attributes in elements if attributes.get("http-equiv"))
     assert policy.startswith("default-src 'none'; img-src data:; ") and "unsafe" not in policy
+
+
+def test_what_was_asked_is_told(small):
+    look = {"recovery": {"name": "fast", "steps": 5}, "reading": "search", "after": None}
+    names = {"keyring": "0123456789abcdef", "issuers": [["studio", 0, 9], ["<b>branch", 9, 9]]}
+    specification = {"looks": [look], "names": names, "model": {"model_fingerprint": "f"}}
+    content = content_of(replace(small, run=replace(small.run, specification=specification)))
+    said = dict(content["asked"])
+    assert said["Effort"] == "auto; looks fast/search" and said["Model"] == "tiny (f), fp32"
+    assert said["Names"] == "of studio, <b>branch (keyring 0123456789abcdef)"
+    page = page_of(content, {})
+    assert "&lt;b&gt;branch" in page and "<dt>looks.0.recovery.steps</dt><dd><code>5</code></dd>" in page
 
 
 def test_rows_are_chosen_and_what_is_left_out_is_said(small):
