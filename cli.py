@@ -16,6 +16,7 @@ COMMANDS = {
     "restore": ".commands.restore:restore",
     "verify": ".commands.verify:verify",
     "audit": ".commands.audit:audit",
+    "report": ".commands.report:report",
     "ledger": ".commands.ledger:ledger",
     "attack": ".commands.attack:attack",
     "tune": ".commands.tune:tune",

@@ -81,6 +81,7 @@ class Run:
         specification: What the verdicts rest on.
         arguments: The sources, as they were named.
         shard_size: Images of a shard.
+        created: When it was begun, ISO 8601 in UTC; None before that.
     """
 
     folder: Path
@@ -88,6 +89,7 @@ class Run:
     specification: Mapping[str, Any]
     arguments: tuple[str, ...]
     shard_size: int
+    created: str | None = None
 
     def begin(self, shards: Sequence[Shard]) -> Run:
         """Write what the run is of, last of all the file by which it is known as one; returns the run.
@@ -120,7 +122,8 @@ class Run:
             if content["schema"] != SCHEMA:
                 raise AuditError(f"the run in '{shown(folder)}' has the schema {content['schema']!r}, not {SCHEMA}")
             settings = Settings.of_json(content["settings"])
-            return cls(folder, settings, content["specification"], tuple(content["sources"]), content["shard_size"])
+            sources, size = tuple(content["sources"]), content["shard_size"]
+            return cls(folder, settings, content["specification"], sources, size, content["created"])
         except FileNotFoundError:
             raise AuditError(f"'{shown(folder)}' holds no run of an audit: it has no {RUN_FILE}") from None
         except (OSError, ValueError, KeyError, TypeError) as error:
@@ -136,7 +139,7 @@ class Run:
         """Its shards, in order."""
         try:
             return [*read_listing(self.folder / "listing.parquet")]
-        except (OSError, pa.ArrowException) as error:
+        except (OSError, ValueError, KeyError, TypeError, pa.ArrowException) as error:
             raise AuditError(f"the listing of '{shown(self.folder)}' cannot be read ({reason(error)})") from error
 
     @property
@@ -173,8 +176,18 @@ class Run:
         return counts if mine and footer.num_rows == shard.count == counts.images else None
 
     def rows(self, shard: Shard, columns: Sequence[str] | None = None) -> pa.Table:
-        """The rows of a shard that is done."""
-        return pq.read_table(self.path(shard), columns=columns and list(columns))
+        """The rows of a shard that is done.
+
+        Raises:
+            AuditError: If its file is damaged.
+        """
+        path = self.path(shard)
+        try:
+            return pq.read_table(path, columns=columns and list(columns))
+        except (OSError, pa.ArrowException) as error:
+            raise AuditError(
+                f"the rows in '{shown(path)}' cannot be read ({reason(error)}): remove that file and go on with the run"
+            ) from error
 
     def write(self, task: Task, rows: pa.Table) -> Counts:
         """Write a shard's rows in one step, new ones in place of the old ones where only some were wanted.

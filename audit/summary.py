@@ -23,7 +23,7 @@ from ..files import write_atomically
 from .run import Counts, Run
 from .statistics import Decoys, clopper_pearson, false_discovery, family_wise, yekutieli
 
-__all__ = ["SUMMARY_SCHEMA", "summarise"]
+__all__ = ["COLUMNS", "SUMMARY_SCHEMA", "Tally", "share", "summarise", "summary_of"]
 
 SUMMARY_SCHEMA = "wmark-audit-summary/1"
 LEVELS = (0.05, 0.01, 0.001)
@@ -43,14 +43,26 @@ def summarise(run: Run) -> dict[str, Any]:
     Raises:
         OSError: If a file cannot be read or written.
     """
-    tally, counts = Tally(run), Counts()
+    tally = Tally(run)
     for shard in run.shards:
-        counts += run.done(shard) or Counts()
-        tally.add(run.rows(shard, COLUMNS))
-    p = np.concatenate([np.empty(0), *tally.log10_p])
-    family, discovery = family_wise(p), false_discovery(p)
-    write_corrections(run.folder, np.concatenate([np.empty(0, np.int64), *tally.rows]), family, discovery)
-    summary = {
+        tally.add(run.rows(shard, COLUMNS), run.done(shard) or Counts())
+    family, discovery = tally.corrected()
+    write_corrections(run.folder, tally.numbers, family, discovery)
+    summary = summary_of(run, tally, family, discovery)
+    write_atomically(run.folder / "summary.json", (json.dumps(summary, indent=1) + "\n").encode(), mode=0o600)
+    return summary
+
+
+def summary_of(run: Run, tally: Tally, family: np.ndarray, discovery: np.ndarray) -> dict[str, Any]:
+    """What the rows that were added up say together.
+
+    Arguments:
+        run: Their run.
+        tally: The sums.
+        family, discovery: What :meth:`Tally.corrected` gives.
+    """
+    p, counts = tally.p, tally.counts
+    return {
         "schema": SUMMARY_SCHEMA,
         "specification": run.digest,
         "sources": {"count": len(run.arguments), "first": list(run.arguments[:20])},
@@ -82,14 +94,13 @@ def summarise(run: Run) -> dict[str, Any]:
             "workers": counts.seconds,
         },
     }
-    write_atomically(run.folder / "summary.json", (json.dumps(summary, indent=1) + "\n").encode(), mode=0o600)
-    return summary
 
 
 class Tally:
     """Adds up rows, shard after shard.
 
     Attributes:
+        counts: What became of all images.
         rows, log10_p: Of the images that were looked at, shard by shard.
         keys, issuers, statements, errors: How often each was found, or went wrong.
         stages: Seconds by the columns that hold them.
@@ -98,15 +109,30 @@ class Tally:
     """
 
     def __init__(self, run: Run) -> None:
-        self.fpr = run.settings.fpr
+        self.fpr, self.counts = run.settings.fpr, Counts()
         self.rows: list[np.ndarray] = []
         self.log10_p: list[np.ndarray] = []
         self.keys, self.issuers, self.statements = Counter(), Counter(), Counter()
         self.errors, self.stages, self.searched = Counter(), Counter(), Counter()
         self.decoys = Decoys(run.settings.decoys)
 
-    def add(self, table: pa.Table) -> None:
-        """Rows of a shard."""
+    @property
+    def numbers(self) -> np.ndarray:
+        """Rows of the images that were looked at, with shape (m,)."""
+        return np.concatenate([np.empty(0, np.int64), *self.rows])
+
+    @property
+    def p(self) -> np.ndarray:
+        """log10 of their p-values, with shape (m,)."""
+        return np.concatenate([np.empty(0), *self.log10_p])
+
+    def corrected(self) -> tuple[np.ndarray, np.ndarray]:
+        """The same corrected over the run: family-wise, and as a rate of false discoveries."""
+        return family_wise(self.p), false_discovery(self.p)
+
+    def add(self, table: pa.Table, counts: Counts) -> None:
+        """Rows of a shard, which hold at least :data:`COLUMNS`, and what its file says of them."""
+        self.counts += counts
         self.errors.update(table["error_class"].drop_null().to_pylist())
         for stage in STAGES:
             self.stages[stage] += pc.sum(table[stage]).as_py() or 0.0

@@ -41,7 +41,7 @@ if TYPE_CHECKING:
     from ..detectors.detector import Detector
     from ..detectors.verdict import Verdict
 
-__all__ = ["Hire", "Task", "Worker"]
+__all__ = ["Hire", "Task", "Worker", "wanted"]
 
 AHEAD = 4
 """Batches that may be decoded and not looked at yet."""
