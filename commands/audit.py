@@ -168,7 +168,7 @@ def audit(
     from ..audit.summary import summarise
     from ..audit.worker import Hire
 
-    machine = Machine(device, decoders, place, trust and str(trust.absolute()))
+    machine = Machine(device, decoders, place and absolute(place), trust and str(trust.absolute()))
     folder = resume or out
     if resume:
         Run.load(folder)

@@ -11,8 +11,10 @@ from typing import TYPE_CHECKING
 
 import click
 
+from ..errors import LedgerError
 from .ledger import ledger_option
 from .options import choice, with_options
+from .terminal import complain
 
 if TYPE_CHECKING:
     from PIL import Image
@@ -151,14 +153,22 @@ class Accounts:
 
     @contextmanager
     def open(self, keyring: Path, names: Names | None) -> Iterator[Known]:
-        """What the ledger knows; nothing where names are not tested.
+        """What the ledger knows; nothing where names are not tested. No verdict depends on it: where the one beside the
+        keyring cannot be used, that is said, and images are looked at all the same.
 
         Raises:
-            LedgerError: If the ledger cannot be opened, or is another keyring's.
+            LedgerError: If a ledger that was named cannot be opened, or is another keyring's.
         """
         from ..ledger.account import known_ledger
 
-        with (known_ledger(self.place, keyring, names) if names else None) or nullcontext() as ledger:
+        ledger = None
+        try:
+            ledger = known_ledger(self.place, keyring, names) if names else None
+        except LedgerError as error:
+            if self.place is not None:
+                raise
+            complain(f"note: {error}; nothing is told from it")
+        with ledger or nullcontext():
             yield Known(ledger)
 
 

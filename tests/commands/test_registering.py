@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 
 import pytest
 from PIL import Image
@@ -114,6 +115,9 @@ def test_a_ledger_that_cannot_be_used_is_one_sentence(named, sentence, tmp_path)
     assert not (tmp_path / "sea.png").exists()
     assert "leave one out" in sentence(named(*QUICK, "-o", "sea.png", "--no-ledger", "--keep", "prompt"))
     Image.new("RGB", (512, 512)).save(tmp_path / "sun.png")
+    shutil.copy(tmp_path / "no.sqlite", tmp_path / "ring.ledger.sqlite")
+    looked = named("verify", "sun.png", "--align", "off", *AT)
+    assert looked.exit_code == 1 and "nothing is told from it" in looked.stderr
     assert "does not exist" in sentence(named("verify", "sun.png", "--ledger", "gone.sqlite", *AT))
 
 
