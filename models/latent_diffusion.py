@@ -86,7 +86,7 @@ class LatentDiffusion:
         Raises:
             ModelError: If the pipeline is of a family that is not known, or its parts do not make sense.
         """
-        from .registry import family
+        from .families import family
 
         return family(type(pipeline).__name__).model(
             pipeline,

@@ -4,13 +4,12 @@ from __future__ import annotations
 
 import sys
 from dataclasses import replace
-from importlib import import_module
 from pathlib import Path
-from types import ModuleType
 from typing import TYPE_CHECKING
 
 from ..errors import ModelError
 from ..files import UnfitFile, open_regular
+from .families import family
 from .index import LARGEST_JSON, ModelFolder, ModelIndex
 from .quiet import quiet
 from .tuned import find_tuned
@@ -21,12 +20,9 @@ if TYPE_CHECKING:
     from .latent_diffusion import LatentDiffusion
     from .restorer import Restorer
 
-__all__ = ["DTYPES", "EMBEDDED", "family", "find_device", "load_model", "load_restorer"]
+__all__ = ["DTYPES", "EMBEDDED", "find_device", "load_model", "load_restorer"]
 
 EMBEDDED = {name: Path(__file__).parent / name for name in ("tiny", "tiny-flow", "tiny-one")}
-FAMILIES = {"StableDiffusionPipeline": "stable_diffusion"}
-"""The file of :mod:`.families` for each class of pipelines."""
-
 DTYPES = {"fp32": "float32", "bf16": "bfloat16", "fp16": "float16"}
 
 
@@ -109,17 +105,6 @@ def find_device(name: str | None = None) -> torch.device:
     except (RuntimeError, AssertionError, ImportError) as error:
         raise ModelError(f"the device {name!r} is not available here: try --device cpu") from error
     return torch.device(name)
-
-
-def family(pipeline_class: str) -> ModuleType:
-    """The module of :mod:`.families` for a class of pipelines.
-
-    Raises:
-        ModelError: If there is none.
-    """
-    if pipeline_class not in FAMILIES:
-        raise ModelError(f"it is a {pipeline_class}: wmark works with {', '.join(FAMILIES)} models")
-    return import_module(f".families.{FAMILIES[pipeline_class]}", __package__)
 
 
 def local_folder(name: str) -> Path:
