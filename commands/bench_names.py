@@ -1,11 +1,11 @@
-"""`wmark bench`: the benchmarks of names, `identities` and `impostors`."""
+"""`wmark bench`: the benchmarks of names, `identities`, `impostors` and `attackers`."""
 
 from __future__ import annotations
 
 import click
 
 from ..models import registry
-from .options import bench_options, fpr_option, with_options
+from .options import Number, bench_options, fpr_option, with_options
 
 __all__ = ["NAMES"]
 
@@ -41,4 +41,45 @@ def bench_impostors(images, fpr, out, seed) -> None:
     run(images=images, fpr=fpr, seed=seed, out=out)
 
 
-NAMES = (bench_identities, bench_impostors)
+@click.command("attackers")
+@click.option(
+    "-n", "--images", type=click.IntRange(1), default=4, show_default=True, help="Pictures with a key, and with names."
+)
+@click.option("--prompts", type=click.IntRange(1), default=2, show_default=True, help="Replays of each.")
+@click.option(
+    "--psnr",
+    "levels",
+    type=Number(10, 60),
+    multiple=True,
+    default=(40, 35, 30, 25),
+    show_default=True,
+    help="At which imprints are judged; may be given several times.",
+)
+@click.option(
+    "--iterations", type=click.IntRange(1), default=60, show_default=True, help="Updates of an imprint's latent."
+)
+@click.option(
+    "--inversion-steps", type=click.IntRange(1), default=3, show_default=True, help="That it is optimised through."
+)
+@click.option(
+    "--oracle-images", type=click.IntRange(0), default=1, show_default=True, help="Those a detector is asked about."
+)
+@click.option("--queries", type=click.IntRange(2), default=150, show_default=True, help="Times it is asked.")
+@click.option("--another", metavar="MODEL", help="Another model that attackers have, as a proxy.  [default: none]")
+@fpr_option
+@with_options(bench_options)
+def bench_attackers(
+    images, prompts, levels, iterations, inversion_steps, oracle_images, queries, another, fpr, out, seed, model, dtype,
+    device,
+) -> None:  # fmt: skip
+    """What is forged or removed by replay, imprint, a known seed and a detector's answers, against a key and names."""
+    from ..benchmarks.attackers import run
+    from ..benchmarks.attackers_made import Extent, Imprinting
+
+    imprinting = Imprinting(inversion_steps, iterations)
+    extent = Extent(images, prompts, tuple(map(float, levels)), min(oracle_images, images), queries, imprinting)
+    other = registry.load_model(another, dtype=dtype, device=device) if another else None
+    run(registry.load_model(model, dtype=dtype, device=device), extent, another=other, fpr=fpr, seed=seed, out=out)
+
+
+NAMES = (bench_identities, bench_impostors, bench_attackers)
