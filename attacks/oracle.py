@@ -19,7 +19,8 @@ __all__ = ["boundary", "walk"]
 STRAIGHT = 8
 """Halvings of the way at most, and a third of the queries."""
 
-FASTER, SLOWER = 1.3, 0.8
+FASTER, SLOWER = 1.3, 0.9
+"""By what a step grows that was right, and shrinks that was not."""
 
 
 def boundary(
@@ -59,19 +60,19 @@ def boundary(
         else:
             low = middle
     best = near + high * (far - near)
-    aside, inwards = 0.3, 0.05
+    aside = 0.3
     while asked < queries:
         asked += 1
         offset = best - near
         length, direction = offset.norm(), draw()
         direction = direction - (direction * offset).sum() / length.square().clamp_min(1e-12) * offset
         tried = offset + aside * length * direction / direction.norm().clamp_min(1e-12)
-        tried = (near + (1 - inwards) * length * tried / tried.norm().clamp_min(1e-12)).clamp(-1, 1)
+        tried = (near + (1 - aside**2 / 2) * length * tried / tried.norm().clamp_min(1e-12)).clamp(-1, 1)
         if wanted(tried):
             best = tried
-            aside, inwards = min(1.0, FASTER * aside), min(0.5, FASTER * inwards)
+            aside = min(1.0, FASTER * aside)
         else:
-            aside, inwards = SLOWER * aside, SLOWER * inwards
+            aside *= SLOWER
     return best
 
 
