@@ -5,6 +5,8 @@
     colour        light and colour                           regeneration  through a model and back
     overlays      text, logos, cut-outs                      damage        by name, and drawn for training
 
+What a detector's answers give away is `oracle`.
+
 Pillow, NumPy, SciPy's convolution and torch's `grid_sample` do it all, most kinds in one line. Of the libraries of
 augmentations kornia fits too, but a map of positions serves noise as well as pictures, which its transforms don't hand
 out, and codecs, overlays and layouts would be ours all the same; albumentations is not kept (its successor is under the

@@ -27,7 +27,15 @@ def attacked(small, tmp_path_factory):
     out, patch = tmp_path_factory.mktemp("attackers"), pytest.MonkeyPatch()
     other = replace(small, name="other", fingerprint="0" * 16)
     patch.setattr(registry, "load_model", lambda name, **options: other if name == "other" else small)
-    counts = {"n": 1, "-prompts": 1, "-psnr": 25, "-iterations": 8, "-queries": 12, "-another": "other"}
+    counts = {
+        "n": 1,
+        "-prompts": 1,
+        "-psnr": 25,
+        "-iterations": 8,
+        "-inversion-steps": 1,
+        "-queries": 4,
+        "-another": "other",
+    }
     options = [word for name, value in counts.items() for word in (f"-{name}", str(value))]
     ran = CliRunner().invoke(main, ["bench", "attackers", *options, "--out", str(out)], catch_exceptions=False)
     patch.undo()
