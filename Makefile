@@ -24,6 +24,9 @@ bench: .venv/.installed
 	@$(BIN)/wmark bench ledger --out benchmarks/results
 	@$(BIN)/wmark bench likeness --out benchmarks/results
 	@$(BIN)/wmark bench null --out benchmarks/results
+	@$(BIN)/wmark bench identities --out benchmarks/results
+	@$(BIN)/wmark bench impostors --out benchmarks/results
+	@$(BIN)/wmark bench attackers --out benchmarks/results
 	@$(BIN)/wmark bench audit --out benchmarks/results
 	@$(BIN)/wmark bench decoder-inversion --out benchmarks/results
 	@$(BIN)/wmark bench ablation --out benchmarks/results

@@ -29,7 +29,7 @@ def boundary(
     starts: Sequence[Tensor],
     draw: Callable[[], Tensor],
     queries: int,
-) -> Tensor | None:
+) -> Tensor:
     """The picture closest to one that the detector answers about as wanted.
 
     Arguments:
@@ -40,17 +40,16 @@ def boundary(
         queries: Times that are allowed.
 
     Returns:
-        The picture, or None if none of the starts is any good.
+        The picture; the one that is to be kept if none of the starts is any good.
     """
-    asked = 0
-    best = None
+    asked, best = 0, None
     for start in starts[:queries]:
         asked += 1
         if wanted(start):
             best = start
             break
     if best is None:
-        return None
+        return near
     low, high, far = 0.0, 1.0, best
     for _ in range(min(STRAIGHT, (queries - asked) // 3)):
         asked += 1

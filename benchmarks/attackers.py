@@ -97,11 +97,10 @@ def run(
     settings = dict(fpr=fpr, seed=seed, sampling=asdict(model.usual))
     settings |= dict(imprinting=asdict(extent.imprinting))
     about = provenance(model, **settings, extent=asdict(extent), another=another and another.fingerprint)
-    kept = Rows(
-        out / "attackers.jsonl", {**settings, "model": about["model"]}, ("index", "against", "attack", "by", "asked")
-    )
     fingerprints = {model.fingerprint: OWN, **({another.fingerprint: PROXY} if another else {})}
     with victims(Corpus(model, model.usual, out), extent.images, fpr, seed) as held:
+        settings |= dict(model=about["model"], basis=asdict(held.detectors["names"].basis))
+        kept = Rows(out / "attackers.jsonl", settings, ("index", "against", "attack", "by", "asked"))
         for victim in tqdm(held.each, unit="picture", disable=None):
             for attack in ATTACKS:
                 if not attack.oracle or victim.index < extent.oracle_images:
@@ -126,9 +125,8 @@ def attempt(kept: Rows, attack: Attack, by: LatentDiffusion, victim: Victim, hel
         return
     holder = Holder(by, victim, held.patterns[victim.against], lambda x: held.verdict(victim.against, x), extent)
     for made in attack.make(holder):
-        if made.picture:
-            far = {"psnr": min(psnr(made.like, made.picture), 99.0) if made.like else None}
-            kept.add({**key, "asked": made.asked, **held.judged(victim, made.picture), **far, **made.about})
+        far = {"psnr": min(psnr(made.like, made.picture), 99.0) if made.like else None}
+        kept.add({**key, "asked": made.asked, **held.judged(victim, made.picture), **far, **made.about})
 
 
 def summarised(rows: list[dict], extent: Extent) -> Iterator[dict]:

@@ -99,13 +99,13 @@ class Made:
 
     Attributes:
         asked: The setting that it was made with: number of the prompt, PSNR, or queries.
-        picture: The picture; None if there is none.
+        picture: The picture.
         like: The picture that it is to look like; None if any will do.
         about: What else is worth knowing.
     """
 
     asked: float
-    picture: Image.Image | None
+    picture: Image.Image
     like: Image.Image | None = None
     about: dict = field(default_factory=dict)
 
@@ -200,7 +200,7 @@ def bordering(holder: Holder, *, forge: bool) -> Iterator[Made]:
         directions(holder.model, kept, holder.generator()),
         holder.extent.queries,
     )
-    yield Made(holder.extent.queries, found if found is None else to_image(found), kept)
+    yield Made(holder.extent.queries, to_image(found), kept)
 
 
 def walking(holder: Holder, *, forge: bool) -> Iterator[Made]:
