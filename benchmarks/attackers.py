@@ -42,7 +42,7 @@ COLUMNS: Columns = {
     "against": "{against}",
     "setting": "{setting}",
     "pictures": "{pictures}",
-    "presence": share("present"),
+    "presence or series": share("present"),
     "identity": share("identified"),
     "another's": share("other"),
     "told as transplant": share("flagged"),
@@ -57,7 +57,7 @@ GONE: Columns = {
     "by": "{by}",
     "against": "{against}",
     "pictures": "{pictures}",
-    "presence gone at": lambda r: least(r["presence_gone"]),
+    "presence and series gone at": lambda r: least(r["presence_gone"]),
     "identity gone at": lambda r: least(r["identity_gone"]),
 }
 
