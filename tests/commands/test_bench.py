@@ -27,3 +27,9 @@ def test_pictures_that_cannot_be_fetched_are_named(run, sentence, tmp_path, monk
     monkeypatch.setenv("PATH", str(tmp_path))
     line = sentence(run("bench", "null", "--data", tmp_path / "data", "--out", tmp_path / "results"))
     assert "of debian cannot be fetched (apt-get is needed to fetch packages: install it)" in line
+
+
+def test_a_proxy_of_attackers_is_another_model(run, sentence, tmp_path):
+    line = sentence(run("bench", "attackers", "--another", "tiny", "--out", tmp_path / "results"))
+    assert "tiny is tiny, not another model" in line
+    assert not (tmp_path / "results").exists()
