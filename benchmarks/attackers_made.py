@@ -54,7 +54,7 @@ class Extent:
         imprinting: How a noise is pressed into a picture.
     """
 
-    images: int = 4
+    images: int = 8
     prompts: int = 2
     levels: tuple[float, ...] = (40.0, 35.0, 30.0, 25.0)
     oracle_images: int = 1

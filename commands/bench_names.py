@@ -43,7 +43,7 @@ def bench_impostors(images, fpr, out, seed) -> None:
 
 @click.command("attackers")
 @click.option(
-    "-n", "--images", type=click.IntRange(1), default=4, show_default=True, help="Pictures with a key, and with names."
+    "-n", "--images", type=click.IntRange(1), default=8, show_default=True, help="Pictures with a key, and with names."
 )
 @click.option("--prompts", type=click.IntRange(1), default=2, show_default=True, help="Replays of each.")
 @click.option(
