@@ -259,7 +259,9 @@ def test_what_a_mark_says_in_public_is_its_name_or_its_key_and_no_less():
         (False, None, named, None),
         (False, "one", None, None),
     ):
-        assert Verdict.mark.fget(Value(found=found, key_id=key_id, names=names, basis=basis)) == expected
+        verdict = Value(found=found, key_id=key_id, names=names, basis=basis)
+        verdict.name = Verdict.name.fget(verdict)
+        assert Verdict.mark.fget(verdict) == expected
 
 
 def test_a_folder_that_is_no_folder(tmp_path):
