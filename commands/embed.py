@@ -132,7 +132,7 @@ def embed(
                 try:
                     image.save(path, overwrite=force, resume=skip_existing, signer=signer)
                 except ProvenanceError as error:
-                    keep_unsigned(image, path, error)
+                    keep_unsigned(image, path, error, registered)
                 except ImageError:
                     if not (skip_existing and finished(path)):
                         raise

@@ -105,7 +105,7 @@ def embed_image(
     try:
         made.save(output, overwrite=force, signer=signer and signer.opening(picture.read_bytes()))
     except ProvenanceError as error:
-        keep_unsigned(made, output, error)
+        keep_unsigned(made, output, error, registered)
     registered.finished(output, made)
     cost = f"PSNR {marked.psnr:.1f} dB  SSIM {likeness:.3f}"
     say(f"{output}  {recorded(record)}  {cost}  log10 p {verdict.log10_p:.1f}")

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, NoReturn
 
 import click
 
-from ..errors import LedgerError, ProvenanceError
+from ..errors import ProvenanceError
 from ..files import shown
 from .options import Text, with_options
 from .sources import STANDARD_INPUT
@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from ..provenance import Account, ManifestFolder, Signer
     from ..provenance.store import ManifestStore
     from ..watermark.record import MarkedImage
+    from .registering import Registered
 
 __all__ = [
     "Manifests",
@@ -111,14 +112,15 @@ def note_unsigned(signer: Signer | None, paths: Iterable[Path]) -> None:
             complain(f"note: {path} exists already and is not signed: it was made without --sign")
 
 
-def keep_unsigned(image: MarkedImage, path: Path, error: ProvenanceError) -> NoReturn:
-    """Keep an image that could not be signed, under a name that says so, and end.
+def keep_unsigned(image: MarkedImage, path: Path, error: ProvenanceError, registered: Registered) -> NoReturn:
+    """Keep an image that could not be signed, under a name that says so, write it down, and end.
 
     Raises:
         ProvenanceError: Always; it says where the image is.
     """
     names = (f"{path.stem}-unsigned{i or ''}{path.suffix}" for i in count())
     kept = image.save(next(path.with_name(name) for name in names if not path.with_name(name).exists()))
+    registered.finished(kept, image)
     raise ProvenanceError(
         f"{shown(path)} is not written but {shown(kept.name)}, without a manifest: {error}"
     ) from error
@@ -181,5 +183,5 @@ class Manifests:
         try:
             stores = ManifestStores((folder_of(self.folder), *([further] if further else [])))
             return compare(report, verdict.mark, stores, self.anchors)
-        except (LedgerError, ProvenanceError) as error:
+        except ProvenanceError as error:
             return compare(Report("unread", str(error)), verdict.mark)

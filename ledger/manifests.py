@@ -6,10 +6,13 @@ found.
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 
 from sqlalchemy import insert, select
 
+from ..errors import LedgerError, ProvenanceError
 from ..files import sha256
 from .schema import manifests
 from .store import Ledger
@@ -28,18 +31,35 @@ class LedgerManifests:
     ledger: Ledger
 
     def store(self, number: str, manifest: bytes) -> None:
-        """Keep a manifest under what the mark says; one that is kept already is not kept twice."""
+        """Keep a manifest under what the mark says; one that is kept already is not kept twice.
+
+        Raises:
+            ProvenanceError: If the ledger cannot be written, as of any store.
+        """
         digest = sha256(manifest)
-        with self.ledger.writing() as connection:
+        with as_of_a_store(), self.ledger.writing() as connection:
             same = select(manifests.c.digest).where(manifests.c.mark == number, manifests.c.digest == digest)
             if connection.scalar(same) is None:
                 connection.execute(insert(manifests).values(mark=number, digest=digest, manifest=manifest))
 
     def manifests_of(self, number: str) -> list[bytes]:
-        """The manifests of every picture whose mark says this."""
-        with self.ledger.reading() as connection:
+        """The manifests of every picture whose mark says this.
+
+        Raises:
+            ProvenanceError: If the ledger cannot be read, as of any store.
+        """
+        with as_of_a_store(), self.ledger.reading() as connection:
             query = select(manifests.c.manifest).where(manifests.c.mark == number).order_by(manifests.c.digest)
             return list(connection.scalars(query))
+
+
+@contextmanager
+def as_of_a_store() -> Iterator[None]:
+    """What goes wrong with the ledger as what goes wrong with a store of manifests."""
+    try:
+        yield
+    except LedgerError as error:
+        raise ProvenanceError(str(error)) from error
 
 
 def merge_manifests(ledger: Ledger, other: Ledger) -> int:

@@ -9,6 +9,7 @@ import pytest
 from PIL import Image
 from pyarrow.parquet import read_table
 
+from wmark.errors import LedgerError
 from wmark.files import sha256
 from wmark.ledger import Ledger, Row, Seals
 from wmark.ledger.likeness import fingerprint
@@ -97,6 +98,23 @@ def test_a_marked_picture_is_written_down(named, tmp_path):
     assert named("embed", "--image", "sun.png", "-o", "again.png", "--min-psnr", "28", *AT).exit_code == 0
     (row,) = rows(named, "--number", "1")
     assert row["file_hash"] == sha256(tmp_path / "again.png") and row["prompt_hash"] is None
+
+
+def test_an_image_that_cannot_be_signed_is_written_down_as_it_is_kept(
+    named, sentence, trial_certificate, tmp_path, monkeypatch
+):
+    pytest.importorskip("c2pa", reason="needs the extra wmark[c2pa]")
+
+    def full(table):
+        raise LedgerError("the disk is full")
+
+    certificate, key, _ = trial_certificate
+    sign = ["--sign", certificate, "--key-file", key, "--domain", "example.com", "--manifests", "folder"]
+    with monkeypatch.context() as patched:
+        patched.setattr("wmark.ledger.manifests.insert", full)
+        assert "sea-unsigned.png" in sentence(named(*QUICK, "-o", "sea.png", *sign))
+    (row,) = rows(named)
+    assert row["file_hash"] == sha256(tmp_path / "sea-unsigned.png")
 
 
 def test_issuers_keep_their_own(named, tmp_path):
