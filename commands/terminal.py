@@ -100,8 +100,4 @@ def describe_alignment(verdict: Verdict) -> str:
         return ""
     if len(verdict.parts) > 1:
         return f"({len(verdict.parts)} marked parts)"
-    if verdict.placement:
-        return f"({verdict.placement.words})"
-    a = verdict.alignment
-    mirrored = "mirrored, " if a.mirror else ""
-    return f"({mirrored}turned {a.angle:.1f} degrees, scaled {a.scale:.2f})"
+    return f"({verdict.placed.words})"

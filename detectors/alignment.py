@@ -18,7 +18,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from functools import cached_property, lru_cache
 from typing import NamedTuple
 
@@ -50,9 +50,6 @@ class Alignment:
     scale: float = 1.0
     mirror: bool = False
     shift: tuple[float, float] = (0.0, 0.0)
-
-    def to_json(self) -> dict:
-        return {**asdict(self), "shift": list(self.shift)}
 
 
 IDENTITY = Alignment()

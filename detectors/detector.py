@@ -263,6 +263,7 @@ class Detector:
             cosine=standing.cosine,
             alignment=standing.alignment,
             canvas=standing.canvas,
+            size=tuple(seen.recovered.noise.shape[-2:]),
             placement=standing.placement,
             look=look.name,
             keys_tested=len(self.keys),

@@ -106,6 +106,7 @@ class Verdict:
         cosine: Cosine between the recovered coordinates and the key, or the name.
         alignment: Where the key was found, or stands closest.
         canvas: Height and width in latent pixels of the noise that the key is taken to have been planted in.
+        size: Those of the noise that the image was looked at in as a whole.
         look: Recovery and reading that gave the p-value.
         keys_tested, alignments_tested, looks_allowed: How many the union bound paid for.
         fpr: False-positive rate asked for.
@@ -127,6 +128,7 @@ class Verdict:
     cosine: float
     alignment: Alignment
     canvas: tuple[int, int]
+    size: tuple[int, int]
     look: str
     keys_tested: int
     alignments_tested: int
@@ -169,6 +171,16 @@ class Verdict:
         return self.names.named if self.found and self.names and self.names.identity.found else None
 
     @property
+    def placed(self) -> Placement:
+        """How the image lies on the one that was marked: where the pilot led to, or as the alignment says."""
+        return self.placement or Placement.of(self.alignment, self.canvas, self.size)
+
+    @property
+    def places(self) -> tuple[Placement, ...]:
+        """Where every marked part of the image lies."""
+        return tuple(part.placement for part in self.parts) or (self.placed,)
+
+    @property
     def undoing(self) -> Warp | None:
         """What brings the image back to where it was when its name was planted; None if it stands there."""
         placement = (self.names and self.names.placement) or self.placement
@@ -195,8 +207,6 @@ class Verdict:
                 the key.
         """
         told = self.found or scores
-        place = self.placement
-        placed = place.to_json() if place else {**self.alignment.to_json(), "canvas": list(self.canvas)}
         return {
             "schema": SCHEMA,
             "found": self.found,
@@ -205,7 +215,7 @@ class Verdict:
             "log10_p": round(self.log10_p, 3) if told else self.magnitude,
             "cosine": round(self.cosine, 6 if scores else 2) if told else None,
             "inverted": self.inverted if told else None,
-            "alignment": placed if told else None,
+            "alignment": self.placed.to_json() if told else None,
             "parts": [part.to_json(scores) for part in self.parts] if told else [],
             **({"closest_key_id": self.key_id} if scores else {}),
             **({"names": self.names.to_json(scores)} if self.names else {}),

@@ -5,6 +5,7 @@ import torch
 from wmark import Key, Pattern, initial_noise
 from wmark.detectors.alignment import IDENTITY, Alignment, AlignmentSearch, padded_spectrum
 from wmark.detectors.reading import KeyGroup, Standing, closest
+from wmark.detectors.registration.placement import Placement
 from wmark.detectors.statistic import corrected, hypercone_log10_p
 from wmark.inversion.whitening import whiten
 
@@ -60,6 +61,27 @@ def test_coordinates_and_surface_agree_with_the_search(noise):
     surface = SMALL.surface(SMALL.samples(moved, KEY.pattern, alignment), KeyGroup([KEY]).planted[0], KEY.pattern)
     assert surface.max().item() == pytest.approx(value, abs=1e-5)
     assert divmod(int(surface.argmax()), 64) == (round(alignment.shift[0] * 64), round(alignment.shift[1] * 64))
+
+
+@pytest.mark.parametrize(
+    ("change", "corner", "words"),
+    [
+        (lambda n: n, (20, 10), "57% of the picture"),
+        (lambda n: n.flip(2), (84, 10), "mirrored, 57% of the picture"),
+        (lambda n: torch.rot90(n.flip(2), 3, (1, 2)), (84, 74), "mirrored, turned by -90 degrees, 57% of the picture"),
+    ],
+)
+def test_an_alignment_says_where_in_the_noise_its_canvas_lies(noise, change, corner, words):
+    page = torch.randn(4, 80, 96, generator=torch.Generator().manual_seed(5))
+    page[:, 10:74, 20:84] = change(noise)
+    ((value, alignment),) = best(SMALL, page, KEY)
+    placement = Placement.of(alignment, (64, 64), (80, 96))
+    edge = np.array(placement.outline) * [96, 80]
+    assert edge[0] == pytest.approx(corner, abs=1e-3)
+    assert [*edge.min(0), *edge.max(0)] == pytest.approx([20, 10, 84, 74], abs=1e-3)
+    assert placement.words == words
+    c = placement.coordinates(page, KEY.pattern).flatten().numpy()
+    assert c @ KEY.direction / np.linalg.norm(c) > max(value, 0.47)  # What lies beside the canvas is left out.
 
 
 def test_cropped_noise_is_found_at_its_magnification(noise):

@@ -39,6 +39,8 @@ def test_the_key_of_a_marked_image_is_found_and_named(model, ring, marked):
     assert verdict.log10_p < -20
     assert verdict.look == "latent/identity"
     assert verdict.alignment == IDENTITY
+    told = verdict.to_json()["alignment"]
+    assert (told["words"], told["outline"][0], told["outline"][8]) == ("as it was marked", [0, 0], [1, 1])
 
 
 @pytest.mark.parametrize("name", NAMED)
@@ -54,6 +56,9 @@ def test_the_alignment_is_reported(model, ring, marked):
     assert verdict.alignment.mirror
     assert verdict.alignment.angle == pytest.approx(75, abs=2)
     assert verdict.alignment.scale == pytest.approx(1, abs=0.04)
+    told = verdict.to_json()["alignment"]
+    assert told["words"].startswith("mirrored, turned by 7")
+    assert sorted(np.hypot(*(np.array(told["outline"])[::4] - 0.5).T)) == pytest.approx([0.5**0.5] * 4, abs=0.05)
 
 
 def test_unmarked_images_and_strangers_keys_are_not_found(model, ring, marked, unmarked):

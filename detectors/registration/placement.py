@@ -14,7 +14,7 @@ from ...watermark.patterns import Pattern
 from ..alignment import Alignment
 from ..geometry import Size
 from .bend import Bend, positions
-from .net import decomposed
+from .net import Decomposed, decomposed
 from .reading import coordinates
 
 __all__ = ["Placement"]
@@ -36,6 +36,14 @@ class Placement:
     bend: Bend
     canvas: Size
     wrapped: bool = False
+
+    @classmethod
+    def of(cls, alignment: Alignment, canvas: Size, size: Size) -> Placement:
+        """Where an alignment puts a canvas over noise of a size, by the shorter way round where it shifted it."""
+        angle = math.radians(-alignment.angle if alignment.mirror else alignment.angle)
+        linear = Decomposed(angle, math.log(alignment.scale), alignment.mirror, (0.0, 0.0)).map
+        y, x = (((0.5 - part) % 1 - 0.5) * side for part, side in zip(alignment.shift, canvas, strict=True))
+        return cls(Bend(linear, linear.new_tensor([x, y]), size), canvas)
 
     @cached_property
     def places(self) -> Tensor:
@@ -156,7 +164,7 @@ class Placement:
     def to_json(self) -> dict:
         alignment = self.alignment
         return {
-            "angle": round(alignment.angle, 2),
+            "angle": round(alignment.angle, 2) % 360,
             "scale": round(alignment.scale, 4),
             "mirror": alignment.mirror,
             "shift": [round(part, 4) for part in alignment.shift],

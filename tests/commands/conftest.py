@@ -63,6 +63,7 @@ def judged_by_colour(monkeypatch, model):
                 cosine=0.123456,
                 alignment=IDENTITY,
                 canvas=(64, 64),
+                size=(64, 64),
                 look="fast/identity",
                 keys_tested=3,
                 alignments_tested=1,
