@@ -69,7 +69,9 @@ COLUMNS = tuple(
         ("shift_x", "float", "and to the right"),
         ("canvas_height", "int32", "height in latent pixels of the canvas that the key is taken to be planted in"),
         ("canvas_width", "int32", "its width"),
-        ("placement", "string", "where a pilot led to, JSON: matrix, words, outline (docs/verdict.md); null without"),
+        ("placement", "string", "of a marked image, how it lies on what was marked, JSON: matrix, words, outline"),
+        ("parts", "string", "every marked part that a search came upon, the strongest first, JSON (docs/verdict.md)"),
+        ("spectrum", "string", "of a marked image, in which frequencies the key is seen, JSON; null without decoys"),
         ("look", "string", "recovery and reading that gave the p-value"),
         ("keys_tested", "int64", "keys that the correction paid for"),
         ("alignments_tested", "int64", "alignments"),
@@ -118,7 +120,7 @@ def columns_of(verdict: Verdict, trials: float) -> dict[str, Any]:
         verdict: The verdict.
         trials: What the union bound paid for the p-value of a key.
     """
-    shift, place = verdict.alignment.shift, verdict.placement
+    shift = verdict.alignment.shift
     of_key = verdict.key_id is not None and verdict.log10_p < 0
     return {
         **(statements(verdict.names) if verdict.names else {}),
@@ -137,7 +139,8 @@ def columns_of(verdict: Verdict, trials: float) -> dict[str, Any]:
         "shift_x": shift[1],
         "canvas_height": verdict.canvas[0],
         "canvas_width": verdict.canvas[1],
-        "placement": json.dumps(place.to_json()) if place else None,
+        "placement": json.dumps(verdict.placed.to_json()) if verdict.found else None,
+        "parts": json.dumps([part.to_json(scores=True) for part in verdict.parts]) if verdict.parts else None,
         "look": verdict.look,
         "keys_tested": verdict.keys_tested,
         "alignments_tested": verdict.alignments_tested,

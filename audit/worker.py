@@ -109,10 +109,10 @@ class Worker:
 
     def __init__(self, detector: Detector, settings: Settings, machine: Machine, specification: str) -> None:
         self.detector, self.settings, self.machine, self.specification = detector, settings, machine, specification
-        self.patterns = {key.id: key.pattern for key in detector.keys}
+        self.keys = {key.id: key for key in detector.keys}
         self.ledger = None
         if detector.names:
-            self.patterns[None] = detector.names.layout.pattern
+            self.keys[None] = detector.names.pilot
             self.ledger = known_ledger(machine.ledger, settings.keyring, detector.names)
         self.anchors = to_pem(load_certificates(machine.trust)).decode() if machine.trust else ""
 
@@ -190,12 +190,18 @@ class Worker:
         return {"ledger_account": json.dumps(known.to_json()), "transplant": known.transplant} if known else {}
 
     def columns(self, verdict: Verdict) -> dict[str, Any]:
-        """What a verdict and the decoys beside it put into a row."""
+        """What a verdict, its evidence and the decoys beside it put into a row."""
+        from ..detectors.agreement import Agreement, spectrum
+
         families = 2 if verdict.names and verdict.keys_tested else 1
         trials = families * self.detector.plan.trials(verdict.keys_tested, verdict.alignments_tested)
-        settings = self.settings
-        decoys = decoy_log10_p(verdict, self.patterns[verdict.key_id], settings.decoys, settings.decoy_seed)
-        return {**columns_of(verdict, trials), "decoy_log10_p": decoys}
+        key, settings = self.keys[verdict.key_id], self.settings
+        seen = spectrum(Agreement.of(verdict, key)) if verdict.found and verdict.evidence else None
+        return {
+            **columns_of(verdict, trials),
+            "spectrum": json.dumps(seen) if seen else None,
+            "decoy_log10_p": decoy_log10_p(verdict, key.pattern, settings.decoys, settings.decoy_seed),
+        }
 
 
 def wanted(task: Task) -> Iterator[tuple[int, str, Member]]:

@@ -10,6 +10,7 @@ import numpy as np
 from ..figures import figure, save
 from ..files import shown
 from ..images import open_image, to_pixels
+from .agreement import Agreement
 from .notation import whose
 
 if TYPE_CHECKING:
@@ -45,10 +46,8 @@ def plot_verdict(
         output: File to write; its suffix is a format that matplotlib writes.
         registered: The picture that a ledger has under the name that was found.
     """
-    pattern, evidence = key.pattern.fitted(verdict.canvas), verdict.evidence
-    ours = pattern.lift(pattern.restrict(key.direction)).numpy() * pattern.size**0.5
-    seen = evidence.coordinates
-    seen = seen * (seen.size / (seen**2).sum()) ** 0.5
+    agreement, evidence = Agreement.of(verdict, key), verdict.evidence
+    pattern = agreement.pattern
 
     count = 5 + sum(part is not None for part in (verdict.placement, evidence.pilot, registered))
     drawing, axes = figure(1, count, width=3.8 * count, height=4.1)
@@ -60,7 +59,7 @@ def plot_verdict(
         _brought_back(next(panels), picture, verdict.placement)
     if registered:
         _registered(next(panels), registered)
-    for coordinates, title in ((ours, f"key {key.id}"), (seen, "recovered from the image")):
+    for coordinates, title in ((agreement.ours, f"key {key.id}"), (agreement.seen, "recovered from the image")):
         axis = next(panels)
         axis.imshow(
             _colours(coordinates, pattern), origin="lower", extent=[-pattern.radius - 0.5, pattern.radius + 0.5] * 2
@@ -70,11 +69,10 @@ def plot_verdict(
     _peak(next(panels), evidence.surface, "cosine with the key at every shift")
     if evidence.pilot is not None:
         _peak(next(panels), evidence.pilot, "with its pilot")
-    _agreement(next(panels), ours, seen, pattern)
+    _agreement(next(panels), agreement)
 
     said = f"found, {whose(verdict)}" if verdict.found else "not found"
-    turned = "" if not verdict.aligned else f", turned {verdict.alignment.angle:.0f} degrees"
-    turned = f", {verdict.placement.words}" if verdict.placement else turned
+    turned = f", {verdict.placed.words}" if verdict.aligned else ""
     drawing.suptitle(f"{said}: log10 p = {verdict.log10_p:.1f}, cosine {verdict.cosine:.3f}{turned}", fontsize=11)
     save(drawing, Path(output), private=True)
 
@@ -84,13 +82,9 @@ def _picture(axis: Axes, picture: Image.Image, name: str, verdict: Verdict) -> N
     axis.imshow(picture)
     axis.set_title(name, fontsize=9, parse_math=False)
     axis.axis("off")
-    placements = [part.placement for part in verdict.parts] or [verdict.placement]
-    for placement in placements if verdict.found else []:
-        if placement:
-            x, y = np.array([*placement.outline, placement.outline[0]]).T * np.array(
-                [[picture.width], [picture.height]]
-            )
-            axis.plot(x - 0.5, y - 0.5, color="#00d060", lw=1.8)
+    for placement in verdict.places if verdict.found else ():
+        x, y = np.array([*placement.outline, placement.outline[0]]).T * np.array([[picture.width], [picture.height]])
+        axis.plot(x - 0.5, y - 0.5, color="#00d060", lw=1.8)
 
 
 def _brought_back(axis: Axes, picture: Image.Image, placement: Placement) -> None:
@@ -116,13 +110,10 @@ def _peak(axis: Axes, surface: np.ndarray, title: str) -> None:
     axis.set_xlabel("latent pixels: a marked image has one bright dot", fontsize=7)
 
 
-def _agreement(axis: Axes, ours: np.ndarray, seen: np.ndarray, pattern: Pattern) -> None:
+def _agreement(axis: Axes, agreement: Agreement) -> None:
     """Correlation with the key, ring by ring."""
-    radius = np.rint(np.hypot(*pattern.lattice.T)).astype(int)
-    product = (ours * seen).sum(axis=(0, 2))
-    rings, radius = np.unique(radius, return_inverse=True)
-    counts = np.bincount(radius) * 2 * len(pattern.channels)
-    correlation = np.bincount(radius, product) / counts
+    rings, ring = np.unique(np.rint(np.hypot(*agreement.pattern.lattice.T)), return_inverse=True)
+    correlation, counts = agreement.means(ring)
     chance = 2 / np.sqrt(counts)
     axis.fill_between(rings, -chance, chance, color="0.85", label="chance, two standard deviations")
     axis.plot(rings, correlation, marker="o", ms=4, label="this image")

@@ -64,6 +64,7 @@ def line_of(row: Mapping[str, Any]) -> dict[str, Any]:
         "cosine": None if row["cosine"] is None else round(row["cosine"], 2),
         "inverted": bool(row["inverted"]),
         **placed(row),
+        "spectrum": json.loads(row["spectrum"] or "null"),
         "look": said(row["look"]),
         "fallbacks": [shown(text) for text in row["fallbacks"] or ()],
         "ledger_account": middle_out(said(row["ledger_account"]) or "", LONGEST_SENTENCE) or None,
@@ -103,27 +104,38 @@ def statement(row: Mapping[str, Any], name: str) -> dict[str, Any]:
 
 
 def placed(row: Mapping[str, Any]) -> dict[str, Any]:
-    """How the picture was turned since, in words, and the outline of the marked part as shares of its sides."""
-    try:
-        placement = json.loads(row["placement"] or "null") or {}
-        points = [(float(x), float(y)) for x, y in placement.get("outline", ())]
-        words = shown(str(placement["words"])) if "words" in placement else turned(row)
-    except (ValueError, TypeError, AttributeError):
-        points, words = [], turned(row)
-    if not all(map(math.isfinite, (value for point in points for value in point))):
-        points = []
-    reached = [[min(max(value, -REACH), 1 + REACH) for value in point] for point in points]
-    return {"alignment": words, "outline": reached if len(reached) > 2 else None}
+    """How the picture was turned since, in words, the outlines of its marked parts, and what each carries if there are
+    several."""
+    whole, parts = json.loads(row["placement"]), json.loads(row["parts"] or "[]")
+    several = len(parts) > 1
+    return {
+        "alignment": f"{len(parts)} marked parts" if several else shown(whole["words"]),
+        "outlines": [points for points in map(outline, parts or [whole]) if points],
+        "parts": [
+            {"carries": carried(row_of(part)), "p": format_p(part["log10_p"]), "alignment": shown(part["words"])}
+            for part in parts
+        ]
+        * several,
+    }
 
 
-def turned(row: Mapping[str, Any]) -> str:
-    """Angle, scale, mirror and shift in words, where no pilot led to the mark."""
-    angle, scale = row["angle"] or 0.0, row["scale"] if row["scale"] is not None else 1.0
-    shift = max(min(part, 1 - part) for part in (row["shift_y"] or 0.0, row["shift_x"] or 0.0))
-    words = [
-        "mirrored" if row["mirror"] else "",
-        f"turned by {angle:.0f} degrees" if min(angle % 360, -angle % 360) >= 0.5 else "",
-        f"scaled to {scale:.0%}" if abs(scale - 1) > 0.005 else "",
-        f"shifted by {shift:.0%}" if shift > 0.005 else "",
-    ]
-    return ", ".join(word for word in words if word) or "as it was marked"
+def outline(placement: Mapping[str, Any]) -> list[list[float]]:
+    """Points (x, y) around a marked part, as shares of the picture's sides; none where a bend leads nowhere."""
+    points = placement["outline"]
+    if not all(math.isfinite(value) for point in points for value in point):
+        return []
+    return [[min(max(value, -REACH), 1 + REACH) for value in point] for point in points]
+
+
+def row_of(part: Mapping[str, Any]) -> dict[str, Any]:
+    """What a part carries, as the columns of a row say it."""
+    names = part.get("names") or {"identity": {}, "series": {}}
+    identity, series = names["identity"], names["series"]
+    return {
+        "key_id": part["key_id"],
+        "identity": identity.get("found"),
+        "identity_number": identity.get("number"),
+        "issuer": identity.get("issuer"),
+        "series": series.get("found"),
+        "series_number": series.get("number"),
+    }

@@ -25,7 +25,7 @@ from ..version import __version__
 from .curves import curves
 from .findings import Findings
 from .lines import line_of, middle_out, name_of
-from .plots import cumulative_plot, interval_bar
+from .plots import cumulative_plot, interval_bar, spectrum_disc
 from .thumbnails import Thumbnail
 
 if TYPE_CHECKING:
@@ -172,6 +172,7 @@ def page_of(content: Mapping[str, Any], pictures: Mapping[int, Thumbnail]) -> st
         by_row={line["row"]: line for line in content["rows"]},
         pictures=pictures,
         plot=Markup(cumulative_plot(curve)),
+        disc=lambda seen: Markup(spectrum_disc(seen["edges"], seen["cells"])),
         bar=lambda counted, of: Markup(bar_of(counted, of)),
         flat=[*flat(content["specification"])],
         style=Markup(style),

@@ -7,10 +7,12 @@ from collections.abc import Sequence
 
 from .curves import Curves
 
-__all__ = ["cumulative_plot", "interval_bar"]
+__all__ = ["cumulative_plot", "interval_bar", "spectrum_disc"]
 
 WIDTH, HEIGHT = 640, 460
 LEFT, RIGHT, TOP, BOTTOM = 76, 16, 14, 60
+FULL = 0.6
+"""Agreement with a key that is drawn in full colour."""
 
 
 def cumulative_plot(curves: Curves) -> str:
@@ -72,3 +74,28 @@ def interval_bar(share: float, low: float, high: float, largest: float) -> str:
         '<svg class="bar" viewBox="0 0 100 10" preserveAspectRatio="none" aria-hidden="true" focusable="false">'
         f'<rect class="share" width="{at}" height="10"/><path class="interval" d="M{begin} 5H{end}"/></svg>'
     )
+
+
+def spectrum_disc(edges: Sequence[float], cells: Sequence[Sequence[float]]) -> str:
+    """Agreement with a key by frequency, arc by arc, each drawn again on the other side, where it is the same.
+
+    Arguments:
+        edges: The largest frequency of each band.
+        cells: Of each band the agreement in each sector of half a turn.
+    """
+    arcs, inner = [], 0.0
+    for edge, band in zip(edges, cells, strict=True):
+        outer = 50 * edge / edges[-1]
+        middle, width = round((inner + outer) / 2, 1), round(outer - inner, 1)
+        for sector, r in enumerate(band):
+            (x, y), (u, v) = (
+                (round(middle * math.cos(angle), 1), round(middle * math.sin(angle), 1))
+                for angle in (math.pi * (sector + end) / len(band) for end in (0, 1))
+            )
+            arc = f"A{middle} {middle} 0 0 1"
+            arcs.append(
+                f'<path class="{"against" if r < 0 else "seen"}" stroke-width="{width}" '
+                f'stroke-opacity="{min(abs(r) / FULL, 1):.2g}" d="M{x} {y}{arc} {u} {v}M{-x} {-y}{arc} {-u} {-v}"/>'
+            )
+        inner = outer
+    return f'<svg viewBox="-51 -51 102 102" aria-hidden="true" focusable="false"><circle r="50"/>{"".join(arcs)}</svg>'

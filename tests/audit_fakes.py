@@ -43,7 +43,8 @@ def verdict(red, green, blue):
         raise RuntimeError("blue\nand more")
     return SimpleNamespace(
         found=bool(red > 200), key_id="studio", key_revoked=None, log10_p=-red / 10, cosine=red / 255, inverted=False,
-        alignment=SimpleNamespace(angle=0.0, scale=1.0, mirror=False, shift=(0.0, 0.0)), canvas=(8, 8), placement=None,
+        alignment=SimpleNamespace(angle=0.0, scale=1.0, mirror=False, shift=(0.0, 0.0)), canvas=(8, 8),
+        placed=SimpleNamespace(to_json=lambda: {"words": "as it was marked"}), parts=(),
         look="fast/identity", keys_tested=1, alignments_tested=1, looks_allowed=5, fallbacks=(), seconds=0.01,
         basis=SimpleNamespace(keyring="0123456789abcdef"), evidence=None, names=None, decoys=(),
         mark="0123456789abcdef/key/studio" if red > 200 else None,

@@ -20,7 +20,18 @@ from wmark.files import sha256
 
 DECOYS = 20
 OUTLINE = [[0.1, 0.2], [0.9, 0.1], [1.1, 0.8], [0.2, 0.9]]
-PLACEMENT = json.dumps({"words": "turned by 8 degrees, enlarged to 125%", "outline": OUTLINE})
+PLACEMENT = {"words": "turned by 8 degrees, enlarged to 125%", "outline": OUTLINE}
+NAMES = {
+    "series": {"found": True, "number": 7},
+    "identity": {"found": True, "number": 7, "issuer": "studio"},
+}
+PARTS = [
+    {"key_id": None, "names": NAMES, "log10_p": -80.0, **PLACEMENT},
+    {"key_id": "poster", "log10_p": -30.0, "words": "mirrored", "outline": [[0, 0], [0.3, 0], [0.3, 0.4], [0, 0.4]]},
+]
+"""Of every tenth marked image."""
+
+SPECTRUM = {"edges": [7.1, 10.0, 16.0], "cells": [[0.4, 0.3], [0.2, 0.3], [-0.1, 0.0]]}
 ERRORS = ("DamagedImage", "NoImage", "UnfitImage", "RuntimeError")
 
 
@@ -83,7 +94,9 @@ def rows(draw: np.random.Generator, first: int, count: int, source: str, name: s
         "manifest": ["agrees" if i % 50 == 3 else "none" for i in number],
         "angle": only(looked, [0.0] * count),
         "scale": only(looked, [1.0] * count),
-        "placement": only(marked & looked, [PLACEMENT] * count),
+        "placement": only(marked & looked, [json.dumps(PLACEMENT)] * count),
+        "parts": only(marked & looked & (number % 100 == 93), [json.dumps(PARTS)] * count),
+        "spectrum": only(marked & looked, [json.dumps(SPECTRUM)] * count),
         "look": only(looked, ["fast/search"] * count),
         "decoy_log10_p": only(looked, decoys.tolist()),
         "fallbacks": only(looked, [[]] * count),

@@ -102,7 +102,7 @@ def test_rows_are_chosen_and_what_is_left_out_is_said(small):
 def test_of_what_is_not_found_no_score_is_told(small):
     others = [line for line in content_of(small)["rows"] if line["verdict"] == "not found"]
     assert others and all(line["log10_p"] == round(line["log10_p"]) for line in others)
-    assert not {"key_id", "cosine", "outline", "carries", "statements"} & {name for line in others for name in line}
+    assert not {"key_id", "cosine", "outlines", "spectrum", "carries"} & {name for line in others for name in line}
 
 
 def test_pictures_are_from_the_source_with_an_outline(small):
@@ -113,7 +113,10 @@ def test_pictures_are_from_the_source_with_an_outline(small):
     assert all((picture.width, picture.height) == (179, 224) for picture in pictures.values())
     page = page_of(content_of(small), pictures)
     assert page.count("<img ") == len(chosen)
-    assert '<polygon points="100,200 900,100 1100,800 200,900 "/>' in page
+    assert page.count('<polygon points="100,200 900,100 1100,800 200,900 "/>') >= 8
+    assert "each of 2 marked parts" in page and '<polygon points="0,0 300,0 300,400 0,400 "/>' in page
+    assert "<dd>image 7 of studio, p 1.0e-80: turned by 8 degrees, enlarged to 125%</dd>" in page
+    assert "<dd>key poster, p 1.0e-30: mirrored</dd>" in page
 
 
 def test_pictures_that_changed_or_went_are_not_shown(small, tmp_path: Path):

@@ -165,3 +165,9 @@ def test_verdicts_are_those_of_verify(run, marked: Image.Image, unmarked: Image.
             assert row["log10_p_raw"] is None or row["log10_p_raw"] < row["log10_p"]
             assert len(row["decoy_log10_p"]) == 7 and -4 < min(row["decoy_log10_p"]) <= max(row["decoy_log10_p"]) <= 0
             assert row["keyring"] == verdict["basis"]["keyring"]
+            if row["found"]:
+                assert json.loads(row["placement"]) == verdict["alignment"]
+                cells = [r for band in json.loads(row["spectrum"])["cells"] for r in band]
+                assert sum(cells) / len(cells) == pytest.approx(row["cosine"], abs=0.03)
+            else:
+                assert row["placement"] is row["parts"] is row["spectrum"] is None
