@@ -119,6 +119,18 @@ def test_pictures_are_from_the_source_with_an_outline(small):
     assert "<dd>key poster, p 1.0e-30: mirrored</dd>" in page
 
 
+def test_a_spectrum_opens_under_each_picture_that_was_found(small):
+    page = page_of(content_of(small), {})
+    marked = len(small.gallery["found"]) + len(small.gallery["transplants"])
+    assert page.count('<details class="spectrum"><summary>spectrum<span class="unseen"> of row ') == marked >= 8
+    drawn = page.partition('<details class="spectrum">')[2].partition("</details>")[0]
+    tags = [attributes for tag, attributes in Elements(drawn).found if tag == "path"]
+    assert [tag["class"] for tag in tags] == [*["seen"] * 4, "against", "seen"]
+    arcs = "M11.1 0.0A11.1 11.1 0 0 1 0.0 11.1M-11.1 -0.0A11.1 11.1 0 0 1 -0.0 -11.1"
+    assert (tags[0]["d"], tags[0]["stroke-width"], tags[0]["stroke-opacity"]) == (arcs, "22.2", "0.67")
+    assert "<li>0.35 up to 7.1 cycles a side</li>" in drawn and "Agreement with the pilot" in drawn
+
+
 def test_pictures_that_changed_or_went_are_not_shown(small, tmp_path: Path):
     (row, *_) = small.gallery["found"]
     (columns,) = (columns for columns in small.rows if columns["row"] == row)

@@ -118,4 +118,9 @@ def test_page_is_whole_without_its_script(opened):
     details = page.locator("#gallery details").first
     details.locator("summary").click()
     assert details.locator("dl").is_visible()
+    spectrum = page.locator("#gallery .spectrum").first
+    spectrum.locator("summary").focus()
+    page.keyboard.press("Enter")
+    assert spectrum.locator("svg").is_visible()
+    assert spectrum.locator("li").first.inner_text() == "0.35 up to 7.1 cycles a side"
     assert page.locator(".plot").get_attribute("role") == "img"
