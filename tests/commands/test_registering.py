@@ -44,11 +44,13 @@ def test_a_named_image_is_written_down_and_told_of(named, tmp_path):
     assert row["file_hash"] == sha256(tmp_path / "sun.png") and row["sampler"]["steps"] == 10
     known = told(named)
     assert (known["number"], known["transplant"]) == (0, False) and known["likeness"]["score"] > 0.99
-    audited = named("audit", "sun.png", "-o", "run", "--align", "off", "--decoys", "0", *AT)
+    audited = named("audit", "sun.png", "-o", "run", "--align", "off", "--decoys", "2", *AT)
     assert audited.exit_code == 0, audited.output
     (found,) = read_table(next((tmp_path / "run/shards").glob("*.parquet"))).to_pylist()
     assert (found["identity_number"], found["transplant"]) == (0, False)
     assert json.loads(found["ledger_account"])["file_hash"] == row["file_hash"]
+    of_pilot = [r for band in json.loads(found["spectrum"])["cells"] for r in band]
+    assert len(of_pilot) == 20 and sum(of_pilot) / 20 > 0.05, of_pilot
     said = named("verify", "sun.png", "--align", "off", "--plot", "seen.png", *AT).stdout
     assert Image.open(tmp_path / "seen.png").width > 3000
     assert f"made {row['registered']} with tiny" in said
