@@ -101,11 +101,15 @@ def spectrum(agreement: Agreement) -> dict[str, Any] | None:
     """Where in the spectrum a key is seen, as coarse as it may be shown.
 
     Returns:
-        `edges` of the bands, and `cells`, band by band r in each sector (:class:`Cells`); None where a key is so few
-        numbers that it would tell of each.
+        `edges` of the bands, `cells`, band by band r in each sector (:class:`Cells`), and `chance`, the standard
+        deviation that it gives a band; None where a key is so few numbers that it would tell of each.
     """
     cells = Cells.of(agreement.pattern) if agreement.pattern.searchable else None
     if cells is None:
         return None
     r = np.rint(agreement.means(cells.index)[0] / STEP).astype(int) * STEP
-    return {"edges": cells.edges.round(1).tolist(), "cells": r.reshape(-1, cells.sectors).round(1).tolist()}
+    return {
+        "edges": cells.edges.round(1).tolist(),
+        "cells": r.reshape(-1, cells.sectors).round(1).tolist(),
+        "chance": round((BANDS / agreement.pattern.size) ** 0.5, 3),
+    }

@@ -11,8 +11,8 @@ __all__ = ["cumulative_plot", "interval_bar", "spectrum_disc"]
 
 WIDTH, HEIGHT = 640, 460
 LEFT, RIGHT, TOP, BOTTOM = 76, 16, 14, 60
-FULL = 0.6
-"""Agreement with a key that is drawn in full colour."""
+FULL = 0.3
+"""Agreement with a key that is drawn in full colour, if no other is larger."""
 
 
 def cumulative_plot(curves: Curves) -> str:
@@ -83,6 +83,7 @@ def spectrum_disc(edges: Sequence[float], cells: Sequence[Sequence[float]]) -> s
         edges: The largest frequency of each band.
         cells: Of each band the agreement in each sector of half a turn.
     """
+    full = max(FULL, *(abs(r) for band in cells for r in band))
     arcs, inner = [], 0.0
     for edge, band in zip(edges, cells, strict=True):
         outer = 50 * edge / edges[-1]
@@ -95,7 +96,7 @@ def spectrum_disc(edges: Sequence[float], cells: Sequence[Sequence[float]]) -> s
             arc = f"A{middle} {middle} 0 0 1"
             arcs.append(
                 f'<path class="{"against" if r < 0 else "seen"}" stroke-width="{width}" '
-                f'stroke-opacity="{min(abs(r) / FULL, 1):.2g}" d="M{x} {y}{arc} {u} {v}M{-x} {-y}{arc} {-u} {-v}"/>'
+                f'stroke-opacity="{abs(r) / full:.2g}" d="M{x} {y}{arc} {u} {v}M{-x} {-y}{arc} {-u} {-v}"/>'
             )
         inner = outer
     return f'<svg viewBox="-51 -51 102 102" aria-hidden="true" focusable="false"><circle r="50"/>{"".join(arcs)}</svg>'

@@ -31,7 +31,7 @@ PARTS = [
 ]
 """Of every tenth marked image."""
 
-SPECTRUM = {"edges": [7.1, 10.0, 16.0], "cells": [[0.4, 0.3], [0.2, 0.3], [-0.1, 0.0]]}
+SPECTRUM = {"edges": [7.1, 10.0, 16.0], "cells": [[0.4, 0.3], [0.2, 0.3], [-0.1, 0.0]], "chance": 0.04}
 ERRORS = ("DamagedImage", "NoImage", "UnfitImage", "RuntimeError")
 
 

@@ -127,8 +127,9 @@ def test_a_spectrum_opens_under_each_picture_that_was_found(small):
     tags = [attributes for tag, attributes in Elements(drawn).found if tag == "path"]
     assert [tag["class"] for tag in tags] == [*["seen"] * 4, "against", "seen"]
     arcs = "M11.1 0.0A11.1 11.1 0 0 1 0.0 11.1M-11.1 -0.0A11.1 11.1 0 0 1 -0.0 -11.1"
-    assert (tags[0]["d"], tags[0]["stroke-width"], tags[0]["stroke-opacity"]) == (arcs, "22.2", "0.67")
-    assert "<li>0.35 up to 7.1 cycles a side</li>" in drawn and "Agreement with the pilot" in drawn
+    assert (tags[0]["d"], tags[0]["stroke-width"], tags[0]["stroke-opacity"]) == (arcs, "22.2", "1")
+    assert '<tr><th scope="row">up to 7.1</th><td class="n">0.35</td></tr>' in drawn
+    assert "agreement with the pilot, where chance gives ±0.04" in drawn
 
 
 def test_pictures_that_changed_or_went_are_not_shown(small, tmp_path: Path):
