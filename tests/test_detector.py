@@ -37,7 +37,7 @@ def test_the_key_of_a_marked_image_is_found_and_named(model, ring, marked):
     assert verdict.found
     assert verdict.key_id == "one"
     assert verdict.log10_p < -20
-    assert verdict.look == "latent/identity"
+    assert verdict.look == "reader/identity"
     assert verdict.alignment == IDENTITY
     told = verdict.to_json()["alignment"]
     assert (told["words"], told["outline"][0], told["outline"][8]) == ("as it was marked", [0, 0], [1, 1])

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -147,7 +148,8 @@ def test_every_marked_part_of_a_page_is_found_once_with_its_place(model, piloted
 
 def test_a_verdict_says_where_the_pilot_led_and_draws_it(model, piloted, sunset, tmp_path):
     turned = sunset.transpose(Image.Transpose.FLIP_LEFT_RIGHT).rotate(30, Image.Resampling.BICUBIC)
-    detector = Detector(model, piloted.active(), "fast", align="full", size=(512, 512), keep_evidence=True)
+    inverting = replace(model, reader=None)
+    detector = Detector(inverting, piloted.active(), "fast", align="full", size=(512, 512), keep_evidence=True)
     (verdict,) = detector.verify([turned])
     assert verdict.found
     assert verdict.key_id == "two"

@@ -74,7 +74,8 @@ def test_what_shows_no_hint_is_not_looked_at_again_and_what_does_is(model, ring,
     monkeypatch.setattr("wmark.detectors.following.recovering", recovering)
     looks = (Look(Recovery("first", steps=1), "identity"), Look(Recovery("second", steps=2), "identity", HINT))
     monkeypatch.setattr("wmark.detectors.plan.WITHOUT_READER", looks)
-    verdicts = Detector(model, ring.key("one"), align="off", fpr=1e-300).verify([marked, unmarked])
+    inverting = replace(model, reader=None)
+    verdicts = Detector(inverting, ring.key("one"), align="off", fpr=1e-300).verify([marked, unmarked])
     assert looked == [("first", 2), ("second", 1)]
     assert [verdict.looks_allowed for verdict in verdicts] == [2, 2]
     assert verdicts[1].look == "first/identity"

@@ -163,7 +163,7 @@ def test_a_key_that_was_pushed_past_zero_is_found_and_said_to_be_inverted(run, i
         assert (verdict["found"], verdict["key_id"], verdict["inverted"]) == (True, "one", True)
         assert verdict["cosine"] < 0
         assert verdict["tested"]["signs"] == 2
-    assert [verdict["look"] for verdict in seen] == ["fast/identity", "fast/search"]
+    assert [verdict["look"] for verdict in seen] == ["reader/identity", "reader/search"]
     shown = run("verify", "a.png", "--plot", "spectrum.png", *FAST)
     assert shown.exit_code == 0
     assert "  key one  (inverted)  p " in shown.stdout
