@@ -72,7 +72,7 @@ class Rows:
         ]
 
 
-def provenance(model: LatentDiffusion | None = None, program: str = "wmark", **settings) -> dict:
+def provenance(model: LatentDiffusion | None = None, **settings) -> dict:
     """What a result depends on: command, model, settings, versions, machine."""
     described = (
         {
@@ -86,7 +86,7 @@ def provenance(model: LatentDiffusion | None = None, program: str = "wmark", **s
     )
     device = model.device.type if model else "cpu"
     return {
-        "command": " ".join([program, *sys.argv[1:]]),
+        "command": " ".join(["wmark", *sys.argv[1:]]),
         "created": datetime.now(timezone.utc).isoformat(timespec="seconds"),
         "model": described,
         "settings": settings,

@@ -88,7 +88,7 @@ The settings, seed {seed} among them, are those of `{config}.toml` in `wmark.tra
 
 ## Measured
 
-By `wmark train card{options} FOLDER --count {images}` on {device}; everything is in
+By `{command}` on {device}; everything is in
 `measures.json`. Errors are NMSE of the latent, or of the initial noise in the round trip, in dB; means over images.
 
 {measures}
@@ -137,17 +137,17 @@ def write_card(
     training, held_out = Pictures(data), Pictures(data, held_out=True)
     entries = training.entries + held_out.entries
     found, images = measure(model, training, held_out, count)
-    program = "wmark train"
-    write_json(folder / "measures.json", {**provenance(model, program, count=count), **found})
+    options = f" --config {name}" if name != "tiny" else ""
+    command = f"wmark train card{options} FOLDER --count {count}"
+    write_json(folder / "measures.json", {**provenance(model, count=count), "command": command, **found})
     write_atomically(folder / "samples.jpg", encode_image(_grid(images), ".jpg"))
     prompts = draw_prompts(min(count, GRID**2), PROMPTS)
     scales = found["guidance"]
-    options = f" --config {name}" if name != "tiny" else ""
     header = ["guidance", *(key.replace("_", " ").replace(" db", "") for key in next(iter(scales.values())))]
     card = CARD.format(
         name=folder.name,
         config=name,
-        options=options,
+        command=command,
         commands=_commands(run, options),
         size=configuration["model"]["size"],
         seed=configuration["model"]["seed"],
@@ -161,7 +161,6 @@ def write_card(
         data=table(["package", "versions", "pictures", "licences"], packages(entries)),
         attribution=table(["licence", "pictures", "authors"], authors_by_licence(entries)),
         training=table(["stage", "from the weights of", "steps", "batch", "hours"], _training(run)),
-        images=count,
         trips=min(count, ROUND_TRIPS),
         device=torch.cuda.get_device_name() if device.type == "cuda" else "the CPU",
         measures=table(header, [[scale, *row.values()] for scale, row in scales.items()]),
