@@ -2,15 +2,12 @@ from __future__ import annotations
 
 import json
 import random
-import sys
 from dataclasses import replace
 from pathlib import Path
 
+import audit_fakes as fakes
 import pyarrow as pa
 import pytest
-
-sys.path.insert(0, str(Path(__file__).parent))
-import audit_fakes as fakes
 
 from wmark.audit.changes import changes, redivide
 from wmark.audit.engines import in_processes, local

@@ -4,16 +4,13 @@ from __future__ import annotations
 
 import io
 import re
-import sys
 from dataclasses import replace
 from html.parser import HTMLParser
 from pathlib import Path
 
 import pytest
-from PIL import Image
-
-sys.path.insert(0, str(Path(__file__).parent))
 import report_fakes as fakes
+from PIL import Image
 
 from wmark.reports.curves import curves
 from wmark.reports.findings import Bounds, findings

@@ -4,14 +4,10 @@ from __future__ import annotations
 
 import io
 import shutil
-import sys
-from pathlib import Path
 
 import pytest
-from PIL import Image
-
-sys.path.insert(0, str(Path(__file__).parent))
 import report_fakes as fakes
+from PIL import Image
 
 from wmark.reports.findings import Bounds, findings
 from wmark.reports.page import content_of, page_of

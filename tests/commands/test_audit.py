@@ -6,12 +6,10 @@ import signal
 import sys
 from pathlib import Path
 
+import audit_fakes as fakes
 import pyarrow.parquet as pq
 import pytest
 from PIL import Image
-
-sys.path.insert(0, str(Path(__file__).parents[1]))
-import audit_fakes as fakes
 
 from wmark.audit.schema import COLUMNS
 
