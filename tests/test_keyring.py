@@ -6,13 +6,11 @@ import os
 import stat
 import subprocess
 import sys
-import threading
 from pathlib import Path
 
 import numpy as np
 import pytest
 
-from wmark import files
 from wmark.errors import KeyringError
 from wmark.watermark.keyring import Keyring, default_path
 from wmark.watermark.keys import Key
@@ -353,53 +351,6 @@ def test_default_path(monkeypatch: pytest.MonkeyPatch, tmp_path: Path):
     assert default_path() == tmp_path / "mine.json"
     monkeypatch.setenv("WMARK_KEYRING", "")
     assert default_path().name == "keyring.json"
-
-
-@pytest.mark.parametrize("links", [True, False])
-def test_write_without_overwriting(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, links: bool):
-    if not links:
-        monkeypatch.setattr(os, "link", no_links)
-    path = tmp_path / "folder" / "file"
-    files.write_atomically(path, b"old", overwrite=False)
-    with pytest.raises(FileExistsError):
-        files.write_atomically(path, b"new", overwrite=False)
-    assert path.read_bytes() == b"old"
-    assert list(path.parent.iterdir()) == [path]
-    files.write_atomically(path, b"new")
-    assert path.read_bytes() == b"new"
-    assert files.sha256(path) == files.sha256(b"new")
-
-
-def no_links(*arguments, **options):
-    raise PermissionError(1, "Operation not permitted")
-
-
-@posix
-def test_a_lock_is_held_by_one_and_removed(tmp_path: Path):
-    """What a killed writer left is taken over, and who waited for a lock that was removed starts over."""
-    path = tmp_path / "file"
-    (tmp_path / "file.lock").touch()
-    (tmp_path / "count").write_text("0")
-
-    def count():
-        for _ in range(50):
-            with files.exclusive(path):
-                value = int((tmp_path / "count").read_text())
-                (tmp_path / "count").write_text(str(value + 1))
-
-    threads = [threading.Thread(target=count) for _ in range(4)]
-    for thread in threads:
-        thread.start()
-    for thread in threads:
-        thread.join()
-    assert (tmp_path / "count").read_text() == "200"
-    assert {file.name for file in tmp_path.iterdir()} == {"count"}
-
-
-@posix
-def test_device_is_written_to_and_not_replaced():
-    files.write_atomically("/dev/null", b"data")
-    assert stat.S_ISCHR(os.stat("/dev/null").st_mode)
 
 
 def test_a_keyrings_pilot_is_kept_as_a_strength_and_planted_beside_every_key_that_can_have_one(tmp_path: Path):
