@@ -16,6 +16,7 @@ from tqdm import tqdm
 
 from ..errors import WmarkError
 from ..models.latent_diffusion import LatentDiffusion
+from ..watermark.patterns import Pattern
 from .attackers_made import ATTACKS, Attack, Extent, Holder
 from .attackers_plot import plot
 from .attackers_victims import AGAINST, Victim, Victims, victims
@@ -95,7 +96,7 @@ def run(
     if another and another.fingerprint == model.fingerprint:
         raise WmarkError(f"{another.name} is {model.name}, not another model: name one of other weights")
     settings = dict(fpr=fpr, seed=seed, sampling=asdict(model.usual))
-    settings |= dict(imprinting=asdict(extent.imprinting))
+    settings |= dict(imprinting=asdict(extent.imprinting), pattern=repr(Pattern.of()))
     about = provenance(model, **settings, extent=asdict(extent), another=another and another.fingerprint)
     fingerprints = {model.fingerprint: OWN, **({another.fingerprint: PROXY} if another else {})}
     with victims(Corpus(model, model.usual, out), extent.images, fpr, seed) as held:

@@ -178,7 +178,11 @@ def run(
     lot = write_lot(Corpus(model, sampling, out), key, folder / "lot", extent.images, seed)
     name = str(EMBEDDED.get(model.name, model.name))
     place = Place(name, str(model.device), folder / "keyring.json", lot, folder)
-    kept = Rows(out / "audit.jsonl", {**asdict(extent), "seed": seed, "model": model.fingerprint}, ["what"])
+    kept = Rows(
+        out / "audit.jsonl",
+        {**asdict(extent), "seed": seed, "model": model.fingerprint, "pattern": repr(key.pattern)},
+        ["what"],
+    )
     for what, measure in measurements(place, extent, seed).items():
         if (what,) not in kept:
             kept.add({"what": what, **measure()})

@@ -95,6 +95,7 @@ def run(
     methods = {name: replace(recovery, steps=steps) for name, recovery in inversions(iterations).items()}
     settings = dict(images=images, attack=damage, iterations=iterations, steps=steps, seed=seed)
     settings |= dict(
+        pattern=repr(Pattern.of()),
         sampling_steps=sampling.steps,
         inversions={name: asdict(recovery) for name, recovery in inversions(iterations).items()},
     )

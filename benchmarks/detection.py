@@ -78,6 +78,7 @@ def run(
     """
     recoveries = {recovery.name: asdict(recovery) for recovery in (FAST, EXACT)}
     settings = dict(images=images, fpr=fpr, seed=seed, sampling_steps=sampling.steps, stages=recoveries)
+    settings["pattern"] = repr(Pattern.of())
     further = dict(exact_images=exact_images, guidance_scale=sampling.guidance_scale, size=list(model.native_size))
     about = provenance(model, **settings, **further)
     rows = Rows(out / "detection.jsonl", {**settings, "model": about["model"]}, ("marked", "index", "damage", "effort"))

@@ -84,7 +84,7 @@ def run(models: Sequence[LatentDiffusion], extent: Extent = Extent(), *, seed: i
         out: Folder of the results.
     """
     named = {model.name: model.fingerprint for model in models}
-    settings = dict(seed=seed, lengths=list(extent.lengths), models=named)
+    settings = dict(seed=seed, lengths=list(extent.lengths), models=named, pattern=repr(Pattern.of()))
     rows = Rows(out / "inversion.jsonl", settings, (*KEY, "image"))
     planned = [(model, cell) for model in models for cell in cells(model, extent.images, extent.few, extent.lengths)]
     for model, cell in tqdm(planned, unit="cell", disable=None):

@@ -72,6 +72,7 @@ def run(
         sampling: How pictures are made and edited.
     """
     settings = dict(seed=seed, sampling_steps=sampling.steps, guidance_scale=sampling.guidance_scale)
+    settings["pattern"] = repr(Pattern.of())
     about = provenance(model, **settings, images=images)
     rows = Rows(out / "editing.jsonl", {**settings, "model": about["model"]}, ("image", "decoder"))
     prompts = draw_prompts(2 * images, 940_000 + seed)

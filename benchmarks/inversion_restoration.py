@@ -69,6 +69,7 @@ def run(
     """
     settings = dict(seed=seed, sampling_steps=sampling.steps, guidance_scale=sampling.guidance_scale)
     settings["restorer"] = dict(restorer.about)
+    settings["pattern"] = repr(Pattern.of())
     about = provenance(model, **settings, images=images)
     rows = Rows(out / "restoration.jsonl", {**settings, "model": about["model"]}, ("image", "ratio", "patch", "way"))
     prompts = draw_prompts(images, 950_000 + seed)

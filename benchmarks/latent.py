@@ -89,6 +89,7 @@ def run(
     """
     settings = dict(seed=seed, sampling_steps=sampling.steps, guidance_scale=sampling.guidance_scale)
     settings["inversions"] = {name: asdict(recovery) for name, recovery in INVERSIONS.items()}
+    settings["pattern"] = repr(Pattern.of())
     about = provenance(model, **settings, images=images, size=list(model.native_size))
     rows = Rows(out / "latent.jsonl", {**settings, "model": about["model"]}, ("image", "damage", "inversion", "steps"))
     inversions = {name: chosen for name, chosen in INVERSIONS.items() if model.codec.left_inverse or not chosen.tuned}

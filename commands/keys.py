@@ -37,7 +37,7 @@ keys.add_command(certificate)
 @click.option(
     "--radius",
     type=click.IntRange(1),
-    help="Largest frequency, in cycles per latent side.  [disc: 16, square: 31, others: 10]",
+    help="Largest frequency, in cycles per latent side.  [disc, square: 31, others: 10]",
 )
 @click.option(
     "--channels", type=Channels(), help="Latent channels, such as 0,1,2,3.  [disc, square: 0,1,2,3, others: 3]"

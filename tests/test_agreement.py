@@ -10,7 +10,7 @@ import pytest
 from wmark import Key, Pattern
 from wmark.detectors.agreement import LEAST, STEP, Agreement, Cells, spectrum
 
-KEY = Key.derive(b"a" * 32, "mine", Pattern.of())
+KEY = Key.derive(b"a" * 32, "mine", Pattern.of("disc", 16))
 
 
 def agreement(key: Key, canvas=(64, 64), kept=1.0, *, cosine=0.36, seed=0) -> Agreement:

@@ -23,6 +23,7 @@ from wmark.benchmarks import (
     decoder_inversion,
     detection,
     latent,
+    marks,
     output,
     robustness,
     seconds,
@@ -47,6 +48,7 @@ COLUMNS = {
     "decoder-inversion": decoder_inversion.COLUMNS,
     "detection": detection.COLUMNS,
     "latent": latent.columns(),
+    "marks": marks.columns(),
 }
 
 

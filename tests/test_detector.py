@@ -22,6 +22,7 @@ from wmark import (
 )
 from wmark.attacks import NAMED, damaged
 from wmark.detectors.alignment import IDENTITY
+from wmark.detectors.reading import SEARCHED
 from wmark.detectors.statistic import hypercone_log10_p
 from wmark.images import to_pixels, to_tensor
 from wmark.inversion.chain import invert_decoder, recover
@@ -82,7 +83,8 @@ def test_every_look_key_and_alignment_is_paid_for(model, ring, marked):
     detector = Detector(model, keys[:1], [CHEAP], align="full")
     (full,) = detector.verify([marked])
     assert full.alignments_tested > 10**7
-    expected = float(hypercone_log10_p(full.cosine, Pattern.of().dimension)) + math.log10(2 * full.alignments_tested)
+    low = Pattern.of().fitted((2 * SEARCHED + 1, 2 * SEARCHED + 1))
+    expected = float(hypercone_log10_p(full.cosine, low.dimension)) + math.log10(2 * full.alignments_tested)
     assert full.log10_p == pytest.approx(expected)
 
 
@@ -175,7 +177,12 @@ def test_other_generation_sizes_are_tried_beside_the_models_own(model, ring):
     assert verdict.alignment.mirror
 
 
-WIDE = Path(__file__).parent / "golden" / "d-none.webp"  # 640x512, with the key `one`.
+WIDE = Path(__file__).parent / "golden" / "d-none.webp"  # 640x512, with the key `one`, a small disc.
+
+
+@pytest.fixture
+def small():
+    return Key.derive(bytes(range(32)), "one", Pattern.of("disc", 16))
 
 
 def on_its_side(image):
@@ -203,17 +210,17 @@ def cut_and_mirrored(image):
 @pytest.mark.parametrize(
     "damage", [on_its_side, cut_to_a_square, padded_to_a_square, padded_on_its_side, cut_and_mirrored]
 )
-def test_the_canvas_of_a_wide_image_is_tried_whatever_became_of_its_shape(model, ring, damage):
-    (verdict,) = Detector(model, ring.key("one"), "fast").verify(damage(Image.open(WIDE).convert("RGB")))
+def test_the_canvas_of_a_wide_image_is_tried_whatever_became_of_its_shape(model, small, damage):
+    (verdict,) = Detector(model, small, "fast").verify(damage(Image.open(WIDE).convert("RGB")))
     assert verdict.found, verdict
     assert verdict.canvas == (64, 80)
     assert verdict.log10_p < -20
 
 
-def test_a_stated_size_names_the_canvas_and_stretches_nothing(model, ring):
+def test_a_stated_size_names_the_canvas_and_stretches_nothing(model, small):
     wide = Image.open(WIDE).convert("RGB").crop((0, 80, 640, 440))  # 16:9
     for image in (wide, on_its_side(Image.open(WIDE).convert("RGB")), wide.resize((1280, 720))):
-        (verdict,) = Detector(model, ring.key("one"), "fast", size=(512, 640)).verify(image)
+        (verdict,) = Detector(model, small, "fast", size=(512, 640)).verify(image)
         assert verdict.found, verdict
         assert verdict.canvas == (64, 80)
 

@@ -6,6 +6,7 @@ import torch
 from scipy.stats import kstest
 
 from wmark import Detector, Key, ModelError, Pattern, WmarkError
+from wmark.attacks import find_damage
 from wmark.detectors.plan import HINT, Look, every_reading, plan, read_plan, write_plan
 from wmark.detectors.reading import KeyGroup, read_as_planted
 from wmark.detectors.statistic import hypercone_log10_p
@@ -75,7 +76,8 @@ def test_what_shows_no_hint_is_not_looked_at_again_and_what_does_is(model, ring,
     looks = (Look(Recovery("first", steps=1), "identity"), Look(Recovery("second", steps=2), "identity", HINT))
     monkeypatch.setattr("wmark.detectors.plan.WITHOUT_READER", looks)
     inverting = replace(model, reader=None)
-    verdicts = Detector(inverting, ring.key("one"), align="off", fpr=1e-300).verify([marked, unmarked])
+    worn = find_damage("jpeg:10")(marked, seed=0)
+    verdicts = Detector(inverting, ring.key("one"), align="off", fpr=1e-300).verify([worn, unmarked])
     assert looked == [("first", 2), ("second", 1)]
     assert [verdict.looks_allowed for verdict in verdicts] == [2, 2]
     assert verdicts[1].look == "first/identity"

@@ -270,7 +270,7 @@ class _Constant(Pattern):
 
 @dataclass(frozen=True)
 class Disc(_Free):
-    radius: int = 16
+    radius: int = 31
     channels: tuple[int, ...] = (0, 1, 2, 3)
     strength: float = 0.5
 

@@ -37,8 +37,8 @@ DAMAGED = [  # base, damage
 
 
 def ring() -> wmark.Keyring:
-    """Three discs and a ring of a fixed secret."""
-    ring = wmark.Keyring(bytes(range(32)), wmark.Pattern.of())
+    """Three discs, as small as discs once were, and a ring of a fixed secret."""
+    ring = wmark.Keyring(bytes(range(32)), wmark.Pattern.of("disc", 16))
     for name in ("one", "two", "three"):
         ring.add(name)
     ring.add("flat", wmark.Pattern.of("ring"))
