@@ -140,9 +140,9 @@ class AlignmentSearch:
                         found[i] = (cosine, Alignment(p.angle, p.scale, p.mirror, shift_yx))
         return best
 
-    def coordinates(self, noise: Tensor, pattern: Pattern, alignment: Alignment) -> Tensor:
-        """Masked coordinates (channels, n, 2) of noise (C, h, w), an alignment undone; the pattern fits the canvas."""
-        samples = self.samples(noise, pattern, alignment)
+    def coordinates(self, spectrum: Spectrum, pattern: Pattern, alignment: Alignment) -> Tensor:
+        """Masked coordinates (channels, n, 2) of an image's noise, an alignment undone; the pattern fits the canvas."""
+        samples = self.samples(spectrum, pattern, alignment)
         phase = torch.from_numpy(pattern.lattice @ np.array(alignment.shift)) * 2 * math.pi
         return torch.view_as_real(samples * torch.polar(torch.ones_like(phase), phase).to(samples.device))
 
@@ -157,11 +157,10 @@ class AlignmentSearch:
         key = planted.to(samples).conj()
         return self._scores(samples[None], key, pattern)[0] / samples.abs().square().sum().sqrt().clamp_min(1e-30)
 
-    def samples(self, noise: Tensor, pattern: Pattern, alignment: Alignment) -> Tensor:
+    def samples(self, spectrum: Spectrum, pattern: Pattern, alignment: Alignment) -> Tensor:
         """Coefficients (channels, n) at M k for one alignment, its shift left as it is."""
         maps = _frequency_maps([alignment])
-        spectrum = padded_spectrum(noise, pattern)
-        return _samples(spectrum, _locate(pattern, self.canvas, spectrum.size, maps, noise.device))[0]
+        return _samples(spectrum, _locate(pattern, self.canvas, spectrum.size, maps, spectrum.values.device))[0]
 
     def _scores(self, samples: Tensor, key: Tensor, pattern: Pattern) -> Tensor:
         """Correlation with a key, conjugated, at every shift, with shape (placements, *canvas)."""

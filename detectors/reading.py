@@ -15,7 +15,7 @@ from ..inversion.chain import Recovered
 from ..watermark.keys import Key
 from ..watermark.patterns import Pattern
 from ..watermark.spectrum import mask_coordinates
-from .alignment import IDENTITY, Alignment, AlignmentSearch, padded_spectrum
+from .alignment import IDENTITY, Alignment, AlignmentSearch, Spectrum, padded_spectrum
 from .geometry import Canvas, Size
 from .registration.placement import Placement
 from .statistic import cosine, hypercone_log10_p
@@ -35,8 +35,8 @@ __all__ = [
 
 
 SEARCHED = 16
-"""Largest frequency in either direction, in cycles per side, that a search compares: higher ones fall off with every
-degree and per cent that the grid stands beside the truth."""
+"""Largest frequency in either direction, in cycles per side, by which a search finds alignments: higher ones fall off
+with every degree and per cent that the grid stands beside the truth."""
 
 
 class Standing(NamedTuple):
@@ -163,7 +163,10 @@ def resampled(noise: Tensor, size: Size) -> Tensor:
 
 
 def search(noise: Tensor, group: KeyGroup, canvases: Sequence[Canvas]) -> tuple[list[list[Standing]], int]:
-    """The best alignment of each key over all canvases, image by image, and how many alignments were tried.
+    """The best alignment of each key over all canvases, image by image, and how many readings were allowed.
+
+    Low frequencies find it; where a key stands best by them, all of its frequencies are read once more. Both readings
+    are open to every alignment, so both are counted.
 
     Arguments:
         noise: Prepared noise with shape (B, C, h, w).
@@ -172,13 +175,29 @@ def search(noise: Tensor, group: KeyGroup, canvases: Sequence[Canvas]) -> tuple[
     """
     searches = [alignment_search(canvas) for canvas in canvases]
     spectra = [padded_spectrum(one, group.pattern) for one in noise]
-    found = []
+    found, allowed = [], 0
     for grid in searches:
-        part = group.fitted(tuple(min(side, 2 * SEARCHED + 1) for side in grid.canvas))
-        rows = grid.best(spectra, part.planted, part.pattern)
-        found.append([[Standing(*best, grid.canvas, part.pattern.dimension) for best in row] for row in rows])
+        low, whole = group.fitted(tuple(min(side, 2 * SEARCHED + 1) for side in grid.canvas)), group.fitted(grid.canvas)
+        rows = grid.best(spectra, low.planted, low.pattern)
+        standings = [[Standing(*best, grid.canvas, low.pattern.dimension) for best in row] for row in rows]
+        allowed += grid.count
+        if low.pattern.dimension < whole.pattern.dimension:
+            standings = [
+                [closest([one, read_whole(spectrum, whole, i, one)]) for i, one in enumerate(row)]
+                for spectrum, row in zip(spectra, standings, strict=True)
+            ]
+            allowed += grid.count
+        found.append(standings)
     best = [[closest(standings) for standings in zip(*rows, strict=True)] for rows in zip(*found, strict=True)]
-    return best, sum(grid.count for grid in searches)
+    return best, allowed
+
+
+def read_whole(spectrum: Spectrum, group: KeyGroup, index: int, standing: Standing) -> Standing:
+    """A key of a group, fitted to the canvas, in all its frequencies, aligned as it stands in some."""
+    pattern = group.pattern
+    masked = alignment_search(Canvas(standing.canvas)).coordinates(spectrum, pattern, standing.alignment)
+    value = cosine(pattern.project(masked[None].double().cpu()).numpy(), group.directions[index])
+    return standing._replace(cosine=float(value[0]), dimension=pattern.dimension)
 
 
 def closest(standings: Sequence[Standing]) -> Standing:
@@ -197,7 +216,9 @@ def aligned(noise: Tensor, pattern: Pattern, canvas: Size, alignment: Alignment 
     """Masked coordinates (channels, n, 2) of one image's prepared noise (C, h, w) on a canvas, an alignment undone."""
     if alignment == IDENTITY and canvas == tuple(noise.shape[-2:]):
         return mask_coordinates(noise[None], pattern)[0]
-    return alignment_search(Canvas(canvas)).coordinates(noise, pattern.fitted(canvas), alignment)
+    return alignment_search(Canvas(canvas)).coordinates(
+        padded_spectrum(noise, pattern), pattern.fitted(canvas), alignment
+    )
 
 
 def evidence(noise: Tensor, key: Key, standing: Standing) -> Evidence:
@@ -208,7 +229,7 @@ def evidence(noise: Tensor, key: Key, standing: Standing) -> Evidence:
         samples = torch.view_as_complex(coordinates).to(torch.complex64)
     else:
         coordinates = aligned(noise, key.pattern, standing.canvas, standing.alignment)
-        samples = grid.samples(noise, pattern, standing.alignment)
+        samples = grid.samples(padded_spectrum(noise, pattern), pattern, standing.alignment)
 
     def surface(one: Key) -> np.ndarray:
         return grid.surface(samples, KeyGroup([one]).fitted(standing.canvas).planted[0], pattern).cpu().numpy()

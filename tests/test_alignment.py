@@ -3,7 +3,9 @@ import pytest
 import torch
 
 from wmark import Key, Pattern, initial_noise
+from wmark.detectors import reading
 from wmark.detectors.alignment import IDENTITY, Alignment, AlignmentSearch, padded_spectrum
+from wmark.detectors.geometry import Canvas
 from wmark.detectors.reading import KeyGroup, Standing, closest
 from wmark.detectors.registration.placement import Placement
 from wmark.detectors.statistic import corrected, hypercone_log10_p
@@ -56,9 +58,11 @@ def test_exact_symmetries_are_found_without_loss(noise, change, expected):
 def test_coordinates_and_surface_agree_with_the_search(noise):
     moved = torch.roll(noise.flip(2), (7, 3), (1, 2))
     ((value, alignment),) = best(SMALL, moved, KEY)
-    c = SMALL.coordinates(moved, KEY.pattern, alignment).flatten().double().numpy()
+    spectrum = padded_spectrum(moved, KEY.pattern)
+    c = SMALL.coordinates(spectrum, KEY.pattern, alignment).flatten().double().numpy()
     assert c @ KEY.direction / np.linalg.norm(c) == pytest.approx(value, abs=1e-5)
-    surface = SMALL.surface(SMALL.samples(moved, KEY.pattern, alignment), KeyGroup([KEY]).planted[0], KEY.pattern)
+    samples = SMALL.samples(spectrum, KEY.pattern, alignment)
+    surface = SMALL.surface(samples, KeyGroup([KEY]).planted[0], KEY.pattern)
     assert surface.max().item() == pytest.approx(value, abs=1e-5)
     assert divmod(int(surface.argmax()), 64) == (round(alignment.shift[0] * 64), round(alignment.shift[1] * 64))
 
@@ -126,12 +130,13 @@ def test_a_canvas_smaller_than_the_pattern_is_searched_for_what_it_holds(kind):
     moved = torch.roll(initial_noise(key, seed=0, shape=(4, *canvas))[0].flip(2), (5, -9), (1, 2))
     search = AlignmentSearch(canvas, angle_step=90, scale_range=(0.97, 1.03))
     group = KeyGroup([key]).fitted(canvas)
-    ((value, alignment),) = search.best([padded_spectrum(moved, key.pattern)], group.planted, group.pattern)[0]
+    spectrum = padded_spectrum(moved, key.pattern)
+    ((value, alignment),) = search.best([spectrum], group.planted, group.pattern)[0]
     assert value == pytest.approx(0.5, abs=1e-4)
     assert (alignment.mirror, alignment.angle, alignment.scale) == (True, 0, 1)
-    c = search.coordinates(moved, group.pattern, alignment).flatten().double().numpy()
+    c = search.coordinates(spectrum, group.pattern, alignment).flatten().double().numpy()
     assert c @ group.directions[0] / np.linalg.norm(c) == pytest.approx(value, abs=1e-5)
-    samples = search.samples(moved, group.pattern, alignment)
+    samples = search.samples(spectrum, group.pattern, alignment)
     assert search.surface(samples, group.planted[0], group.pattern).max().item() == pytest.approx(value, abs=1e-5)
 
 
@@ -139,3 +144,21 @@ def test_of_canvases_with_different_dimensions_the_one_that_chance_explains_leas
     """A large cosine on a small canvas is worth less than a smaller one in many dimensions."""
     small, large = Standing(-0.3, IDENTITY, (8, 8), 300), Standing(0.25, IDENTITY, (64, 64), 12000)
     assert closest([small, large]) is large
+
+
+def test_where_low_frequencies_find_a_key_all_of_them_are_read_and_paid_for():
+    """A disc of 16 is found whole, at half the trials; of one of 31 some is found, and the rest adds to it."""
+    canvas = Canvas((64, 64))
+    small, large = Key.derive(b"a" * 32, "mine", Pattern.of("disc", 16)), Key.derive(b"a" * 32, "mine", Pattern.of())
+    found = {}
+    for key in (small, large):
+        moved = torch.roll(initial_noise(key, seed=0)[0].flip(2), (5, -9), (1, 2))
+        stranger = KeyGroup([key, Key.derive(b"b" * 32, "theirs", key.pattern)])
+        ((mine, theirs),), allowed = reading.search(moved[None], stranger, [canvas])
+        found[key.pattern.radius] = mine, allowed
+        assert mine.dimension == key.pattern.dimension
+        assert mine.alignment.mirror
+        assert corrected(reading.log10_p([theirs])[0], allowed) > -2
+    assert found[31][1] == 2 * found[16][1]
+    assert found[31][0].cosine == pytest.approx(0.5, abs=1e-4)
+    assert reading.log10_p([found[31][0]])[0] < 3 * reading.log10_p([found[16][0]])[0]

@@ -22,7 +22,6 @@ from wmark import (
 )
 from wmark.attacks import NAMED, damaged
 from wmark.detectors.alignment import IDENTITY
-from wmark.detectors.reading import SEARCHED
 from wmark.detectors.statistic import hypercone_log10_p
 from wmark.images import to_pixels, to_tensor
 from wmark.inversion.chain import invert_decoder, recover
@@ -83,8 +82,7 @@ def test_every_look_key_and_alignment_is_paid_for(model, ring, marked):
     detector = Detector(model, keys[:1], [CHEAP], align="full")
     (full,) = detector.verify([marked])
     assert full.alignments_tested > 10**7
-    low = Pattern.of().fitted((2 * SEARCHED + 1, 2 * SEARCHED + 1))
-    expected = float(hypercone_log10_p(full.cosine, low.dimension)) + math.log10(2 * full.alignments_tested)
+    expected = float(hypercone_log10_p(full.cosine, Pattern.of().dimension)) + math.log10(2 * full.alignments_tested)
     assert full.log10_p == pytest.approx(expected)
 
 
