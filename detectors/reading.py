@@ -165,8 +165,8 @@ def resampled(noise: Tensor, size: Size) -> Tensor:
 def search(noise: Tensor, group: KeyGroup, canvases: Sequence[Canvas]) -> tuple[list[list[Standing]], int]:
     """The best alignment of each key over all canvases, image by image, and how many readings were allowed.
 
-    Low frequencies find it; where a key stands best by them, all of its frequencies are read once more. Both readings
-    are open to every alignment, so both are counted.
+    Low frequencies find it; where a key stands best by them, all of its frequencies are read once more. Either reading
+    may be of any alignment, so both are counted for each.
 
     Arguments:
         noise: Prepared noise with shape (B, C, h, w).
@@ -179,25 +179,24 @@ def search(noise: Tensor, group: KeyGroup, canvases: Sequence[Canvas]) -> tuple[
     for grid in searches:
         low, whole = group.fitted(tuple(min(side, 2 * SEARCHED + 1) for side in grid.canvas)), group.fitted(grid.canvas)
         rows = grid.best(spectra, low.planted, low.pattern)
-        standings = [[Standing(*best, grid.canvas, low.pattern.dimension) for best in row] for row in rows]
-        allowed += grid.count
-        if low.pattern.dimension < whole.pattern.dimension:
-            standings = [
-                [closest([one, read_whole(spectrum, whole, i, one)]) for i, one in enumerate(row)]
-                for spectrum, row in zip(spectra, standings, strict=True)
-            ]
-            allowed += grid.count
-        found.append(standings)
+        found.append([[Standing(*best, grid.canvas, low.pattern.dimension) for best in row] for row in rows])
+        allowed += grid.count * (2 if low.pattern.dimension < whole.pattern.dimension else 1)
     best = [[closest(standings) for standings in zip(*rows, strict=True)] for rows in zip(*found, strict=True)]
-    return best, allowed
+    return [
+        [read_whole(spectrum, group, index, standing) for index, standing in enumerate(row)]
+        for spectrum, row in zip(spectra, best, strict=True)
+    ], allowed
 
 
 def read_whole(spectrum: Spectrum, group: KeyGroup, index: int, standing: Standing) -> Standing:
-    """A key of a group, fitted to the canvas, in all its frequencies, aligned as it stands in some."""
-    pattern = group.pattern
-    masked = alignment_search(Canvas(standing.canvas)).coordinates(spectrum, pattern, standing.alignment)
-    value = cosine(pattern.project(masked[None].double().cpu()).numpy(), group.directions[index])
-    return standing._replace(cosine=float(value[0]), dimension=pattern.dimension)
+    """A key of a group in all its frequencies, aligned as it stands in some; or as it stands, if that says more."""
+    whole = group.fitted(standing.canvas)
+    if whole.pattern.dimension == standing.dimension:
+        return standing
+    grid = alignment_search(Canvas(standing.canvas))
+    masked = grid.coordinates(spectrum, whole.pattern, standing.alignment)
+    value = cosine(whole.pattern.project(masked[None].double().cpu()).numpy(), whole.directions[index])
+    return closest([standing, standing._replace(cosine=float(value[0]), dimension=whole.pattern.dimension)])
 
 
 def closest(standings: Sequence[Standing]) -> Standing:
