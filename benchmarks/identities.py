@@ -37,7 +37,7 @@ from ..watermark.secret import Secret
 from .corpus import Corpus, Origin, pictures
 from .output import Columns, Rows, provenance, tabulate, write_results
 
-__all__ = ["LOOKS", "Extent", "drowned", "issued", "run", "told"]
+__all__ = ["LOOKS", "Extent", "drowned", "issued", "named_origins", "run", "told"]
 
 ISSUED = {"10^6": 10**6, "10^8": 10**8, "all 2^40": NUMBERS}
 EVIDENCE = (6, 8, 10, 12, 15, 20)
@@ -124,6 +124,17 @@ def issued(count: int, layout: Layout | None = None, secret: bytes = b"wmark ben
     return Names(layout or Layout.of(), master.derive(b"shared"), issuers, master.tag(b"")[:16])
 
 
+def named_origins(names: Names, model: LatentDiffusion, images: int, seed: int) -> tuple[list[int], list[Origin]]:
+    """Numbers drawn from all that there are, and what images of these names are generated from."""
+    shape = model.latent_shape(*model.native_size)
+    numbers = [int(number) for number in np.random.default_rng(seed).integers(0, NUMBERS, images)]
+    prompts = draw_prompts(images, seed)
+    return numbers, [
+        Origin(prompt, named_noise(names, number, seed + i, shape).float())
+        for i, (prompt, number) in enumerate(zip(prompts, numbers, strict=True))
+    ]
+
+
 def drowned(coordinates: np.ndarray, keep: float, rng: np.random.Generator) -> np.ndarray:
     """What a reader returns of coordinates (..., d), as simulated: `keep` of them, and white noise."""
     return keep * coordinates + math.sqrt(1 - keep**2) * rng.standard_normal(coordinates.shape)
@@ -181,13 +192,8 @@ def of_pictures(
     model: LatentDiffusion, images: int, fpr: float, seed: int, out: Path, sampling: Sampling
 ) -> list[dict]:
     """The statements on pictures after each ordinary damage."""
-    names, shape = issued(NUMBERS), model.latent_shape(*model.native_size)
-    numbers = np.random.default_rng(seed).integers(0, NUMBERS, images)
-    prompts = draw_prompts(images, seed)
-    origins = [
-        Origin(prompt, named_noise(names, int(number), seed + i, shape).float())
-        for i, (prompt, number) in enumerate(zip(prompts, numbers, strict=True))
-    ]
+    names = issued(NUMBERS)
+    numbers, origins = named_origins(names, model, images, seed)
     settings = dict(images=images, fpr=fpr, seed=seed, sampling_steps=sampling.steps, fingerprint=model.fingerprint)
     rows = Rows(out / "identities.jsonl", settings, ("index", "damage"))
     detector = Detector(model, names=names, fpr=fpr)
@@ -200,7 +206,7 @@ def of_pictures(
             said = verdict.names
             named = said.named.number if said.named and said.identity.found else None
             p = {part: getattr(said, part).log10_p for part in ("presence", "series", "identity")}
-            row = {"index": i, "damage": damage, "number": int(numbers[i]), "named": named, "look": verdict.look}
+            row = {"index": i, "damage": damage, "number": numbers[i], "named": named, "look": verdict.look}
             rows.add({**row, **p})
     return [{"damage": damage, **of_damage(rows.select(damage=damage), fpr)} for damage in NAMED]
 

@@ -1,14 +1,14 @@
 """`wmark bench robustness`: is a marked image found after every kind of damage, and how strong may each be?
 
-Each image suffers one damage at a time and is verified with the defaults of `wmark verify`. Every kind at its middle
-strength, and what is claimed elsewhere, is measured on all images; the other strengths, which draw the curves, and what
-regenerates an image with a model, on fewer. Unmarked images suffer it all as well, each damage a few of them, taken in
-turn: what is found there is counted over all damages together.
+Each image carries a name of its own, as `wmark embed` plants it, one of 2^40 that were all given out. It suffers one
+damage at a time and is verified with the defaults of `wmark verify`. Every kind at its middle strength, and what is
+claimed elsewhere, is measured on all images; the other strengths, which draw the curves, and what regenerates an image
+with a model, on fewer. Unmarked images suffer it all as well, each damage a few of them, taken in turn: what is found
+there is counted over all damages together.
 """
 
 from __future__ import annotations
 
-import math
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass
@@ -23,10 +23,12 @@ from ..attacks import KINDS, Damage, find_damage, sweep
 from ..detectors.detector import Detector
 from ..errors import WmarkError
 from ..models.latent_diffusion import LatentDiffusion
+from ..models.prompts import draw_prompts
 from ..models.sampling import Sampling
+from ..watermark.numbers import NUMBERS
 from .claims import CHAINS, CLAIMED
-from .corpus import Corpus, pictures
-from .detection import generate, keys_in_turn
+from .corpus import Corpus, Origin, pictures
+from .identities import issued, named_origins
 from .output import Columns, Rows, provenance, tabulate, write_results
 from .quality import psnr, ssim
 from .robustness_plots import plot_evidence, plot_power, plot_reach
@@ -46,9 +48,12 @@ COLUMNS: Columns = {
     "images": "{images}",
     "found at 1e-6": lambda r: share(r, "1e-6"),
     "found at 1e-3": lambda r: share(r, "1e-3"),
-    "right key": lambda r: "" if math.isnan(r["right_key"]) else f"{r['right_key']:.1%}",
+    "named": "{named:.1%}",
+    "another's": "{wrong}",
     "median log10 p": "{median_log10_p:.1f}",
     "worst log10 p": "{worst_log10_p:.1f}",
+    "presence": "{presence:.1f}",
+    "identity": "{identity:.1f}",
     "PSNR dB": lambda r: "" if r["psnr"] is None else f"{r['psnr']:.1f}",
     "SSIM": lambda r: "" if r["ssim"] is None else f"{r['ssim']:.3f}",
     "seconds": "{seconds:.2f}",
@@ -111,7 +116,7 @@ def run(
         model: The model to generate, regenerate and verify with.
         extent: How much is measured.
         another: Another model that regenerates images as well.
-        seed: Seed of keys, prompts, noise and damages.
+        seed: Seed of numbers, prompts, noise and damages.
         out: Folder of the results.
         sampling: How images are generated.
 
@@ -124,15 +129,19 @@ def run(
     for trial in trials:
         if not trial.model:  # What cannot be done here is said before anything is generated.
             trial.damage(Image.new("RGB", (64, 64), "grey"), 0)
-    keys = keys_in_turn()
-    detector = Detector(model, keys, extent.effort, fpr=FPR)
-    settings = dict(fpr=FPR, seed=seed, sampling=asdict(sampling), pattern=repr(keys[0].pattern))
+    names = issued(NUMBERS)
+    detector = Detector(model, (), extent.effort, fpr=FPR, names=names)
+    settings = dict(fpr=FPR, seed=seed, sampling=asdict(sampling), layout=repr(names.layout))
     settings |= dict(basis=asdict(detector.basis), looks=[asdict(look) for look in detector.plan.looks])
     about = provenance(model, **settings, extent=asdict(extent), another=another and another.fingerprint)
     rows = Rows(out / "robustness.jsonl", settings, ("marked", "index", "damage", "by"))
-    marked, unmarked = generate(Corpus(model, sampling, out, batch_size=6), keys, extent.images, seed)
-    measure(detector, rows, marked, {i: [t for t in trials if i < t.images] for i in range(extent.images)}, marked=True)
-    measure(detector, rows, unmarked, in_turn(trials, extent.images), marked=False)
+    numbers, named = named_origins(names, model, extent.images, seed)
+    prompts = enumerate(draw_prompts(extent.images, seed))
+    plain = [Origin.draw(model, prompt, 100_000 * (seed + 1) + i) for i, prompt in prompts]
+    marked, unmarked = Corpus(model, sampling, out, batch_size=6).latents(named + plain).split(extent.images)
+    each = {i: [trial for trial in trials if i < trial.images] for i in range(extent.images)}
+    measure(detector, rows, marked, each, numbers)
+    measure(detector, rows, unmarked, in_turn(trials, extent.images), [None] * extent.images)
 
     summary = [summarise(rows, trial) for trial in trials]
     null = summarise_unmarked(rows, trials)
@@ -178,14 +187,25 @@ def in_turn(trials: Sequence[Trial], images: int) -> dict[int, list[Trial]]:
     return suffered
 
 
-def measure(detector: Detector, rows: Rows, latents: Tensor, suffered: dict[int, list[Trial]], *, marked: bool) -> None:
-    """Verify the images of latents after every damage that each suffers, unless that was done."""
-    jobs = {i: [t for t in trials if (marked, i, t.damage.name, t.by) not in rows] for i, trials in suffered.items()}
+def measure(
+    detector: Detector,
+    rows: Rows,
+    latents: Tensor,
+    suffered: dict[int, list[Trial]],
+    numbers: Sequence[int | None],
+) -> None:
+    """Verify the images of latents after every damage that each suffers, unless that was done; unmarked: no number."""
+
+    def done(i: int, trial: Trial) -> bool:
+        return (numbers[i] is not None, i, trial.damage.name, trial.by) in rows
+
+    jobs = {i: [trial for trial in trials if not done(i, trial)] for i, trials in suffered.items()}
     with tqdm(total=sum(map(len, jobs.values())), unit="verdict", disable=None) as bar:
         for i, trials in jobs.items():
             (image,) = pictures(detector.model, latents[i : i + 1]) if trials else (None,)
             for trial in trials:
-                rows.add({"marked": marked, "index": i, **verified(detector, image, trial, seed=i)})
+                said = verified(detector, image, trial, seed=i)
+                rows.add({"marked": numbers[i] is not None, "index": i, "number": numbers[i], **said})
                 bar.update()
 
 
@@ -197,8 +217,9 @@ def verified(detector: Detector, image: Image.Image, trial: Trial, seed: int) ->
     return {
         "damage": trial.damage.name,
         "by": trial.by,
-        "key": verdict.key_id,
+        "named": verdict.name and verdict.name.number,
         "log10_p": verdict.log10_p,
+        **{part: getattr(verdict.names, part).log10_p for part in ("presence", "series", "identity")},
         "look": verdict.look,
         "seconds": round(verdict.seconds, 4),
         "parts": len(verdict.parts),
@@ -211,12 +232,8 @@ def summarise(rows: Rows, trial: Trial) -> dict:
     """How many marked images are found, with what evidence, by which look, and what is left of the picture."""
     of = rows.select(marked=True, damage=trial.damage.name, by=trial.by, index=range(trial.images))
     log10_p = np.array([row["log10_p"] for row in of])
-    found = [row for row in of if row["log10_p"] <= RATES["1e-6"]]
-    right = [row["key"] == f"key-{row['index'] % 3 + 1}" for row in found]
     kind, strength = trial.damage.steps[0] if len(trial.damage.steps) == 1 else (None, None)
-    looks = Counter(row["look"] for row in found)
-    if len(found) < len(of):
-        looks["none"] = len(of) - len(found)
+    looks = Counter(row["look"] if row["log10_p"] <= RATES["1e-6"] else "none" for row in of)
     return {
         "damage": trial.label,
         "kind": trial.label.replace(trial.damage.name, kind.name) if kind else None,
@@ -225,9 +242,11 @@ def summarise(rows: Rows, trial: Trial) -> dict:
         "unit": kind.unit if kind else None,
         "images": len(of),
         **{f"found_{rate}": proportion(int((log10_p <= least).sum()), len(of)) for rate, least in RATES.items()},
-        "right_key": float(np.mean(right)) if found else math.nan,
+        "named": float(np.mean([row["named"] == row["number"] for row in of])),
+        "wrong": sum(row["named"] not in (None, row["number"]) for row in of),
         "median_log10_p": float(np.median(log10_p)),
         "worst_log10_p": float(log10_p.max()),
+        **{part: median([row[part] for row in of]) for part in ("presence", "series", "identity")},
         "log10_p": sorted(round(float(p), 2) for p in log10_p),
         "psnr": median([row["psnr"] for row in of]),
         "ssim": median([row["ssim"] for row in of]),
