@@ -2,7 +2,8 @@
 
 Every digit of every section is compared with the coordinates (one matrix product), and an address is as likely as the
 sum of its digits' inner products says. Of all M^S sums the largest are found section after section, the best `width`
-kept each time. How many numbers were issued plays no part.
+kept each time: the sum of the i-th best so far and the j-th best digit is at most that of i j others, so only those
+with i j <= width are looked at. How many numbers were issued plays no part.
 """
 
 from __future__ import annotations
@@ -22,11 +23,12 @@ def likeliest(scores: np.ndarray, width: int) -> np.ndarray:
     Returns:
         Digits with shape (n, S), n at most `width`, by falling sum.
     """
-    sections, digits = scores.shape
-    found, sums = np.zeros((1, 0), dtype=np.int64), np.zeros(1, dtype=scores.dtype)
-    for section in range(sections):
-        every = (sums[:, None] + scores[section]).ravel()
-        kept = np.argpartition(every, max(0, len(every) - width))[-width:]
-        found = np.column_stack([found[kept // digits], kept % digits])
-        sums = every[kept]
-    return found[np.argsort(-sums, kind="stable")]
+    first, *others = np.argsort(-scores, axis=-1, kind="stable")
+    found, sums = first[:width, None], scores[0][first[:width]]
+    for section, digits in enumerate(others, 1):
+        beside = np.minimum(len(sums), width // np.arange(1, len(digits) + 1))
+        i, j = np.concatenate([np.arange(n) for n in beside]), np.repeat(np.arange(len(digits)), beside)
+        every = sums[i] + scores[section][digits[j]]
+        kept = np.argsort(-every, kind="stable")[:width]
+        found, sums = np.column_stack([found[i[kept]], digits[j[kept]]]), every[kept]
+    return found

@@ -33,7 +33,7 @@ MOST = 64
 
 
 class Tested(NamedTuple):
-    """One name at one place: log10 p of either sign, its cosine, the place, its number."""
+    """The closest name at one place: log10 p of either sign, its cosine, the place, its number."""
 
     log10_p: float
     cosine: float
@@ -52,10 +52,12 @@ def identify(places: Places, names: Names, looks: int, fpr: float) -> Statements
     """
     place, sign, scores = outstanding(places, names.sections)
     addresses = names.sections.numbers_of(likeliest(sign * scores, WIDTH))
-    candidates = [(place, int(number)) for number in addresses[names.given(addresses)][:MOST]]
-    candidates += [(one, number) for number in names.expected for one in places.places]
-    nobody = Tested(0.0, place.cosine(names.pilot.direction)[0], place, None)
-    closest = min((tested(*one, names) for one in candidates), key=lambda one: one.log10_p, default=nobody)
+    candidates = [(place, addresses[names.given(addresses)][:MOST])]
+    candidates += [(one, np.array(names.expected)) for one in places.places if names.expected]
+    tests = [closest_name(*one, names) for one in candidates if len(one[1])]
+    nobody = Tested(0.0, float(place.cosine(names.pilot.direction)[0]), place, None)
+    closest = min(tests, key=lambda one: one.log10_p, default=nobody)
+    count = sum(len(numbers) for _, numbers in candidates)
     series = of_address(place, sign, int(addresses[0]), names.sections)
 
     def statement(log10_p: float, trials: float) -> Statement:
@@ -65,11 +67,11 @@ def identify(places: Places, names: Names, looks: int, fpr: float) -> Statements
     return Statements(
         presence=statement(places.presence, 1),
         series=statement(series, float(NUMBERS) * SIGNS * len(places.places)),
-        identity=statement(closest.log10_p, SIGNS * len(candidates)),
+        identity=statement(closest.log10_p, SIGNS * count),
         addressed=int(addresses[0]),
         named=None if closest.number is None else names.identity(closest.number),
         revoked=None if closest.number is None else names.issuer(closest.number).revoked,
-        names_tested=len(candidates),
+        names_tested=count,
         places_tested=len(places.places),
         cosine=closest.cosine,
         alignment=closest.place.alignment,
@@ -94,7 +96,8 @@ def of_address(place: Place, sign: int, number: int, sections: Sections) -> floa
     return float(hypercone_log10_p(sign * t, dimension))
 
 
-def tested(place: Place, number: int, names: Names) -> Tested:
-    """One name at one place."""
-    t, dimension = place.cosine(names.name(number), names.sections.named)
-    return Tested(float(hypercone_log10_p(abs(t), dimension)), t, place, number)
+def closest_name(place: Place, numbers: np.ndarray, names: Names) -> Tested:
+    """The closest of the names of numbers (n,) at one place, at either sign."""
+    t, dimension = place.cosine(np.stack([names.name(int(number)) for number in numbers]), names.sections.named)
+    at = np.abs(t).argmax()
+    return Tested(float(hypercone_log10_p(abs(t[at]), dimension)), float(t[at]), place, int(numbers[at]))

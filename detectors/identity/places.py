@@ -47,11 +47,12 @@ class Place:
         coordinates[held] = part.project(masked[None].double().cpu()).numpy()[0]
         return cls(coordinates, held, canvas, *where)
 
-    def cosine(self, vector: np.ndarray, block: np.ndarray | slice = slice(None)) -> tuple[float, int]:
-        """Cosine with a vector that lives on some coordinates, and in how many dimensions that is."""
+    def cosine(self, vectors: np.ndarray, block: np.ndarray | slice = slice(None)) -> tuple[np.ndarray, int]:
+        """Cosines (...) with vectors (..., k) that live on k coordinates, and in how many dimensions that is."""
         held = self.held[block]
-        own = vector[held] / (np.linalg.norm(vector[held]) or 1.0)
-        return float(cosine(self.coordinates[block][held], own)), int(held.sum())
+        own = vectors[..., held]
+        norms = np.linalg.norm(own, axis=-1, keepdims=True)
+        return cosine(self.coordinates[block][held], own / np.where(norms > 0, norms, 1.0)), int(held.sum())
 
 
 @dataclass(frozen=True, eq=False)
