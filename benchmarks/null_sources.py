@@ -104,10 +104,9 @@ class Package:
 
 @dataclass(frozen=True)
 class Sources:
-    """Packages, and the Debian mirror and suite that Debian's are fetched from."""
+    """Packages, and the archives that Debian's are fetched from, each an address and a suite."""
 
-    mirror: str
-    suite: str
+    debian: tuple[str, ...]
     packages: tuple[Package, ...]
 
 
@@ -158,7 +157,7 @@ def read_sources(path: Path | None = None) -> Sources:
             Package(**{**table, "pictures": tuple(_rule(rule) for rule in table["pictures"])})
             for table in tables["packages"]
         )
-        sources = Sources(tables["mirror"], tables["suite"], packages)
+        sources = Sources(tuple(tables["debian"]), packages)
     except (OSError, ValueError, KeyError, TypeError) as error:
         raise WmarkError(f"{path} is no list of packages ({error}): compare it with the one that is shipped") from error
     for package in sources.packages:
@@ -187,7 +186,7 @@ def fetch(sources: Sources, folder: Path, run: Run = run_client) -> list[Picture
     """
     for name in ("archives", "index", "pictures"):
         (folder / name).mkdir(parents=True, exist_ok=True)
-    apt = Apt(sources.mirror, [sources.suite], folder / "apt", run)
+    apt = Apt(sources.debian, folder / "apt", run)
     pictures: list[Picture] = []
     with progress(len(sources.packages), "package") as bar:
         for package in sources.packages:

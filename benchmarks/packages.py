@@ -53,14 +53,13 @@ class Apt:
     """apt with package lists of its own, so that neither the system's sources nor its architecture matter.
 
     Arguments:
-        mirror: Address of a Debian mirror.
-        suites: Those that are listed.
+        archives: Those that are listed, each an address and a suite.
         folder: Where the lists are kept.
         run: What runs a command.
     """
 
-    def __init__(self, mirror: str, suites: Sequence[str], folder: Path, run: Run = run_client) -> None:
-        self.mirror, self.suites, self.folder, self.run = mirror, tuple(suites), folder.resolve(), run
+    def __init__(self, archives: Sequence[str], folder: Path, run: Run = run_client) -> None:
+        self.archives, self.folder, self.run = tuple(archives), folder.resolve(), run
         self.updated = False
 
     def download(self, name: str, version: str, folder: Path) -> None:
@@ -73,8 +72,7 @@ class Apt:
         """Fetch the package lists."""
         for needed in ("lists/partial", "cache/archives/partial"):
             (self.folder / needed).mkdir(parents=True, exist_ok=True)
-        lines = [f"deb {self.mirror} {suite} main\n" for suite in self.suites]
-        (self.folder / "sources.list").write_text("".join(lines))
+        (self.folder / "sources.list").write_text("".join(f"deb {archive} main\n" for archive in self.archives))
         self.run(["apt-get", "-qq", *self.settings, "update"], self.folder)
         self.updated = True
 

@@ -1,6 +1,8 @@
-"""`wmark bench`: the benchmarks of names, `identities`, `impostors` and `attackers`."""
+"""`wmark bench`: the benchmarks of names, `identities`, `null-names`, `impostors` and `attackers`."""
 
 from __future__ import annotations
+
+from pathlib import Path
 
 import click
 
@@ -26,6 +28,36 @@ def bench_identities(images, trials, fpr, out, seed, model, dtype, device) -> No
         Extent(trials, images),
         fpr=fpr,
         seed=seed,
+        out=out,
+    )
+
+
+@click.command("null-names")
+@click.option("--keyrings", type=click.IntRange(0), default=1000, show_default=True, help="That exist nowhere.")
+@click.option(
+    "-n", "--images", type=click.IntRange(1), default=100, show_default=True, help="Pictures of each kind they tell."
+)
+@click.option(
+    "--searching", type=click.IntRange(0), default=1, show_default=True, help="Keyrings with which `verify` searches."
+)
+@click.option(
+    "--searched", type=click.IntRange(1), default=500, show_default=True, help="Real pictures of each kind it searches."
+)
+@click.option(
+    "--data",
+    type=click.Path(path_type=Path, file_okay=False),
+    help="Folder of the real pictures, as of `wmark bench null`.  [default: in the cache]",
+)
+@with_options([option for option in bench_options if option is not bench_options[1]])
+def bench_null_names(keyrings, images, searching, searched, data, out, model, dtype, device) -> None:
+    """Unmarked pictures and those of others: how often presence, series and identity are said of them."""
+    from ..benchmarks.null_names import Extent, run
+    from ..benchmarks.null_sources import default_folder
+
+    run(
+        registry.load_model(model, dtype=dtype, device=device),
+        Extent(keyrings, images, searching, searched),
+        data=data or default_folder(),
         out=out,
     )
 
@@ -82,4 +114,4 @@ def bench_attackers(
     run(registry.load_model(model, dtype=dtype, device=device), extent, another=other, fpr=fpr, seed=seed, out=out)
 
 
-NAMES = (bench_identities, bench_impostors, bench_attackers)
+NAMES = (bench_identities, bench_null_names, bench_impostors, bench_attackers)

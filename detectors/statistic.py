@@ -56,13 +56,17 @@ def hypercone_log10_p(cosine: np.ndarray | float, dimension: np.ndarray | int) -
         raise ArgumentError(f"the hypercone test is not possible in {dimension.min()} dimensions: it needs 2 at least")
     t = np.clip(np.asarray(cosine, dtype=np.float64), -1.0, 1.0)
     a, x = (dimension - 1) / 2, (1 - np.abs(t)) * (1 + np.abs(t))
-    with np.errstate(divide="ignore", invalid="ignore", over="ignore"):
-        tail = 0.5 * betainc(a, 0.5, x)
+    tail = 0.5 * betainc(a, 0.5, x)
+    with np.errstate(divide="ignore"):
         direct = np.log10(np.where(t >= 0, tail, 1 - tail))
-        # I_x(a, b) = x^a (1-x)^b / (a B(a, b)) 2F1(a + b, 1; a + 1; x), DLMF 8.17.8
+    deep = (t > 0) & (tail < 1e-250)
+    if not deep.any():
+        return direct
+    # I_x(a, b) = x^a (1-x)^b / (a B(a, b)) 2F1(a + b, 1; a + 1; x), DLMF 8.17.8
+    with np.errstate(divide="ignore", invalid="ignore", over="ignore"):
         log_tail = a * np.log(x) + np.log(np.abs(t)) - np.log(a) - betaln(a, 0.5)
-        deep = (log_tail + np.log(hyp2f1(a + 0.5, 1.0, a + 1.0, x))) / math.log(10) + math.log10(0.5)
-    return np.where((t > 0) & (tail < 1e-250), np.where(x > 0, deep, -np.inf), direct)
+        further = (log_tail + np.log(hyp2f1(a + 0.5, 1.0, a + 1.0, x))) / math.log(10) + math.log10(0.5)
+    return np.where(deep, np.where(x > 0, further, -np.inf), direct)
 
 
 def corrected(log10_p: np.ndarray | float, trials: float) -> np.ndarray:

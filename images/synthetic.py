@@ -7,7 +7,7 @@ import math
 import numpy as np
 from PIL import Image, ImageDraw, ImageFilter
 
-__all__ = ["SYNTHETIC", "synthetic"]
+__all__ = ["SYNTHETIC", "periodic", "synthetic"]
 
 
 def synthetic(kind: str, number: int, size: tuple[int, int]) -> Image.Image:
@@ -70,6 +70,24 @@ def noise(draw: np.random.Generator, size: tuple[int, int]) -> Image.Image:
     smooth = np.asarray(image.filter(ImageFilter.GaussianBlur(2 ** draw.uniform(-1, 4))), dtype=np.float64)
     spread = max(smooth.std(), 1.0)
     return Image.fromarray(np.uint8(np.clip(128 + (smooth - smooth.mean()) * draw.uniform(10, 60) / spread, 0, 255)))
+
+
+def periodic(number: int, size: tuple[int, int]) -> Image.Image:
+    """A grating, a chessboard or a tile that repeats, in two colours; of (height, width) pixels."""
+    draw = np.random.default_rng([len(SYNTHETIC), number])
+    height, width = size
+    y, x = np.mgrid[:height, :width]
+    period, angle, kind = 2 ** draw.uniform(2, 7), draw.uniform(0, math.pi), number % 3
+    along, across = x * math.cos(angle) + y * math.sin(angle), y * math.cos(angle) - x * math.sin(angle)
+    if kind == 0:
+        level = 0.5 + 0.5 * np.sin(2 * math.pi * along / period)
+    elif kind == 1:
+        level = (np.floor(along / period) + np.floor(across / period)) % 2
+    else:
+        tile = draw.random((8, 8))
+        level = tile[np.int64(8 * y / period) % 8, np.int64(8 * x / period) % 8]
+    dark, light = draw.uniform(0, 255, (2, 3))
+    return Image.fromarray(np.uint8(dark + (light - dark) * level[..., None]))
 
 
 SYNTHETIC = {"flat": flat, "shapes": shapes, "noise": noise}

@@ -107,7 +107,7 @@ def one_package(registry, **changes):
     digest = hashlib.sha256(ARCHIVES[registry][1]).hexdigest()
     rule = Rule("drawing", ("pictures/*",), ("logo*",))
     package = Package(registry, "art", "1", digest, "CC0-1.0", (rule,))
-    return Sources("http://localhost", "stable", (replace(package, **changes),))
+    return Sources(("http://localhost stable",), (replace(package, **changes),))
 
 
 class Client:
@@ -199,8 +199,7 @@ def test_the_shipped_list_has_nothing_of_the_training():
     ],
 )
 def test_a_list_that_cannot_be_meant_is_refused(change, error, tmp_path):
-    text = """mirror = "http://localhost"
-suite = "stable"
+    text = """debian = ["http://localhost stable"]
 [[packages]]
 registry = "npm"
 name = "art"

@@ -23,12 +23,13 @@ def likeliest(scores: np.ndarray, width: int) -> np.ndarray:
     Returns:
         Digits with shape (n, S), n at most `width`, by falling sum.
     """
-    first, *others = np.argsort(-scores, axis=-1, kind="stable")
+    first, *others = np.argsort(-scores, axis=-1)
     found, sums = first[:width, None], scores[0][first[:width]]
     for section, digits in enumerate(others, 1):
         beside = np.minimum(len(sums), width // np.arange(1, len(digits) + 1))
         i, j = np.concatenate([np.arange(n) for n in beside]), np.repeat(np.arange(len(digits)), beside)
         every = sums[i] + scores[section][digits[j]]
-        kept = np.argsort(-every, kind="stable")[:width]
+        kept = np.argpartition(every, max(0, len(every) - width))[-width:]
+        kept = kept[np.argsort(-every[kept])]
         found, sums = np.column_stack([found[i[kept]], digits[j[kept]]]), every[kept]
     return found
