@@ -2,20 +2,23 @@
 
 The architecture of `stabilityai/stable-diffusion-2-1` and `-2-1-base`, built with random weights, so that nothing is
 downloaded: 866 M parameters in the U-Net, 84 M in the autoencoder, 1024-wide text embeddings. It proves that the
-adapter serves the real shapes, epsilon and v-prediction, and what they cost; the pictures are noise.
+adapter serves the real shapes, epsilon and v-prediction, and what they cost: two sampling steps, verification by two
+steps of inversion, and by a reader of the usual shape with random weights. The pictures are noise.
 """
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import torch
 
 from ..detectors.detector import Detector
-from ..inversion.recovery import recoveries
+from ..inversion.recovery import READER, recoveries
 from ..models import architectures
 from ..models.clock import clock
 from ..models.latent_diffusion import LatentDiffusion
+from ..models.reader import Reader, ReaderNet, Shape
 from ..models.registry import DTYPES, EMBEDDED, find_device
 from ..models.sampling import Sampling
 from ..watermark.embed import embed
@@ -35,6 +38,7 @@ COLUMNS: Columns = {
         "build_seconds",
         "embed_seconds",
         "verify_seconds",
+        "reader_seconds",
         "log10_p",
     )
 }
@@ -73,6 +77,11 @@ def measure(prediction_type: str, seed: int, dtype: torch.dtype, device: torch.d
     embedded = clock(device)
     (verdict,) = Detector(model, [key], recoveries("fast", steps=2), align="off").verify([marked.image])
     verified = clock(device)
+    read = replace(
+        model, reader=Reader(ReaderNet(Shape(channels=model.latent_shape(*model.native_size)[0]))).to(device)
+    )
+    Detector(read, [key], [READER], align="off").verify([marked.image])
+    by_reader = clock(device)
     return {
         "prediction": prediction_type,
         "image": f"{marked.image.width}x{marked.image.height}",
@@ -81,5 +90,6 @@ def measure(prediction_type: str, seed: int, dtype: torch.dtype, device: torch.d
         "build_seconds": round(built - begin, 1),
         "embed_seconds": round(embedded - built, 1),
         "verify_seconds": round(verified - embedded, 1),
+        "reader_seconds": round(by_reader - verified, 1),
         "log10_p": round(verdict.log10_p, 2),
     }

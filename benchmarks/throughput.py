@@ -1,8 +1,9 @@
 """`wmark bench throughput`: images a second of `wmark verify` on a mixed lot, against other releases.
 
-Half of the images are marked. Each release verifies the same files, with the same key and weights, in a process of its
-own that loads and warms up first; the processes take turns, so that a drifting machine hits all alike, and the ratio is
-of the medians. The marks are discs of radius 16 at strength 0.5, which every release reads.
+Half of the images are marked. Each release verifies the same files, with the same keyring and weights, in a process of
+its own that loads and warms up first; the processes take turns, so that a drifting machine hits all alike, and the
+ratio is of the medians. `key` is a disc of radius 16 at strength 0.5, which every release reads; `names` are what
+`wmark embed` plants now, in the same prompts, which this release alone reads.
 """
 
 from __future__ import annotations
@@ -24,7 +25,8 @@ from ..models.prompts import draw_prompts
 from ..models.registry import EMBEDDED
 from ..models.sampling import Sampling
 from ..watermark.keyring import Keyring
-from ..watermark.patterns import Disc
+from ..watermark.noise import named_noise
+from ..watermark.patterns import Pattern
 from .corpus import Corpus, Origin, pictures
 from .output import Columns, provenance, tabulate, write_results
 
@@ -32,6 +34,7 @@ __all__ = ["Extent", "run"]
 
 COLUMNS: Columns = {
     "release": "{release}",
+    "mark": "{mark}",
     "align": "{align}",
     "images": "{images}",
     "found": "{found:.1%}",
@@ -46,7 +49,8 @@ import json, sys, time
 import torch, wmark
 torch.set_num_threads(int(sys.argv[5]))
 model, align, ring, files = sys.argv[1], sys.argv[2], wmark.Keyring.load(sys.argv[3]), json.loads(sys.argv[4])
-detector = wmark.Detector(wmark.load_model(model, device="cpu"), ring.active(), align=align)
+names = {"names": ring.names()} if getattr(ring, "named", None) else {}
+detector = wmark.Detector(wmark.load_model(model, device="cpu"), ring.active(), align=align, **names)
 detector.verify(files[:2])
 begin = time.perf_counter()
 verdicts = detector.verify(files)
@@ -63,11 +67,13 @@ class Extent:
     Arguments:
         images: Images verified, half of them marked.
         repeats: Turns of each release; the median counts.
+        align: As of `wmark verify`, each in turn.
         threads: Threads of each process.
     """
 
     images: int = 64
     repeats: int = 3
+    align: tuple[str, ...] = ("off", "auto")
     threads: int = 2
 
 
@@ -75,7 +81,6 @@ def run(
     model: LatentDiffusion,
     extent: Extent,
     *,
-    align: str,
     against: Sequence[Path],
     seed: int,
     out: Path,
@@ -86,7 +91,6 @@ def run(
     Arguments:
         model: The model to generate and verify with.
         extent: How much is measured.
-        align: As of `wmark verify`.
         against: Python interpreters that have other releases of wmark.
         seed: Seed of prompts and noise.
         out: Folder of the results.
@@ -95,37 +99,60 @@ def run(
     Raises:
         WmarkError: If a release cannot verify.
     """
-    images = extent.images
-    about = provenance(
-        model, **asdict(extent), align=align, seed=seed, sampling_steps=sampling.steps, size=list(model.native_size)
-    )
-    ring = Keyring(b"wmark bench throughput".ljust(32, b"\0"), Disc())
-    key = ring.add("key-1")
-    corpus, prompts = Corpus(model, sampling, out), draw_prompts(images, seed)
-    keys = [key if i % 2 == 0 else None for i in range(images)]
-    origins = [Origin.draw(model, p, 1000 * seed + i, k) for i, (p, k) in enumerate(zip(prompts, keys, strict=True))]
+    about = provenance(model, **asdict(extent), seed=seed, sampling_steps=sampling.steps, size=list(model.native_size))
+    results = []
     with TemporaryDirectory() as folder:
-        files = [Path(folder) / f"{i}.png" for i in range(images)]
-        for picture, file in zip(pictures(model, corpus.latents(origins)), files, strict=True):
-            picture.save(file)
-        ring.save(Path(folder) / "keyring.json")
-        releases = [Path(sys.executable), *against]
-        weights = str(EMBEDDED.get(model.name, model.name))
-        arguments = [
-            weights,
-            align,
-            str(Path(folder) / "keyring.json"),
-            json.dumps([*map(str, files)]),
-            str(extent.threads),
-        ]
-        turns = [[verify(python, arguments, folder) for python in releases] for _ in range(extent.repeats)]
-    results = [summarise([turn[i] for turn in turns], align) for i in range(len(releases))]
-    for row in results:
-        row["ratio"] = results[0]["images_per_second"] / row["images_per_second"]
+        corpus = Corpus(model, sampling, out)
+        lots = {ring: Lot.of(ring, corpus, extent.images, seed, Path(folder) / ring) for ring in ("names", "key")}
+        weights, threads, this = str(EMBEDDED.get(model.name, model.name)), str(extent.threads), Path(sys.executable)
+        runs = [("names", this), ("key", this), *(("key", python) for python in against)]
+        for align in extent.align:
+            turns = [
+                [verify(python, [weights, align, *lots[mark].arguments, threads], folder) for mark, python in runs]
+                for _ in range(extent.repeats)
+            ]
+            rows = [summarise([turn[i] for turn in turns], mark, align) for i, (mark, _) in enumerate(runs)]
+            results += [{**row, "ratio": rows[0]["images_per_second"] / row["images_per_second"]} for row in rows]
     result = {**about, "results": results}
     write_results(out / "throughput", COLUMNS, results, result)
     print(tabulate(COLUMNS, results))
     return result
+
+
+@dataclass(frozen=True)
+class Lot:
+    """Files that are verified, every second one marked, and the keyring that they are verified with."""
+
+    ring: Path
+    files: tuple[str, ...]
+
+    @classmethod
+    def of(cls, mark: str, corpus: Corpus, images: int, seed: int, folder: Path) -> Lot:
+        """Generate them with a new keyring's key or its names, and write them and the keyring to a new folder."""
+        ring = Keyring(f"wmark bench throughput {mark}".encode().ljust(32, b"\0"), Pattern.of("disc", 16))
+        if mark == "names":
+            ring.add_names()
+        else:
+            ring.add("key-1")
+        model, prompts = corpus.model, draw_prompts(images, seed)
+
+        def origin(i: int) -> Origin:
+            if i % 2 or mark == "key":
+                return Origin.draw(model, prompts[i], 1000 * seed + i, None if i % 2 else ring.key("key-1"))
+            shape = model.latent_shape(*model.native_size)
+            return Origin(prompts[i], named_noise(ring.names(), i, 1000 * seed + i, shape).float())
+
+        files = [folder / f"{i}.png" for i in range(images)]
+        folder.mkdir()
+        for picture, file in zip(pictures(model, corpus.latents([*map(origin, range(images))])), files, strict=True):
+            picture.save(file)
+        ring.save(folder / "keyring.json")
+        return cls(folder / "keyring.json", tuple(map(str, files)))
+
+    @property
+    def arguments(self) -> tuple[str, str]:
+        """Of the worker."""
+        return str(self.ring), json.dumps(self.files)
 
 
 def verify(python: Path, arguments: Sequence[str], folder: str) -> dict:
@@ -139,12 +166,13 @@ def verify(python: Path, arguments: Sequence[str], folder: str) -> dict:
     return json.loads(done.stdout.splitlines()[-1])
 
 
-def summarise(turns: Sequence[dict], align: str) -> dict:
-    """One release: medians over its turns."""
+def summarise(turns: Sequence[dict], mark: str, align: str) -> dict:
+    """One release on one lot: medians over its turns."""
     found = np.array([found for found, _ in turns[0]["verdicts"]])
     seconds = np.median([[seconds for _, seconds in turn["verdicts"]] for turn in turns], axis=0)
     return {
         "release": turns[0]["release"],
+        "mark": mark,
         "align": align,
         "images": len(found),
         "found": float(found[::2].mean()),

@@ -249,7 +249,7 @@ def bench_seconds(repeats, out, seed, model, dtype, device) -> None:
     "-n", "--images", type=click.IntRange(4), default=64, show_default=True, help="Images, half of them marked."
 )
 @click.option("--repeats", type=click.IntRange(1), default=3, show_default=True, help="Turns; the median counts.")
-@click.option("--align", type=choice(ALIGN), default="off", show_default=True)
+@click.option("--align", type=choice(ALIGN), multiple=True, default=("off", "auto"), show_default=True)
 @click.option(
     "--against",
     type=click.Path(path_type=Path, exists=True, dir_okay=False),
@@ -262,10 +262,8 @@ def bench_throughput(images, repeats, align, against, threads, out, seed, model,
     """Images a second of `verify` on a mixed lot, against other releases, side by side."""
     from ..benchmarks.throughput import Extent, run
 
-    extent = Extent(images, repeats, threads)
-    run(
-        registry.load_model(model, dtype=dtype, device=device), extent, align=align, against=against, seed=seed, out=out
-    )
+    extent = Extent(images, repeats, align, threads)
+    run(registry.load_model(model, dtype=dtype, device=device), extent, against=against, seed=seed, out=out)
 
 
 @bench.command("audit")

@@ -263,13 +263,14 @@ def test_a_share_has_its_exact_interval():
 def test_throughput_against_another_release(tmp_path, small_pipeline, capsys):
     small_pipeline("v_prediction").save_pretrained(tmp_path / "model")
     model = wmark.load_model(tmp_path / "model", device="cpu")
-    extent = throughput.Extent(images=4, repeats=1, threads=1)
-    options = dict(align="off", seed=0, out=tmp_path / "out", sampling=Sampling(2))
+    extent = throughput.Extent(images=4, repeats=1, align=("off",), threads=1)
+    options = dict(seed=0, out=tmp_path / "out", sampling=Sampling(2))
     result = throughput.run(model, extent, against=[Path(sys.executable)], **options)
-    ours, other = result["results"]
-    assert (ours["release"], ours["images"], ours["ratio"]) == (wmark.__version__, 4, 1)
+    names, ours, other = result["results"]
+    assert [row["mark"] for row in (names, ours, other)] == ["names", "key", "key"]
+    assert (names["release"], names["images"], names["ratio"]) == (wmark.__version__, 4, 1)
     assert ours["found"] == other["found"]
-    assert other["ratio"] == ours["images_per_second"] / other["images_per_second"]
+    assert other["ratio"] == names["images_per_second"] / other["images_per_second"]
     assert "| images/s |" in capsys.readouterr().out
     broken = tmp_path / "python"
     broken.write_text("#!/bin/sh\necho no module named wmark >&2; exit 1\n")
