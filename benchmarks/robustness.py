@@ -39,6 +39,8 @@ FPR = 1e-6
 RATES = {"1e-3": -3, "1e-6": -6}
 """False-positive rates at which the share that is found is given, and their log10."""
 
+STATEMENTS = ("presence", "series", "identity")
+
 UNMARKED_EACH = 2
 """Unmarked images that suffer each damage."""
 
@@ -218,8 +220,8 @@ def verified(detector: Detector, image: Image.Image, trial: Trial, seed: int) ->
         "damage": trial.damage.name,
         "by": trial.by,
         "named": verdict.name and verdict.name.number,
-        "log10_p": verdict.log10_p,
-        **{part: getattr(verdict.names, part).log10_p for part in ("presence", "series", "identity")},
+        "log10_p": round(verdict.log10_p, 3),
+        **{part: round(getattr(verdict.names, part).log10_p, 3) for part in STATEMENTS},
         "look": verdict.look,
         "seconds": round(verdict.seconds, 4),
         "parts": len(verdict.parts),
@@ -246,7 +248,7 @@ def summarise(rows: Rows, trial: Trial) -> dict:
         "wrong": sum(row["named"] not in (None, row["number"]) for row in of),
         "median_log10_p": float(np.median(log10_p)),
         "worst_log10_p": float(log10_p.max()),
-        **{part: median([row[part] for row in of]) for part in ("presence", "series", "identity")},
+        **{part: median([row[part] for row in of]) for part in STATEMENTS},
         "log10_p": sorted(round(float(p), 2) for p in log10_p),
         "psnr": median([row["psnr"] for row in of]),
         "ssim": median([row["ssim"] for row in of]),
