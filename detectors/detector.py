@@ -10,6 +10,7 @@ what one look finds :mod:`.looking`, where a key stands :mod:`.reading`, whose n
 
 from __future__ import annotations
 
+import math
 import os
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
@@ -188,6 +189,9 @@ class Detector:
     def _further(self, size: Size) -> tuple[Size, ...]:
         """Sizes at which marked parts of it are looked for."""
         by_parts = any(look.reading == "parts" for look in self.plan.looks)
+        enlarged = tuple(2 * side for side in size)
+        if self.align == "full" and math.prod(enlarged) <= EVERY_AREA * math.prod(self.expected):
+            size = enlarged
         return sizes(size, self.expected, self.model.downsampling) if by_parts else ()
 
     def judge(self, images: Sequence[Tensor]) -> list[Verdict]:

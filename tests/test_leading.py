@@ -22,6 +22,7 @@ from wmark.detectors.registration.bend import Bend
 from wmark.detectors.registration.placement import Placement
 from wmark.detectors.registration.search import Found
 from wmark.detectors.statistic import corrected, cosine, hypercone_log10_p
+from wmark.images.synthetic import synthetic
 
 
 @pytest.fixture(scope="module")
@@ -137,13 +138,21 @@ def test_every_marked_part_of_a_page_is_found_once_with_its_place(model, piloted
     page = Image.new("RGB", (1200, 560), "white")
     page.paste(sunset, (40, 24))
     page.paste(sunset.transpose(Image.Transpose.FLIP_LEFT_RIGHT), (648, 24))
-    (verdict,) = Detector(model, piloted.active(), "fast", align="full").verify([page])
+    (verdict,) = Detector(model, piloted.active(), "fast").verify([page])
     assert (verdict.found, verdict.key_id) == (True, "two")
     parts = verdict.to_json()["parts"]
     assert sorted(part["mirror"] for part in parts) == [False, True]
     corners = sorted(tuple(np.min(part["outline"], axis=0) * [1200, 560]) for part in parts)
     assert corners[0] == pytest.approx((40, 24), abs=8)
     assert corners[1] == pytest.approx((648, 24), abs=8)
+
+
+def test_a_part_at_half_its_size_is_found_where_everything_is_searched(model, piloted, sunset):
+    page = synthetic("noise", 3, (512, 512))
+    page.paste(sunset.reduce(2), (240, 16))
+    (found,) = Detector(model, piloted.active(), "fast", align="full").verify([page])
+    assert (found.look, found.key_id) == ("reader/parts", "two")
+    assert np.min(found.to_json()["parts"][0]["outline"], axis=0) * 512 == pytest.approx((240, 16), abs=6)
 
 
 def test_a_verdict_says_where_the_pilot_led_and_draws_it(model, piloted, sunset, tmp_path):
