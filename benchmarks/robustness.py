@@ -25,6 +25,7 @@ from ..errors import WmarkError
 from ..models.latent_diffusion import LatentDiffusion
 from ..models.prompts import draw_prompts
 from ..models.sampling import Sampling
+from ..watermark.layout import Layout
 from ..watermark.numbers import NUMBERS
 from .claims import CHAINS, CLAIMED
 from .corpus import Corpus, Origin, pictures
@@ -73,12 +74,14 @@ class Extent:
         curve_images: Marked images for the other strengths of each kind, and for regeneration.
         damages: Names of damages to measure in place of all, each on all images.
         effort: What `wmark verify` is allowed.
+        pilot: Strength of the pilot beside the names; None takes what keyrings have.
     """
 
     images: int = 64
     curve_images: int = 16
     damages: tuple[str, ...] = ()
     effort: str = "auto"
+    pilot: float | None = None
 
 
 @dataclass(frozen=True, eq=False)
@@ -131,7 +134,7 @@ def run(
     for trial in trials:
         if not trial.model:  # What cannot be done here is said before anything is generated.
             trial.damage(Image.new("RGB", (64, 64), "grey"), 0)
-    names = issued(NUMBERS)
+    names = issued(NUMBERS, Layout.of(pilot=extent.pilot))
     detector = Detector(model, (), extent.effort, fpr=FPR, names=names)
     settings = dict(fpr=FPR, seed=seed, sampling=asdict(sampling), layout=repr(names.layout))
     settings |= dict(basis=asdict(detector.basis), looks=[asdict(look) for look in detector.plan.looks])

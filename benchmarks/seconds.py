@@ -2,6 +2,7 @@
 
 The images are PNG files of 1.5 times the model's size, so that there is something to resize, and carry the one key that
 they are tested against. The decoder inversion and the canvases searched are those of `exact` and of `--align auto`.
+Names are told, and a pilot searched, that they do not carry, all 2^40 numbers given out: what an unmarked image costs.
 """
 
 from __future__ import annotations
@@ -16,6 +17,9 @@ import torch
 from PIL import Image
 
 from ..detectors.detector import Detector
+from ..detectors.identity.identification import identify
+from ..detectors.identity.places import as_planted
+from ..detectors.leading import lead
 from ..detectors.reading import read_as_planted, search
 from ..detectors.statistic import hypercone_log10_p
 from ..images import open_image, to_unit
@@ -26,8 +30,10 @@ from ..models.latent_diffusion import LatentDiffusion
 from ..models.prompts import draw_prompts
 from ..models.sampling import Sampling
 from ..watermark.keys import Key
+from ..watermark.numbers import NUMBERS
 from ..watermark.patterns import Pattern
 from .corpus import Corpus, Origin, pictures
+from .identities import LOOKS, issued
 from .output import Columns, provenance, tabulate, write_results
 from .timing import median_seconds
 
@@ -106,6 +112,8 @@ def stages(model: LatentDiffusion, key: Key, files: Sequence[Path]) -> dict[str,
     canvases = detector.canvases(tuple(noise.shape[-2:]), key.pattern)
     standings = read_as_planted(white, group, canvases[0].size)
     cosines = np.array([[standing.cosine for standing in row] for row in standings])
+    names = issued(NUMBERS)
+    places = as_planted(white, names.pilot, canvases[0].size)
     return {
         "opening": lambda: [open_image(file) for file in files],
         "resizing": lambda: [detector.pixels(image) for image in opened],
@@ -117,4 +125,6 @@ def stages(model: LatentDiffusion, key: Key, files: Sequence[Path]) -> dict[str,
         "reading": partial(read_as_planted, white, group, canvases[0].size),
         "search": partial(search, white, group, canvases),
         "test": partial(hypercone_log10_p, cosines, key.pattern.dimension),
+        "telling a name": lambda: [identify(place, names, LOOKS, detector.fpr) for place in places],
+        "search by a pilot": lambda: [lead(one, names.pilot, canvases) for one in white],
     }

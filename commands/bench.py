@@ -118,13 +118,18 @@ def bench_detection(images, exact_images, fpr, out, seed, model, dtype, device) 
     help="Measure this one in place of all, on all images; may be given several times (`wmark attack --list`).",
 )
 @click.option("--effort", type=choice(EFFORTS), default="auto", show_default=True, help="As of `wmark verify`.")
+@click.option(
+    "--pilot",
+    type=Number(0, 1, min_open=True, max_open=True),
+    help="Strength of the pilot.  [default: that of keyrings]",
+)
 @click.option("--another", metavar="MODEL", help="Another model that regenerates images, besides their own.")
 @with_options(bench_options)
-def bench_robustness(images, curve_images, damages, effort, another, out, seed, model, dtype, device) -> None:
+def bench_robustness(images, curve_images, damages, effort, pilot, another, out, seed, model, dtype, device) -> None:
     """Every kind of damage at several strengths: share found, evidence, by which look, picture quality."""
     from ..benchmarks.robustness import Extent, run
 
-    extent = Extent(images, curve_images, damages, effort)
+    extent = Extent(images, curve_images, damages, effort, pilot)
     other = registry.load_model(another, dtype=dtype, device=device) if another else None
     run(registry.load_model(model, dtype=dtype, device=device), extent, another=other, seed=seed, out=out)
 

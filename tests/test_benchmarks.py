@@ -284,7 +284,7 @@ def test_seconds_by_stage_and_batch(small, tmp_path, monkeypatch, capsys):
     result = seconds.run(small, repeats=1, seed=0, out=tmp_path, sampling=Sampling(2))
     assert [r["stage"] for r in result["results"]] == [
         *("opening", "resizing", "encoder", "decoder inversion", "diffusion inversion"),
-        *("whitening", "reading", "search", "test"),
+        *("whitening", "reading", "search", "test", "telling a name", "search by a pilot"),
     ]
     assert all(value > 0 for r in result["results"] for value in r["seconds"].values())
     assert json.loads((tmp_path / "seconds.json").read_text())["results"] == result["results"]
