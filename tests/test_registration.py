@@ -211,3 +211,11 @@ def test_the_benchmark_writes_what_it_prints(tmp_path, monkeypatch, capsys):
     assert row["seconds"] > 0
     assert "| mirror | 0.70 | 100%" in capsys.readouterr().out
     assert (tmp_path / "search.csv").read_text().startswith("case,kept,found at 1e-06")
+
+
+@pytest.mark.parametrize(
+    ("scale", "wrapped", "share"), [(2, True, 0.25), (2, False, 0.25), (1, True, 1), (0.5, True, 1)]
+)
+def test_of_a_picture_that_repeats_one_copy_counts(scale, wrapped, share):
+    placement = Placement(Bend(scale * torch.eye(2), torch.zeros(2), (64, 64)), (64, 64), wrapped)
+    assert placement.share == pytest.approx(share, abs=0.03)

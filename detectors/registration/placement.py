@@ -158,8 +158,9 @@ class Placement:
 
     @property
     def share(self) -> float:
-        """Share of the picture that lies on the canvas."""
-        return float(self.inside.float().mean())
+        """Share of the picture that lies on the canvas; on one of its copies, where what left it came in again."""
+        copy = math.prod(self.canvas) / float(torch.linalg.det(self.bend.linear).abs()) / math.prod(self.bend.size)
+        return min(1.0, copy) if self.wrapped else float(self.inside.float().mean())
 
     def to_json(self) -> dict:
         alignment = self.alignment
