@@ -2,8 +2,8 @@
 
 Half of the images are marked. Each release verifies the same files, with the same keyring and weights, in a process of
 its own that loads and warms up first; the processes take turns, so that a drifting machine hits all alike, and the
-ratio is of the medians. `key` is a disc of radius 16 at strength 0.5, which every release reads; `names` are what
-`wmark embed` plants now, in the same prompts, which this release alone reads.
+ratio is of the medians. `keys` are three discs of radius 16 at strength 0.5, planted in turn, which every release
+reads; `names` are what `wmark embed` plants now, in the same prompts, which this release alone reads.
 """
 
 from __future__ import annotations
@@ -43,6 +43,9 @@ COLUMNS: Columns = {
     "unmarked": "{unmarked:.3f}",
     "times": "{ratio:.1f}",
 }
+
+KEYS = 3
+"""Of a keyring without names."""
 
 WORKER = """
 import json, sys, time
@@ -103,9 +106,9 @@ def run(
     results = []
     with TemporaryDirectory() as folder:
         corpus = Corpus(model, sampling, out)
-        lots = {ring: Lot.of(ring, corpus, extent.images, seed, Path(folder) / ring) for ring in ("names", "key")}
+        lots = {ring: Lot.of(ring, corpus, extent.images, seed, Path(folder) / ring) for ring in ("names", "keys")}
         weights, threads, this = str(EMBEDDED.get(model.name, model.name)), str(extent.threads), Path(sys.executable)
-        runs = [("names", this), ("key", this), *(("key", python) for python in against)]
+        runs = [("names", this), ("keys", this), *(("keys", python) for python in against)]
         for align in extent.align:
             turns = [
                 [verify(python, [weights, align, *lots[mark].arguments, threads], folder) for mark, python in runs]
@@ -128,17 +131,19 @@ class Lot:
 
     @classmethod
     def of(cls, mark: str, corpus: Corpus, images: int, seed: int, folder: Path) -> Lot:
-        """Generate them with a new keyring's key or its names, and write them and the keyring to a new folder."""
+        """Generate them with a new keyring's keys or its names, and write them and the keyring to a new folder."""
         ring = Keyring(f"wmark bench throughput {mark}".encode().ljust(32, b"\0"), Pattern.of("disc", 16))
         if mark == "names":
             ring.add_names()
         else:
-            ring.add("key-1")
+            for i in range(KEYS):
+                ring.add(f"key-{i}")
         model, prompts = corpus.model, draw_prompts(images, seed)
 
         def origin(i: int) -> Origin:
-            if i % 2 or mark == "key":
-                return Origin.draw(model, prompts[i], 1000 * seed + i, None if i % 2 else ring.key("key-1"))
+            if i % 2 or mark == "keys":
+                key = None if i % 2 else ring.key(f"key-{i // 2 % KEYS}")
+                return Origin.draw(model, prompts[i], 1000 * seed + i, key)
             shape = model.latent_shape(*model.native_size)
             return Origin(prompts[i], named_noise(ring.names(), i, 1000 * seed + i, shape).float())
 

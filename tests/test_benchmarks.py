@@ -267,7 +267,7 @@ def test_throughput_against_another_release(tmp_path, small_pipeline, capsys):
     options = dict(seed=0, out=tmp_path / "out", sampling=Sampling(2))
     result = throughput.run(model, extent, against=[Path(sys.executable)], **options)
     names, ours, other = result["results"]
-    assert [row["mark"] for row in (names, ours, other)] == ["names", "key", "key"]
+    assert [row["mark"] for row in (names, ours, other)] == ["names", "keys", "keys"]
     assert (names["release"], names["images"], names["ratio"]) == (wmark.__version__, 4, 1)
     assert ours["found"] == other["found"]
     assert other["ratio"] == names["images_per_second"] / other["images_per_second"]
