@@ -157,7 +157,7 @@ def told_as_planted(
                 fit = float(kolmogorov(10 ** np.array(present)[:, None])[0])
                 rows.add({"keyring": k, "kind": kind, **counted(said), "kolmogorov": fit})
             bar.update(1)
-    for kind in kinds:
+    for kind in kinds if keyrings else ():
         of = rows.select(kind=kind, keyring=range(keyrings))
         tests = sum(row["tests"] for row in of)
         for statement in STATEMENTS:
