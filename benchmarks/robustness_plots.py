@@ -92,7 +92,7 @@ def plot_reach(path: Path, summary: Sequence[dict]) -> None:
             axis.add_patch(_cell(x, place, found))
             strength = "" if row["strength"] is None else f"{row['strength']:g}: "
             said = f"{strength}{found:.0%}, {row['seconds']:.1f} s"
-            axis.text(x, place, said, ha="center", va="center", fontsize=6, color="white" if found < 0.5 else "black")
+            axis.text(x, place, said, ha="center", va="center", fontsize=6, color="white" if found < 0.25 else "black")
     axis.set_yticks(range(len(lines)), lines, fontsize=7)
     axis.set_xticks([])
     axis.set_xlim(-0.5, max(map(len, lines.values()), default=1) - 0.5)

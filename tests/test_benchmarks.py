@@ -49,6 +49,7 @@ COLUMNS = {
     "detection": detection.COLUMNS,
     "latent": latent.columns(),
     "marks": marks.columns(),
+    "robustness": robustness.COLUMNS,
 }
 
 
