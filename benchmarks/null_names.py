@@ -1,7 +1,8 @@
 """`wmark bench null-names`: how often the three statements about names are made of pictures that do not carry them.
 
 planted     every picture is read once, as the detector reads it, and told by each of many keyrings
-searched    fewer pictures and keyrings through `Detector.verify` with its defaults: every look, search and parts
+searched    one keyring through `Detector.verify` with its defaults: every look, search and parts; of many real pictures the
+            first hundred as they are, which may be large, the rest reduced to the model's size
 
 A statement's p-value is a bound that pays for all that was tried, so its rates may fall short of the levels, and not
 pass them. Over keyrings that holds exactly; for one keyring over pictures as far as readings have nothing in common.
@@ -16,8 +17,10 @@ from pathlib import Path
 
 import numpy as np
 import torch
+from PIL import Image
 
 from ..detectors.detector import Detector
+from ..detectors.geometry import Size
 from ..detectors.identity.identification import identify
 from ..detectors.identity.places import Place, Places, as_planted, of_pilot
 from ..detectors.identity.statements import Statements
@@ -67,7 +70,7 @@ class Extent:
         keyrings: Keyrings that tell what was read where names are planted.
         pictures: Pictures that each of them is asked about, and that are drawn and made at all.
         searching: Keyrings with which the detector searches.
-        searched: Pictures that it searches for each, as far as there are so many.
+        searched: Pictures that it searches for each, as far as there are so many; beyond `pictures` reduced.
     """
 
     keyrings: int = 1000
@@ -99,7 +102,10 @@ def run(
     subjects += marked_by_another(corpus_of_model, count)
     kinds = {kind: of for kind in KINDS if (of := [subject for subject in subjects if subject.kind == kind])}
     planted = {kind: of[: extent.pictures] for kind, of in kinds.items()}
-    searched = {kind: of[: extent.searched] for kind, of in kinds.items()}
+    searched = {
+        kind: [s if i < count else reduced(s, model.native_size) for i, s in enumerate(of[: extent.searched])]
+        for kind, of in kinds.items()
+    }
     rows = [*told_as_planted(model, planted, extent.keyrings, out), *told(model, searched, extent.searching, out)]
     result = {**provenance(model, extent=asdict(extent), numbers_given_out=GIVEN), "results": rows}
     write_results(out / "null-names", COLUMNS, rows, result)
@@ -120,6 +126,17 @@ def crafted(count: int, size: tuple[int, int]) -> list[Subject]:
         return Subject("periodic", name, lambda: periodic(number, size))
 
     return [subject(number) for number in range(count)]
+
+
+def reduced(subject: Subject, size: Size) -> Subject:
+    """A picture that is no larger than (height, width) pixels."""
+
+    def load() -> Image.Image:
+        image = subject.load()
+        image.thumbnail(size[::-1])
+        return image
+
+    return Subject(subject.kind, f"{subject.hash} reduced", load)
 
 
 def marked_by_another(corpus: Corpus, count: int) -> list[Subject]:

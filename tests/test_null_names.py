@@ -54,6 +54,13 @@ def test_a_keyring_that_was_planted_is_counted(model, tmp_path, monkeypatch):
         assert rows[statement]["share_below"]["1e-05"]["share"] == 0.5, statement
 
 
+def test_a_large_picture_is_reduced_and_named_apart():
+    large = Subject("photograph", "ab", lambda: periodic(0, (800, 400)))
+    small = null_names.reduced(large, (256, 512))
+    assert small.load().size == (128, 256)
+    assert small.hash != large.hash
+
+
 def test_periodic_pictures_repeat_and_differ():
     images = [np.asarray(periodic(n, (96, 128))) for n in range(6)]
     assert all(image.shape == (96, 128, 3) and image.std() > 1 for image in images)
