@@ -1,8 +1,8 @@
 """`wmark bench null-names`: how often the three statements about names are made of pictures that do not carry them.
 
 planted     every picture is read once, as the detector reads it, and told by each of many keyrings
-searched    one keyring through `Detector.verify` with its defaults: every look, search and parts; of many real pictures the
-            first hundred as they are, which may be large, the rest reduced to the model's size
+searched    one keyring through `Detector.verify` with its defaults: every look, search and parts; a hundred real
+            pictures of a kind as they are, which may be large, the others reduced to the model's size
 
 A statement's p-value is a bound that pays for all that was tried, so its rates may fall short of the levels, and not
 pass them. Over keyrings that holds exactly; for one keyring over pictures as far as readings have nothing in common.
