@@ -24,6 +24,7 @@ bench: .venv/.installed
 	@$(BIN)/wmark bench ledger --out benchmarks/results
 	@$(BIN)/wmark bench likeness --out benchmarks/results
 	@$(BIN)/wmark bench null --out benchmarks/results
+	@$(BIN)/wmark bench null-names --out benchmarks/results
 	@$(BIN)/wmark bench identities --out benchmarks/results
 	@$(BIN)/wmark bench impostors --out benchmarks/results
 	@$(BIN)/wmark bench attackers --out benchmarks/results
