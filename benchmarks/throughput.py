@@ -108,13 +108,15 @@ def run(
         corpus = Corpus(model, sampling, out)
         lots = {ring: Lot.of(ring, corpus, extent.images, seed, Path(folder) / ring) for ring in ("names", "keys")}
         weights, threads, this = str(EMBEDDED.get(model.name, model.name)), str(extent.threads), Path(sys.executable)
-        runs = [("names", this), ("keys", this), *(("keys", python) for python in against)]
+        others = [(python.absolute().parents[2].name, "keys", python) for python in against]
+        runs = [("this", "names", this), ("this", "keys", this), *others]
         for align in extent.align:
             turns = [
-                [verify(python, [weights, align, *lots[mark].arguments, threads], folder) for mark, python in runs]
+                [verify(python, [weights, align, *lots[mark].arguments, threads], folder) for _, mark, python in runs]
                 for _ in range(extent.repeats)
             ]
-            rows = [summarise([turn[i] for turn in turns], mark, align) for i, (mark, _) in enumerate(runs)]
+            each = zip(runs, zip(*turns, strict=True), strict=True)
+            rows = [summarise(of, name, mark, align) for (name, mark, _), of in each]
             results += [{**row, "ratio": rows[0]["images_per_second"] / row["images_per_second"]} for row in rows]
     result = {**about, "results": results}
     write_results(out / "throughput", COLUMNS, results, result)
@@ -171,12 +173,12 @@ def verify(python: Path, arguments: Sequence[str], folder: str) -> dict:
     return json.loads(done.stdout.splitlines()[-1])
 
 
-def summarise(turns: Sequence[dict], mark: str, align: str) -> dict:
+def summarise(turns: Sequence[dict], name: str, mark: str, align: str) -> dict:
     """One release on one lot: medians over its turns."""
     found = np.array([found for found, _ in turns[0]["verdicts"]])
     seconds = np.median([[seconds for _, seconds in turn["verdicts"]] for turn in turns], axis=0)
     return {
-        "release": turns[0]["release"],
+        "release": f"{turns[0]['release']}, {name}",
         "mark": mark,
         "align": align,
         "images": len(found),

@@ -54,6 +54,8 @@ COLUMNS = {
     "latent": latent.columns(),
     "marks": marks.columns(),
     "robustness": robustness.COLUMNS,
+    "seconds": seconds.columns(),
+    "throughput": throughput.COLUMNS,
 }
 
 
@@ -273,7 +275,7 @@ def test_throughput_against_another_release(tmp_path, small_pipeline, capsys):
     result = throughput.run(model, extent, against=[Path(sys.executable)], **options)
     names, ours, other = result["results"]
     assert [row["mark"] for row in (names, ours, other)] == ["names", "keys", "keys"]
-    assert (names["release"], names["images"], names["ratio"]) == (wmark.__version__, 4, 1)
+    assert (names["release"], names["images"], names["ratio"]) == (f"{wmark.__version__}, this", 4, 1)
     assert ours["found"] == other["found"]
     assert other["ratio"] == names["images_per_second"] / other["images_per_second"]
     assert "| images/s |" in capsys.readouterr().out
