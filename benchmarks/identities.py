@@ -37,11 +37,13 @@ from ..watermark.secret import Secret
 from .corpus import Corpus, Origin, pictures
 from .output import Columns, Rows, provenance, tabulate, write_results
 
-__all__ = ["LOOKS", "Extent", "drowned", "issued", "named_origins", "run", "told"]
+__all__ = ["LOOKS", "STATEMENTS", "Extent", "drowned", "issued", "named_origins", "run", "told"]
 
 ISSUED = {"10^6": 10**6, "10^8": 10**8, "all 2^40": NUMBERS}
 EVIDENCE = (6, 8, 10, 12, 15, 20)
 LOOKS = 6
+STATEMENTS = ("presence", "series", "identity")
+"""What is said of names, weakest first."""
 
 REACH: Columns = {
     "numbers given out": "{issued}",
@@ -163,10 +165,7 @@ def summarised(said: list[Statements], numbers: np.ndarray) -> dict:
         "wrong": sum(a not in (None, int(b)) for a, b in zip(found, numbers, strict=True)),
         "present": float(np.mean([one.presence.found for one in said])),
         "series_found": float(np.mean([one.series.found for one in said])),
-        **{
-            part: float(np.median([getattr(one, part).log10_p for one in said]))
-            for part in ("presence", "series", "identity")
-        },
+        **{part: float(np.median([getattr(one, part).log10_p for one in said])) for part in STATEMENTS},
         "worst": max(one.identity.log10_p for one in said),
     }
 
@@ -205,14 +204,14 @@ def of_pictures(
             (verdict,) = detector.verify(damaged(damage, image, seed=i))
             said = verdict.names
             named = said.named.number if said.named and said.identity.found else None
-            p = {part: getattr(said, part).log10_p for part in ("presence", "series", "identity")}
+            p = {part: getattr(said, part).log10_p for part in STATEMENTS}
             row = {"index": i, "damage": damage, "number": numbers[i], "named": named, "look": verdict.look}
             rows.add({**row, **p})
     return [{"damage": damage, **of_damage(rows.select(damage=damage), fpr)} for damage in NAMED]
 
 
 def of_damage(rows: list[dict], fpr: float) -> dict:
-    p = {part: np.array([row[part] for row in rows]) for part in ("presence", "series", "identity")}
+    p = {part: np.array([row[part] for row in rows]) for part in STATEMENTS}
     return {
         "images": len(rows),
         "told": float(np.mean([row["named"] == row["number"] for row in rows])),

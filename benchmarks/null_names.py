@@ -35,11 +35,11 @@ from ..models.sampling import Sampling
 from ..progress import progress
 from ..watermark.names import Names
 from ..watermark.numbers import NUMBERS
-from .corpus import Corpus, pictures
-from .identities import issued, named_origins
+from .corpus import Corpus
+from .identities import STATEMENTS, issued, named_origins
 from .null import corpus
-from .null_readings import Subject, own, real, synthetics
-from .null_statistics import LEVELS, clopper_pearson, kolmogorov
+from .null_readings import Subject, decoded, own, real, synthetics
+from .null_statistics import LEVELS, kolmogorov, proportion
 from .output import Columns, Rows, provenance, tabulate, write_results
 
 __all__ = ["COLUMNS", "Extent", "run"]
@@ -49,8 +49,6 @@ GIVEN = 1 << 32
 
 KINDS = ("photograph", "drawing", "screenshot", "flat", "noise", "periodic", "model", "another keyring's")
 """Kinds of pictures: shipped with packages, drawn by a few lines of code, made by the model."""
-
-STATEMENTS = ("presence", "series", "identity")
 
 COLUMNS: Columns = {
     "pictures": "{kind}",
@@ -143,13 +141,7 @@ def marked_by_another(corpus: Corpus, count: int) -> list[Subject]:
     """Pictures that carry names of a keyring which is never asked for."""
     names = issued(NUMBERS, secret=b"wmark bench null another")
     _, origins = named_origins(names, corpus.model, count, seed=1)
-    latents = corpus.latents(origins) if count else ()
-
-    def subject(latent: torch.Tensor) -> Subject:
-        name = sha256(latent.numpy().tobytes())
-        return Subject("another keyring's", name, lambda: pictures(corpus.model, latent[None])[0])
-
-    return [subject(latent) for latent in latents]
+    return decoded("another keyring's", corpus.model, corpus.latents(origins))
 
 
 def told_as_planted(
@@ -237,9 +229,6 @@ def counted(said: Sequence[Statements]) -> dict:
 
 def summarised(kind: str, way: str, statement: str, tests: int, below: Sequence[int], rejected: float | None) -> dict:
     """One row, with Clopper and Pearson's intervals, which take all tests for independent."""
-    shares = {}
-    for level, hits in zip(LEVELS, below, strict=True):
-        low, high = clopper_pearson(hits, tests)
-        shares[f"{level:g}"] = {"share": hits / tests, "low": low, "high": high}
+    shares = {f"{level:g}": proportion(hits, tests) for level, hits in zip(LEVELS, below, strict=True)}
     about = {"kind": kind, "way": way, "statement": statement, "tests": tests}
     return {**about, "share_below": shares, "rejected": rejected}

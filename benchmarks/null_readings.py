@@ -35,7 +35,7 @@ from .corpus import Corpus, pictures, unseen_latents
 from .null_sources import Picture
 from .null_statistics import span
 
-__all__ = ["Readings", "Subject", "null_keys", "own", "real", "synthetics"]
+__all__ = ["Readings", "Subject", "decoded", "null_keys", "own", "real", "synthetics"]
 
 BATCH = 4
 
@@ -72,10 +72,14 @@ def own(corpus: Corpus, count: int, seed: int) -> list[Subject]:
     """Pictures of the model that carry no key, of prompts that no tuning has seen."""
     if not count:
         return []
-    latents = unseen_latents(corpus, count, seed)
+    return decoded("model", corpus.model, unseen_latents(corpus, count, seed))
+
+
+def decoded(kind: str, model: LatentDiffusion, latents: Tensor) -> list[Subject]:
+    """Pictures of a kind, each decoded from its latent when it is opened."""
 
     def subject(latent: Tensor) -> Subject:
-        return Subject("model", sha256(latent.numpy().tobytes()), lambda: pictures(corpus.model, latent[None])[0])
+        return Subject(kind, sha256(latent.numpy().tobytes()), lambda: pictures(model, latent[None])[0])
 
     return [subject(latent) for latent in latents]
 

@@ -31,6 +31,7 @@ __all__ = [
     "over_keys",
     "p_values",
     "principal_directions",
+    "proportion",
     "span",
     "unit",
 ]
@@ -125,6 +126,12 @@ def clopper_pearson(hits: int, trials: int, confidence: float = 0.95) -> tuple[f
     low = float(beta.ppf(tail, hits, trials - hits + 1)) if hits else 0.0
     high = float(beta.ppf(1 - tail, hits + 1, trials - hits)) if hits < trials else 1.0
     return low, high
+
+
+def proportion(count: int, of: int) -> dict:
+    """A share with Clopper and Pearson's interval of 95%."""
+    low, high = clopper_pearson(count, of)
+    return {"count": count, "share": count / of, "low": low, "high": high}
 
 
 def over_keys(values: np.ndarray) -> dict:

@@ -29,7 +29,8 @@ from ..watermark.layout import Layout
 from ..watermark.numbers import NUMBERS
 from .claims import CHAINS, CLAIMED
 from .corpus import Corpus, Origin, pictures
-from .identities import issued, named_origins
+from .identities import STATEMENTS, issued, named_origins
+from .null_statistics import proportion
 from .output import Columns, Rows, provenance, tabulate, write_results
 from .quality import psnr, ssim
 from .robustness_plots import plot_evidence, plot_power, plot_reach
@@ -39,8 +40,6 @@ __all__ = ["COLUMNS", "Extent", "run"]
 FPR = 1e-6
 RATES = {"1e-3": -3, "1e-6": -6}
 """False-positive rates at which the share that is found is given, and their log10."""
-
-STATEMENTS = ("presence", "series", "identity")
 
 UNMARKED_EACH = 2
 """Unmarked images that suffer each damage."""
@@ -272,14 +271,6 @@ def summarise_unmarked(rows: Rows, trials: Sequence[Trial]) -> dict:
         "smallest_log10_p": float(log10_p.min()),
         "seconds": float(np.median([row["seconds"] for row in of])),
     }
-
-
-def proportion(count: int, of: int) -> dict:
-    """A share with Clopper and Pearson's interval of 95%."""
-    from scipy.stats import binomtest
-
-    interval = binomtest(count, of).proportion_ci(0.95, "exact")
-    return {"count": count, "share": count / of, "low": float(interval.low), "high": float(interval.high)}
 
 
 def median(values: Sequence[float | None]) -> float | None:
