@@ -42,11 +42,25 @@ class Warp:
         """This one first, the other on its result."""
         return Warp(lambda positions: self.source(other.source(positions)))
 
-    def grid(self, height: int, width: int, device: torch.device | str | None = None) -> Tensor:
-        """Where each pixel of an output of a size comes from, with shape (1, height, width, 2); see :func:`warp`."""
-        y, x = (((torch.arange(n, device=device) + 0.5) * (2 / n) - 1) for n in (height, width))
+    def grid(self, height: int, width: int, device: torch.device | str | None = None, *, every: int = 1) -> Tensor:
+        """Where each pixel of an output of a size comes from, with shape (1, height, width, 2); see :func:`warp`.
+
+        Arguments:
+            height, width: The size in pixels.
+            device: Where it is needed.
+            every: Pixels from one that is computed to the next; those between are interpolated, as smooth maps allow.
+        """
+        size = height, width
+        counts = [max(2, n // every) for n in size] if every > 1 else size
+        y, x = (
+            (torch.arange(count, device=device) * ((n - 1) / max(1, count - 1)) + 0.5) * (2 / n) - 1
+            for n, count in zip(size, counts, strict=True)
+        )
         y, x = torch.meshgrid(y, x, indexing="ij")
-        return self.source(torch.stack([x, y], dim=-1))[None]
+        grid = self.source(torch.stack([x, y], dim=-1))[None]
+        if every == 1:
+            return grid
+        return functional.interpolate(grid.movedim(3, 1), size, mode="bilinear", align_corners=True).movedim(1, 3)
 
 
 UNMOVED = Warp(lambda positions: positions)

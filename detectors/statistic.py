@@ -16,6 +16,7 @@ from __future__ import annotations
 import math
 
 import numpy as np
+import torch
 from scipy.special import betainc, betaln, hyp2f1
 
 from ..errors import ArgumentError
@@ -33,8 +34,10 @@ def cosine(coordinates: np.ndarray, directions: np.ndarray) -> np.ndarray:
     Returns:
         Cosines with shape (...) or (..., K).
     """
-    norm = np.linalg.norm(coordinates, axis=-1, keepdims=directions.ndim == 2)
-    product = coordinates @ directions.T
+    # By torch, as all around it: where two libraries take turns, the threads of each wait for those of the other.
+    c, u = (torch.from_numpy(np.require(part, requirements="CW")) for part in (coordinates, directions))
+    norm = torch.linalg.vector_norm(c, dim=-1, keepdim=u.ndim == 2).numpy()
+    product = (c @ u.T if u.ndim == 2 else c @ u).numpy()
     return np.divide(product, norm, out=np.zeros_like(product), where=norm > 0)
 
 

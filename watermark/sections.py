@@ -8,6 +8,8 @@ a coordinate, and no vector says anything of another, so nothing but copies of o
 from __future__ import annotations
 
 import numpy as np
+import torch
+from torch import Tensor
 
 from .layout import Layout
 from .numbers import BITS, Mixing
@@ -34,7 +36,7 @@ class Sections:
         size = int(frequencies * layout.share) // layout.sections
         parts = np.split(order, [size * (i + 1) for i in range(layout.sections)])
         self._blocks = [(2 * np.sort(part)[:, None] + [0, 1]).ravel() for part in parts]
-        self._matrices: list[np.ndarray] = []
+        self._matrices: list[Tensor] = []
 
     def __repr__(self) -> str:
         return f"Sections({self.layout})"
@@ -64,11 +66,11 @@ class Sections:
         """Inner products of coordinates (..., d) with every digit of every section, with shape (..., S, M), float32."""
         if not self._matrices:
             digits, sections = range(self.layout.digits), range(self.layout.sections)
-            self._matrices = [
-                np.stack([self.vector(section, digit).astype(np.float32) for digit in digits]) for section in sections
-            ]
+            vectors = ([self.vector(section, digit).astype(np.float32) for digit in digits] for section in sections)
+            self._matrices = [torch.from_numpy(np.stack(every)) for every in vectors]
+        read = torch.from_numpy(coordinates.astype(np.float32))
         parts = zip(self.addressed, self._matrices, strict=True)
-        return np.stack([coordinates[..., block].astype(np.float32) @ matrix.T for block, matrix in parts], axis=-2)
+        return torch.stack([read[..., block] @ matrix.T for block, matrix in parts], dim=-2).numpy()
 
     def digits_of(self, numbers: np.ndarray | int) -> np.ndarray:
         """Digits of numbers (...), with shape (..., S)."""

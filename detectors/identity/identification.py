@@ -83,7 +83,7 @@ def identify(places: Places, names: Names, looks: int, fpr: float) -> Statements
 def outstanding(places: Places, sections: Sections) -> tuple[Place, int, np.ndarray]:
     """The place and the sign at which the best address stands out most, and the scores (S, M) there."""
     scores = sections.scores(np.stack([place.coordinates for place in places.places]))
-    norms = [np.linalg.norm(place.coordinates) or 1.0 for place in places.places]
+    norms = [float(np.linalg.norm(place.coordinates, axis=-1)) or 1.0 for place in places.places]
     best = np.stack([scores.max(-1).sum(-1), (-scores).max(-1).sum(-1)], axis=-1) / np.array(norms)[:, None]
     at, negative = np.unravel_index(best.argmax(), best.shape)
     return places.places[at], -1 if negative else 1, scores[at]

@@ -93,10 +93,10 @@ def moved(spectrum: Spectrum, low: Template, members: Candidates, reach: float, 
     for turn in range(rounds + 1):
         size = STEP / (HALF * reach) / 2 ** (turn + 1)
         last = turn == rounds
-        steps = stencil(0.0 if last else size, centre.maps.device)
-        maps = changed(
-            centre.maps[:, None].expand(-1, len(steps), -1, -1).flatten(0, 1), steps.repeat(len(centre.z), 1)
-        )
+        steps = stencil(size, centre.maps.device)[: 1 if last else None]
+        maps = centre.maps
+        if not last:
+            maps = changed(maps[:, None].expand(-1, len(steps), -1, -1).flatten(0, 1), steps.repeat(len(maps), 1))
         around = centre.shifts.repeat_interleave(len(steps), 0)
         z, shifts = nearby(spectrum, low, maps, around, *((4, near) if turn == 0 else (3, near / 2)))
         tried = Candidates(maps, shifts, z)
@@ -120,9 +120,7 @@ def better(one: Candidates, other: Candidates) -> Candidates:
 
 
 def stencil(size: float, device: torch.device) -> Tensor:
-    """No step, then one back and one forth in each of the four, with shape (9, 4); no step alone for size 0."""
-    if not size:
-        return torch.zeros(1, 4, device=device)
+    """No step, then one back and one forth in each of the four, with shape (9, 4)."""
     axes = torch.eye(4, device=device) * size
     return torch.cat([torch.zeros(1, 4, device=device), -axes, axes])
 

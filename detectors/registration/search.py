@@ -16,6 +16,7 @@ no rate.
 
 from __future__ import annotations
 
+import itertools
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
@@ -177,15 +178,28 @@ def on_its_canvas(noise: Tensor, template: Template, bend: Bend) -> tuple[Placem
     chosen = noise[list(template.channels)]
     y = bend(positions(bend.size, noise.device))
     product = Sampled.of(template).product(chosen, y)
-    power = chosen.square().sum(0)
+    power = power_within(chosen, template, bend.linear)
     side = torch.tensor(template.canvas[::-1]).to(y)
     copy = (y / side).round()
     spread = power.sum().sqrt().clamp_min(1e-6)
     placed = []
-    for one in copy.flatten(0, 1).unique(dim=0):
+    for one in itertools.product(*(each.unique() for each in copy.flatten(0, 1).unbind(-1))):
+        one = torch.stack(one)
         here = (copy == one).all(-1)
         score = float((product * here).sum() / (power * here).sum().sqrt().clamp_min(0.2 * spread))
         placed.append((score, Placement(replace(bend, shift=bend.shift - one * side), template.canvas)))
     z, best = max(placed, key=lambda pair: abs(pair[0]))
     everywhere = float(product.sum() / spread)
     return (Placement(bend, template.canvas, True), everywhere) if abs(everywhere) > WRAPPED * abs(z) else (best, z)
+
+
+def power_within(noise: Tensor, template: Template, linear: Tensor) -> Tensor:
+    """Power (h, w) of noise (C, h, w) at the frequencies that a pilot has there, over the share of all that they are:
+    of a score, which the others take no part in, the variance."""
+    height, width = noise.shape[1:]
+    y, x = (torch.fft.fftfreq(side, device=noise.device) for side in (height, width))
+    nu = torch.stack(torch.meshgrid(x, y, indexing="xy"), dim=-1)
+    k = nu @ torch.linalg.inv(linear) * torch.tensor(template.canvas[::-1], device=noise.device)
+    inside = k.norm(dim=-1) <= template.radius + 0.5
+    heard = torch.fft.ifft2(torch.fft.fft2(noise) * inside).real
+    return heard.square().sum(0) / inside.float().mean()

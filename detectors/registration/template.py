@@ -175,16 +175,19 @@ def index(frequencies: Tensor, maps: Tensor, length: int) -> Tensor:
 
 def spectrum(noise: Tensor, channels: Sequence[int], padding: int = PADDING) -> Spectrum:
     """The spectrum of noise (C, h, w)."""
-    chosen = noise[list(channels)].float()
-    height, width = chosen.shape[1:]
+    chosen = noise[list(channels)].float().permute(1, 2, 0)
+    height, width = chosen.shape[:2]
     n = length_of((height, width), padding)
-    y, x = (turns(n, side, noise.device) for side in (height, width))
-    # One side after the other: most of what the second would transform is padding.
-    values = torch.fft.fftshift(torch.fft.fft(chosen, n, dim=2) * x, dim=2)
-    values = torch.fft.fftshift(torch.fft.fft(values, n, dim=1) * y[:, None], dim=1)
+    y, x = (torch.fft.fftshift(turns(n, side, noise.device)) for side in (height, width))
+    # Signs that alternate put the origin in the middle. One side after the other: most of what the second would
+    # transform is padding.
+    odd = sum(torch.meshgrid(*(torch.arange(side, device=noise.device) for side in (height, width)), indexing="ij")) % 2
+    values = torch.fft.fft(chosen * (1 - 2 * odd)[..., None], n, dim=1) * x[:, None]
+    values = torch.fft.fft(values, n, dim=0)
     rows = values.real.new_zeros(n + 1, n + 1, 2 * len(channels))
     inside = slice(1, n)
-    rows[inside, inside] = torch.view_as_real(values[:, inside, inside].permute(1, 2, 0).contiguous()).flatten(2)
+    complex_rows = torch.view_as_complex(rows.unflatten(2, (-1, 2)))
+    torch.mul(values[inside, inside], y[inside, None, None], out=complex_rows[inside, inside])
     rows = rows.flatten(0, 1)
     return Spectrum(rows, rows.square().sum(1), n)
 
