@@ -128,6 +128,13 @@ def test_one_map_bends_a_picture_and_the_noise_behind_it():
         assert (small - large).square().mean() < 0.02 * large.square().mean()
 
 
+@pytest.mark.parametrize("size", [(96, 128), (70, 131)])
+def test_what_is_computed_every_few_pixels_is_what_all_of_them_say(size):
+    turned, bent = (find_damage(name).warp(size, 1) for name in ("rotation:30", "elastic:8"))
+    assert torch.allclose(turned.grid(*size, every=4), turned.grid(*size), atol=1e-5)
+    assert (bent.grid(*size, every=4) - bent.grid(*size)).abs().max() * 64 < 0.2
+
+
 def test_a_chain_is_one_damage_and_one_map(picture):
     chain = find_damage("rotation:30+jpeg:90+stretch:1.5")
     assert chain.name == "rotation:30+jpeg:90+stretch:1.5" and chain.file_name == "rotation-30+jpeg-90+stretch-1.5"

@@ -22,7 +22,7 @@ from wmark.detectors.registration.net import STEP, count, decomposed, rounded
 from wmark.detectors.registration.parts import apart, parts, strongest
 from wmark.detectors.registration.placement import Placement
 from wmark.detectors.registration.scores import everywhere, nearby, peaks
-from wmark.detectors.registration.search import READS, search
+from wmark.detectors.registration.search import READS, on_its_canvas, search, template_of
 from wmark.detectors.registration.template import Template, index, spectrum
 from wmark.detectors.statistic import corrected, cosine, hypercone_log10_p
 from wmark.watermark.spectrum import mask_coordinates
@@ -182,6 +182,17 @@ def test_what_chance_finds_in_unmarked_noise_is_worth_nothing():
         assert min(one.log10_p for one in found) > -2
         best = min(log10_p(noise, place) for one in found for place in one.placements)
         assert corrected(best, 2 * READS) > -3
+
+
+@pytest.mark.parametrize("colour", [0.0, 0.2])
+def test_scores_of_chance_have_a_spread_of_one_whatever_the_colour_of_noise(colour):
+    """Else much power at low frequencies, which enlarged pictures are compared in, would pass for a pilot."""
+    frequency = torch.hypot(torch.fft.fftfreq(64)[:, None], torch.fft.fftfreq(64))
+    white = torch.randn(300, 4, 64, 64, generator=torch.Generator().manual_seed(3))
+    noise = torch.fft.ifft2(torch.fft.fft2(white) * torch.exp(-colour * 64 * frequency)).real
+    bend = Bend(torch.eye(2) / 2, torch.zeros(2), CANVAS)
+    scores = [on_its_canvas(one, template_of(KEY.pilot, CANVAS), bend)[1] for one in noise]
+    assert np.std(scores) == pytest.approx(1, abs=0.15)
 
 
 def test_placements_are_tested_on_a_net_that_was_laid_before():

@@ -15,6 +15,20 @@ def test_p_values_of_random_vectors_are_uniform(dimension):
     assert kstest(p, "uniform").pvalue > 0.001
 
 
+def test_cosines_are_those_of_numpy_whatever_the_shapes_and_who_owns_the_numbers():
+    rng = np.random.default_rng(0)
+    several, one = rng.standard_normal((3, 50)), rng.standard_normal(50)
+    several /= np.linalg.norm(several, axis=1, keepdims=True)
+    several.flags.writeable = False
+    expected = several @ one / np.linalg.norm(one)
+    assert np.allclose(cosine(one, several), expected)
+    assert float(cosine(one, several[1])) == pytest.approx(expected[1])
+    assert np.allclose(
+        cosine(np.stack([one, np.zeros(50), -one])[:, ::-1], several[:, ::-1]), [expected, 0 * expected, -expected]
+    )
+    assert np.allclose(cosine(np.stack([one, one]), several[2]), expected[2])
+
+
 def test_each_cosine_may_have_its_own_dimension():
     several = hypercone_log10_p([0.3, 0.3, 0.02], np.array([10, 3184, 12000]))
     assert several == pytest.approx(
