@@ -195,7 +195,7 @@ def each_key(
     """Rows of fixed keys by the kind of pictures and by what is projected out, and p-values (N, K) for the figure.
 
     One real picture in five is tested, the others are learned from; `all real` tests all, with what was learned from
-    none of them.
+    none of them, and each half of them with what was learned from the other.
 
     Arguments:
         products: Readings and keys.
@@ -220,12 +220,28 @@ def each_key(
             if whole and removed.of_real:
                 continue
             values = products.p_values(removed.directions, tested)
-            count = 0 if removed.directions is None else len(removed.directions)
-            about = {"tested": name, "removed": removed.name, "learned": removed.learned, "directions": count}
-            rows.append({**about, **fixed_keys(values)})
+            rows.append(row_of(name, removed, values))
             if name == "real" and removed.name in DRAWN:
                 curves[removed.name] = values
+        if whole:
+            rows += [row_of(name, removed, values) for removed, values in by_halves(products, tested)]
     return rows, curves
+
+
+def row_of(tested: str, removed: Removed, values: np.ndarray) -> dict:
+    """What p-values (N, K) of fixed keys show."""
+    count = 0 if removed.directions is None else len(removed.directions)
+    about = {"tested": tested, "removed": removed.name, "learned": removed.learned, "directions": count}
+    return {**about, **fixed_keys(values)}
+
+
+def by_halves(products: Products, tested: np.ndarray) -> Iterator[tuple[Removed, np.ndarray]]:
+    """What is learned from each half of some readings, and the p-values (N, K) of the other without it."""
+    halves = tested[::2], tested[1::2]
+    learned = [components("real", products.readings[half], "the other half") for half in halves]
+    for first, second in zip(*learned, strict=True):
+        parts = products.p_values(second.directions, halves[0]), products.p_values(first.directions, halves[1])
+        yield first, np.concatenate(parts)
 
 
 def estimates(learning: Mapping[str, np.ndarray]) -> list[Removed]:

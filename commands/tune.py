@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
+import contextlib
+import math
 import os
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import click
 
-from ..errors import WmarkError
+from ..errors import ImageError, WmarkError
 from ..files import read_file, reason, sha256, shown
 from .options import PLOTS, Number, OutputFile, Seed, choice, device_option
 from .terminal import say
@@ -27,6 +29,8 @@ __all__ = ["tune"]
 LONGEST_PROMPTS = 64 << 20
 PARTS = ("reader", "left-inverse")
 SYNTHETIC_PICTURES = 180
+MOST_PICTURES = 2000
+"""Of the user's own; their readings are held in memory."""
 
 
 @click.command()
@@ -45,6 +49,11 @@ SYNTHETIC_PICTURES = 180
     help="What to sample: a text file, a prompt a line; simple wallpapers if not given.",
 )
 @click.option(
+    "--pictures",
+    type=click.Path(path_type=Path, exists=True, file_okay=False),
+    help="Unmarked pictures of the kind that you will be asked about: what they have in common is learnt as well.",
+)
+@click.option(
     "--batch-size", type=click.IntRange(1), help="Pictures in a step.  [reader: 8, left inverse: CPU 1, GPU 8]"
 )
 @click.option(
@@ -57,7 +66,9 @@ SYNTHETIC_PICTURES = 180
 @click.option("--seed", type=Seed(bits=32), default=0, show_default=True)
 @click.option("--dtype", type=choice(["fp32", "bf16"]), default="fp32", show_default=True)
 @device_option
-def tune(model, only, minutes, latents, steps, prompts, batch_size, output, plot, seed, dtype, device) -> None:
+def tune(
+    model, only, minutes, latents, steps, prompts, pictures, batch_size, output, plot, seed, dtype, device
+) -> None:
     """Fit to MODEL what its verification profits from, once; every `verify` uses it from then on.
 
     The reader is a small network that says of a picture, whatever happened to it, what noise it came from, in one call
@@ -66,6 +77,7 @@ def tune(model, only, minutes, latents, steps, prompts, batch_size, output, plot
     interrupted run goes on where it stopped.
     """
     given = read_prompts(prompts) if prompts else None
+    further = find_pictures(pictures) if pictures else []
 
     from ..models import left_inverse
     from ..models import reader as learned
@@ -85,7 +97,7 @@ def tune(model, only, minutes, latents, steps, prompts, batch_size, output, plot
     material = Material(loaded, samples, held_out, minutes, folder, batch_size, seed)
     reader = tuning = None
     if only != "left-inverse":
-        reader = fit_reader(material)
+        reader = fit_reader(material, further)
         reader.save(target / learned.FILE_NAME, loaded.fingerprint)
         say(f"saved {target / learned.FILE_NAME}")
     if only != "reader":
@@ -123,8 +135,8 @@ class Material:
     seed: int
 
 
-def fit_reader(material: Material) -> Reader:
-    """Train a reader, find the looks that pay, and what unmarked readings have in common."""
+def fit_reader(material: Material, further: Sequence[Path]) -> Reader:
+    """Train a reader, find the looks that pay, and what unmarked readings, of further pictures too, have in common."""
     from ..detectors.plan import write_plan
     from ..progress import progress
     from ..training.common import common_directions
@@ -161,12 +173,14 @@ def fit_reader(material: Material) -> Reader:
     say("mean log10 p of the weaker half: " + ", ".join(f"{name} {value:.1f}" for name, value in worth.items()))
     ways = dict.fromkeys(look.recovery for look in looks)
     say("looks that pay: " + ", ".join(way.name for way in ways))
-    with progress(len(ways) * SYNTHETIC_PICTURES, "picture") as bar:
+    count = len(ways) * (SYNTHETIC_PICTURES + len(further))
+    with progress(count, "picture") as bar:
         common = common_directions(
             replace(model, reader=reader),
             ways,
             pictures=SYNTHETIC_PICTURES,
-            callback=advance(bar, len(ways) * SYNTHETIC_PICTURES),
+            further=further,
+            callback=advance(bar, count),
         )
     return replace(reader, common=common, plan=write_plan(looks), about={**reader.about, "worth": worth})
 
@@ -250,6 +264,31 @@ def read_prompts(path: Path) -> list[str]:
     if not prompts:
         raise WmarkError(f"'{shown(path)}' holds no prompts: write one a line")
     return prompts
+
+
+def find_pictures(folder: Path) -> list[Path]:
+    """The pictures in a folder and those below it, :data:`MOST_PICTURES` at most, evenly taken; says how many of them
+    cannot be read.
+
+    Raises:
+        WmarkError: If there are none.
+    """
+    from ..images import is_image, open_image
+    from ..progress import progress
+
+    every = [path for path in sorted(folder.rglob("*")) if path.is_file() and is_image(path.name)]
+    some, found = every[:: math.ceil(len(every) / MOST_PICTURES) or 1], []
+    with progress(len(some), "picture") as bar:
+        for path in some:
+            with contextlib.suppress(ImageError):
+                open_image(path)
+                found.append(path)
+            bar.update(1)
+    if not found:
+        raise WmarkError(f"'{shown(folder)}' holds no pictures that can be read")
+    if len(found) < len(some):
+        say(f"{len(some) - len(found)} of {len(some)} pictures cannot be read and are left out")
+    return found
 
 
 def advance(bar: Progress, total: int) -> Callable[[int], None]:

@@ -1,8 +1,10 @@
+import numpy as np
 import pytest
 import torch
 from click.testing import CliRunner
+from PIL import Image
 
-from wmark import ModelError, Pattern, load_model
+from wmark import ModelError, Pattern, WmarkError, load_model
 from wmark.cli import main
 from wmark.commands import tune as command
 from wmark.detectors.reading import without
@@ -186,6 +188,29 @@ def test_common_directions_take_most_of_what_readings_of_drawings_share(small):
         return torch.nn.functional.normalize(coordinates.flatten(1)).mean(0).norm()
 
     assert shared(left) < 0.8 * shared(seen)
+
+
+def test_what_further_pictures_share_is_learnt_as_well(small, tmp_path):
+    """A picture that is nothing like those that are drawn, among files that are none."""
+    grating = Image.fromarray(np.uint8(np.indices((96, 96)).sum(0) % 8 * 36)).convert("RGB")
+    for i in range(30):
+        grating.save(tmp_path / f"{i:02d}.png")
+    (tmp_path / "notes.txt").write_text("no picture")
+    (tmp_path / "broken.png").write_bytes(b"no picture either")
+    files = command.find_pictures(tmp_path)
+    assert [path.name for path in files] == [f"{i:02d}.png" for i in range(30)]
+    reading = torch.nn.functional.normalize(recover(small, FAST, to_pixels(grating)[None]).reading.flatten(1))
+
+    def seen(common):
+        return float((common["fast"].flatten(1) @ reading[0]).square().sum())
+
+    assert seen(common_directions(small, [FAST], pictures=12)) < 0.9
+    assert seen(common_directions(small, [FAST], pictures=12, further=files)) > 0.99
+
+
+def test_a_folder_without_pictures_teaches_nothing(tmp_path):
+    with pytest.raises(WmarkError, match="holds no pictures"):
+        command.find_pictures(tmp_path)
 
 
 def test_a_reader_beside_the_model_is_used_from_then_on(small, folder):
