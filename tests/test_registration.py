@@ -21,7 +21,7 @@ from wmark.detectors.registration.maps import maps
 from wmark.detectors.registration.net import STEP, count, decomposed, rounded
 from wmark.detectors.registration.parts import apart, parts, strongest
 from wmark.detectors.registration.placement import Placement
-from wmark.detectors.registration.scores import everywhere, nearby, peaks
+from wmark.detectors.registration.scores import Workspace, everywhere, nearby, peaks
 from wmark.detectors.registration.search import READS, on_its_canvas, search, template_of
 from wmark.detectors.registration.template import Template, index, spectrum
 from wmark.detectors.statistic import corrected, cosine, hypercone_log10_p
@@ -73,7 +73,7 @@ def test_what_is_sampled_once_serves_every_turn_and_mirror_of_the_canvas(canvas)
     noise = torch.randn(4, 64, 64, generator=torch.Generator().manual_seed(1))
     template = Template.of(KEY.pilot, canvas).within(18)
     seen, maps_ = spectrum(noise, range(4)), maps(torch.tensor([0.3, 1.1]), torch.tensor([0.2, -0.1]), *NEITHER)
-    together = everywhere(seen, template, index(template.frequencies, maps_, seen.length))
+    together = everywhere(seen, template, index(template.frequencies, maps_, seen.length), Workspace(noise.device))
     every = template.symmetries.to(maps_) @ maps_[:, None]
     assert together.shape == ((2, 8) if canvas == (64, 64) else (2, 4))
     assert torch.allclose(peaks(seen, template, every.flatten(0, 1)).z.abs(), together.flatten(), atol=1e-4)

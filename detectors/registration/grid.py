@@ -95,15 +95,16 @@ QUARTERS = (Grid(10.0, (0.5, 2.0), tilt=0.0, kept=24),)
 
 
 @lru_cache(maxsize=16)
-def rows(grid: Grid, template: Template, length: int, chunk: int) -> list[tuple[Template, Tensor, list[Tensor]]]:
-    """A grid's maps by bands: the low frequencies used, the maps, and rows (frequencies, G) of spectra of a length. The
-    canvas' symmetries come on top.
+def rows(grid: Grid, template: Template, length: int, cells: int) -> list[tuple[Template, Tensor, list[Tensor]]]:
+    """A grid's maps by bands: the low frequencies used, the maps, and rows (frequencies, G) of spectra of a length, as
+    many at once as cells (:data:`~.scores.CELLS`) allow. The canvas' symmetries come on top.
 
     They do not depend on the noise, so they are kept.
     """
     found = []
     for radius, some in grid.bands(template.radius, 8 // len(template.symmetries)):
         low = template.within(radius)
+        chunk = max(1, cells // (radius**2 * len(template.symmetries)))
         every = [index(low.frequencies, part, length) for part in some.split(chunk)]
         found.append((low, some, every))
     return found

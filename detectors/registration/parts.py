@@ -25,6 +25,7 @@ from .bend import Bend
 from .grid import Grid
 from .ladder import RUNGS, Candidates, Rung, climb
 from .placement import Placement
+from .scores import Workspace
 from .search import Found, kept, on_its_canvas, settled, template_of, tested
 from .template import Template, spectrum
 
@@ -67,10 +68,11 @@ def parts(noise: Tensor, pilot: Key, canvas: Size, levels: int = 1) -> list[Foun
     """
     noise, size = noise.float(), tuple(noise.shape[1:])
     template = template_of(pilot, canvas).to(noise.device)
+    space = Workspace(noise.device)
     begun: list[tuple[float, Placement]] = []
     for offset, window in windows(noise, canvas):
         seen = spectrum(window, template.channels)
-        places = climb(seen, template, kept(seen, template, WINDOW), WINDOW_RUNGS)
+        places = climb(seen, template, kept(seen, template, WINDOW, space), WINDOW_RUNGS)
         for linear, shift in zip(places.maps, places.shifts, strict=True):
             first, z = on_its_canvas(window, template, Bend(linear, shift, tuple(window.shape[1:])))
             if abs(z) >= PLAUSIBLE and not first.wrapped:

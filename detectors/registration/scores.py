@@ -14,10 +14,28 @@ from torch import Tensor
 
 from .template import Spectrum, Template, index
 
-__all__ = ["CHUNK", "Peaks", "everywhere", "nearby", "peaks"]
+__all__ = ["CELLS", "Peaks", "Workspace", "everywhere", "nearby", "peaks"]
 
 CHUNK = 128
 """Maps scored at once: what they need then stays in a processor's cache."""
+
+CELLS = 1 << 17
+"""The same for all shifts: maps, times symmetries, times the square of the largest frequency."""
+
+
+class Workspace:
+    """Memory that is used time and again, by name: fresh pages take as long as the sums that are written to them."""
+
+    def __init__(self, device: torch.device) -> None:
+        self.device = device
+        self.parts: dict[str, Tensor] = {}
+
+    def __call__(self, name: str, *shape: int) -> Tensor:
+        """Float32 numbers, whatever they are."""
+        size = math.prod(shape)
+        if name not in self.parts or len(self.parts[name]) < size:
+            self.parts[name] = torch.empty(size, device=self.device)
+        return self.parts[name][:size].view(shape)
 
 
 class Peaks(NamedTuple):
@@ -39,19 +57,24 @@ def torus(template: Template) -> tuple[Tensor, Tensor]:
     return tuple((torch.arange(steps) / steps - 0.5).mul(side).to(template.values.device) for side in (width, height))
 
 
-def everywhere(spectrum: Spectrum, template: Template, rows: Tensor) -> Tensor:
+def everywhere(spectrum: Spectrum, template: Template, rows: Tensor, space: Workspace) -> Tensor:
     """The largest |z| over all shifts of each map and what the canvas' symmetries make of it, (G, symmetries).
 
     Arguments:
         rows: Of the spectrum, for every frequency and map, with shape (frequencies, G).
+        space: Where it is computed.
     """
-    samples, norm = sampled(spectrum, template, rows)
-    real, imaginary = (torch.bmm(samples, part).flatten(1) for part in template.symmetric)
-    most = largest(real, imaginary, template.radius).reshape(rows.shape[1], -1)
+    samples, norm = sampled(spectrum, template, rows, space)
+    count = template.symmetric.shape[-1]
+    real, imaginary = (
+        torch.bmm(samples, part, out=space(name, *rows.shape, count)).flatten(1)
+        for name, part in zip(("real", "imaginary"), template.symmetric, strict=True)
+    )
+    most = largest(real, imaginary, template.radius, space).reshape(rows.shape[1], -1)
     return most * (math.sqrt(template.dimension) / template.length / norm.clamp_min(1e-30))[:, None]
 
 
-def largest(real: Tensor, imaginary: Tensor, r: int) -> Tensor:
+def largest(real: Tensor, imaginary: Tensor, r: int, space: Workspace) -> Tensor:
     """The largest |Re sum_k v(k) exp(-2 pi i k t / side)| over shifts t, with shape (M,), of v on the rectangle of
     frequencies, its parts with shape ((r + 1) (2 r + 1), M).
 
@@ -60,16 +83,25 @@ def largest(real: Tensor, imaginary: Tensor, r: int) -> Tensor:
     """
     cos, sin = waves(r, real.device)
     even = torch.cat([cos[:, :1] / 2, cos[:, 1:]], dim=1)
+    shifts, count = len(cos), real.shape[1]
     sides = []
-    for part in (real, imaginary):
-        part = part.reshape(r + 1, 2 * r + 1, -1)
-        up, down = part[:, r:], part[:, : r + 1].flip(1)
-        sides.append((even @ (up + down), sin @ (up - down)))
+    for name, part in (("real", real), ("imaginary", imaginary)):
+        part = part.reshape(r + 1, 2 * r + 1, count)
+        up, down, both = part[:, r:], part[:, : r + 1].flip(1), space("both", r + 1, r + 1, count)
+        e, o = (space(f"{kind} {name}", r + 1, shifts, count) for kind in ("even", "odd"))
+        torch.matmul(even, torch.add(up, down, out=both), out=e)
+        torch.matmul(sin, torch.sub(up, down, out=both), out=o)
+        sides.append((e, o))
     (e_real, o_real), (e_imaginary, o_imaginary) = sides
-    along_y = torch.stack([e_real - o_imaginary, e_real + o_imaginary], dim=1).reshape(r + 1, -1)
-    across = torch.stack([e_imaginary + o_real, e_imaginary - o_real], dim=1).reshape(r + 1, -1)
-    z = (cos @ along_y).abs_().add_((sin @ across).abs_())
-    return z.reshape(-1, real.shape[1]).amax(0)
+    along_y, across = (space(name, r + 1, 2, shifts, count) for name in ("along y", "across"))
+    torch.sub(e_real, o_imaginary, out=along_y[:, 0])
+    torch.add(e_real, o_imaginary, out=along_y[:, 1])
+    torch.add(e_imaginary, o_real, out=across[:, 0])
+    torch.sub(e_imaginary, o_real, out=across[:, 1])
+    c, s = (space(name, shifts, 2 * shifts * count) for name in ("cosines", "sines"))
+    torch.mm(cos, along_y.view(r + 1, -1), out=c)
+    torch.mm(sin, across.view(r + 1, -1), out=s)
+    return c.abs_().add_(s.abs_()).view(-1, count).amax(0)
 
 
 @lru_cache(maxsize=64)
@@ -116,12 +148,16 @@ def products(spectrum: Spectrum, template: Template, rows: Tensor) -> tuple[Tens
     return torch.view_as_complex(torch.bmm(samples, template.weights)), norm
 
 
-def sampled(spectrum: Spectrum, template: Template, rows: Tensor) -> tuple[Tensor, Tensor]:
+def sampled(
+    spectrum: Spectrum, template: Template, rows: Tensor, space: Workspace | None = None
+) -> tuple[Tensor, Tensor]:
     """F at rows (frequencies, G), with shape (frequencies, G, 2 channels), and its norms, with shape (G,)."""
     flat = rows.reshape(-1)
-    samples = spectrum.rows.index_select(0, flat).reshape(*rows.shape, -1)
-    power = spectrum.power.index_select(0, flat).reshape(rows.shape)
-    return samples, (template.used @ power).sqrt()
+    samples, power = (
+        torch.index_select(of, 0, flat, out=space and space(name, len(flat), *of.shape[1:]))
+        for name, of in (("samples", spectrum.rows), ("power", spectrum.power))
+    )
+    return samples.reshape(*rows.shape, -1), (template.used @ power.reshape(rows.shape)).sqrt()
 
 
 def scores(values: Tensor, norm: Tensor, template: Template, x: Tensor, y: Tensor) -> Tensor:

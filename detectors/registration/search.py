@@ -33,7 +33,7 @@ from .grid import COARSE, QUARTERS, Grid, rows
 from .ladder import RUNGS, Candidates, chained, distinct, step
 from .net import rounded
 from .placement import Placement
-from .scores import CHUNK, everywhere, peaks
+from .scores import CELLS, Workspace, everywhere, peaks
 from .template import Spectrum, Template, spectrum
 
 __all__ = ["FOLLOWED", "MOST", "READS", "Found", "kept", "on_its_canvas", "search", "settled", "template_of", "tested"]
@@ -113,7 +113,8 @@ def template_of(pilot: Key, canvas: Size) -> Template:
 def candidates(noise: Tensor, templates: Sequence[Template], grids: Sequence[Sequence[Grid]]) -> list[Candidates]:
     """The best placements in noise (C, h, w), :data:`MOST` in all, by canvas."""
     seen = spectrum(noise, templates[0].channels)
-    every = [chained([kept(seen, t, grid) for grid in some]) for t, some in zip(templates, grids, strict=True)]
+    space = Workspace(noise.device)
+    every = [chained([kept(seen, t, grid, space) for grid in some]) for t, some in zip(templates, grids, strict=True)]
     for height, rung in enumerate(RUNGS):
         if height == ROUGH:
             seen = spectrum(noise, templates[0].channels, FINE_PADDING)
@@ -130,10 +131,10 @@ def best(every: Sequence[Candidates], count: int) -> list[Candidates]:
     return [part.best(int((part.z.abs() >= limit).sum())) for part in every]
 
 
-def kept(seen: Spectrum, template: Template, grid: Grid) -> Candidates:
+def kept(seen: Spectrum, template: Template, grid: Grid, space: Workspace) -> Candidates:
     """The best of a coarse grid, as many as it keeps."""
-    bands = rows(grid, template, seen.length, CHUNK // len(template.symmetries))
-    scored = [torch.cat([everywhere(seen, low, part) for part in chunks]) for low, _, chunks in bands]
+    bands = rows(grid, template, seen.length, CELLS)
+    scored = [torch.cat([everywhere(seen, low, part, space) for part in chunks]) for low, _, chunks in bands]
     every = torch.cat(scored).flatten()
     limit = every.topk(min(grid.kept, len(every))).values[-1]
     found = []
