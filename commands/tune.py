@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
-import math
 import os
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, replace
@@ -12,8 +10,8 @@ from typing import TYPE_CHECKING
 
 import click
 
-from ..errors import ImageError, WmarkError
-from ..files import read_file, reason, sha256, shown
+from ..files import sha256
+from .material import find_pictures, read_prompts
 from .options import PLOTS, Number, OutputFile, Seed, choice, device_option
 from .terminal import say
 
@@ -26,11 +24,8 @@ if TYPE_CHECKING:
 
 __all__ = ["tune"]
 
-LONGEST_PROMPTS = 64 << 20
 PARTS = ("reader", "left-inverse")
 SYNTHETIC_PICTURES = 180
-MOST_PICTURES = 2000
-"""Of the user's own; their readings are held in memory."""
 
 
 @click.command()
@@ -246,49 +241,6 @@ def working_folder(fingerprint: str, prompts: list[str], steps: int, seed: int) 
 
     digest = sha256("\n".join(prompts).encode())[:8]
     return user_cache_path("wmark") / "tune" / f"{fingerprint}-{digest}-{steps}-{seed}"
-
-
-def read_prompts(path: Path) -> list[str]:
-    """The lines of a text file that are not empty.
-
-    Raises:
-        WmarkError: If it cannot be read, is no text, or has none.
-    """
-    try:
-        lines = read_file(path, LONGEST_PROMPTS).decode("utf-8").splitlines()
-    except UnicodeDecodeError:
-        raise WmarkError(f"'{shown(path)}' is no text in UTF-8: save it as such, a prompt a line") from None
-    except (OSError, ValueError) as error:
-        raise WmarkError(f"the prompts in '{shown(path)}' cannot be read: {reason(error)}") from error
-    prompts = [line.strip() for line in lines if line.strip()]
-    if not prompts:
-        raise WmarkError(f"'{shown(path)}' holds no prompts: write one a line")
-    return prompts
-
-
-def find_pictures(folder: Path) -> list[Path]:
-    """The pictures in a folder and those below it, :data:`MOST_PICTURES` at most, evenly taken; says how many of them
-    cannot be read.
-
-    Raises:
-        WmarkError: If there are none.
-    """
-    from ..images import is_image, open_image
-    from ..progress import progress
-
-    every = [path for path in sorted(folder.rglob("*")) if path.is_file() and is_image(path.name)]
-    some, found = every[:: math.ceil(len(every) / MOST_PICTURES) or 1], []
-    with progress(len(some), "picture") as bar:
-        for path in some:
-            with contextlib.suppress(ImageError):
-                open_image(path)
-                found.append(path)
-            bar.update(1)
-    if not found:
-        raise WmarkError(f"'{shown(folder)}' holds no pictures that can be read")
-    if len(found) < len(some):
-        say(f"{len(some) - len(found)} of {len(some)} pictures cannot be read and are left out")
-    return found
 
 
 def advance(bar: Progress, total: int) -> Callable[[int], None]:

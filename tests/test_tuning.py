@@ -7,6 +7,7 @@ from PIL import Image
 from wmark import ModelError, Pattern, WmarkError, load_model
 from wmark.cli import main
 from wmark.commands import tune as command
+from wmark.commands.material import find_pictures
 from wmark.detectors.reading import without
 from wmark.images import to_pixels
 from wmark.images.synthetic import synthetic
@@ -197,7 +198,7 @@ def test_what_further_pictures_share_is_learnt_as_well(small, tmp_path):
         grating.save(tmp_path / f"{i:02d}.png")
     (tmp_path / "notes.txt").write_text("no picture")
     (tmp_path / "broken.png").write_bytes(b"no picture either")
-    files = command.find_pictures(tmp_path)
+    files = find_pictures(tmp_path)
     assert [path.name for path in files] == [f"{i:02d}.png" for i in range(30)]
     reading = torch.nn.functional.normalize(recover(small, FAST, to_pixels(grating)[None]).reading.flatten(1))
 
@@ -210,7 +211,7 @@ def test_what_further_pictures_share_is_learnt_as_well(small, tmp_path):
 
 def test_a_folder_without_pictures_teaches_nothing(tmp_path):
     with pytest.raises(WmarkError, match="holds no pictures"):
-        command.find_pictures(tmp_path)
+        find_pictures(tmp_path)
 
 
 def test_a_reader_beside_the_model_is_used_from_then_on(small, folder):
