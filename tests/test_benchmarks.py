@@ -28,6 +28,7 @@ from wmark.benchmarks import (
     marks,
     null,
     output,
+    registration,
     robustness,
     seconds,
     throughput,
@@ -56,6 +57,7 @@ COLUMNS = {
     "marks": marks.columns(),
     "null": null.COLUMNS,
     "robustness": robustness.COLUMNS,
+    "search": registration.columns(1e-6),
     "seconds": seconds.columns(),
     "throughput": throughput.COLUMNS,
 }
