@@ -8,6 +8,7 @@ nearly a function of the colour alone:
     y_i ~ f(r_i)  over cells i of 32x32,  f cubic in red, green and blue, fitted to those cells that it fits best
     likeness = (var y - var(y - f(r))) / (var y + floor)  over all cells, or the 60% that fit best: what is higher
 
+What seems another picture is moved a little first, to where it fits best (:mod:`.settling`).
 So it is 1 for negatives, turned hues, thresholds, and where a third of the picture is covered; another picture, even
 one of the same composition, has no such function. What left the picture (crops) is not compared, nor what is black or
 white now and was not.
@@ -23,6 +24,7 @@ from PIL import Image
 
 from ..images import to_image, to_tensor
 from .likeness import SIDE, levels
+from .settling import settled
 
 if TYPE_CHECKING:
     from ..attacks.warping import Warp
@@ -111,11 +113,17 @@ def likeness(print_: bytes, image: Image.Image, visible: np.ndarray) -> Likeness
         cells = pooled(visible.astype(float)[..., None])[..., 0]
     share = float(uncovered.mean())
     weights = (visible & ~covered)[..., None]
-    y = (pooled(found * weights) / np.maximum(cells, 1e-6)[..., None])[uncovered]
-    r = registered[uncovered]
+
+    def colours(picture: np.ndarray) -> np.ndarray:
+        return (pooled(picture * weights) / np.maximum(cells, 1e-6)[..., None])[uncovered]
+
+    y, r = colours(found), registered[uncovered]
     if share < LEAST or min(spread(y), spread(r)) < FLOOR or one_colour(y):
         return Likeness(None, share)
-    return Likeness(explained(r, y), share)
+    score = explained(r, y)
+    if score < THRESHOLD:  # Or it stands a little off.
+        score = max(score, *(explained(r, one) for one in settled(found, colours, cubic(r))))
+    return Likeness(score, share)
 
 
 def explained(r: np.ndarray, y: np.ndarray) -> float:

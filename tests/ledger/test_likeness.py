@@ -55,6 +55,20 @@ def test_a_turned_picture_is_the_registered_one_where_it_was_brought_back(damage
     assert found.compared == pytest.approx(2 / 3 if damage.startswith("stretch") else 1, abs=0.05)
 
 
+def textured(seed):
+    """As a maze or a starry sky: nothing but detail of a cell's size."""
+    squares = np.random.default_rng(seed).integers(0, 256, (48, 48, 3), dtype=np.uint8)
+    return Image.fromarray(squares).resize((384, 384), Image.Resampling.NEAREST)
+
+
+def test_fine_detail_is_the_registered_one_where_its_place_is_known_to_a_few_pixels():
+    """And another of its kind is not, wherever it is moved to."""
+    picture, off = textured(1), affine([[1.008, 0.006], [-0.006, 1.008]], (0.012, -0.01))
+    assert is_registered(row(picture), picture, off).same
+    assert is_registered(row(picture), find_damage("jpeg:10")(picture, seed=1), off).same
+    assert is_registered(row(picture), textured(2), off).score < 0.5
+
+
 def test_another_picture_is_none_of_it_even_with_its_composition():
     picture, other = painted(3), painted(4)
     assert is_registered(row(picture), other).same is False
