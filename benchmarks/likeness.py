@@ -54,7 +54,8 @@ class Extent:
 
 
 def run(model: LatentDiffusion, *, extent: Extent, data: Path | None, seed: int, out: Path) -> dict:
-    """Measure, print the tables and write `likeness.{csv,json}`; returns what the JSON holds.
+    """Measure, print the tables and write `likeness.{csv,json}`; returns what the JSON holds. Each picture's
+    scores are in `likeness.jsonl`.
 
     Arguments:
         model: The model whose pictures are registered and replayed.
@@ -82,7 +83,7 @@ def run(model: LatentDiffusion, *, extent: Extent, data: Path | None, seed: int,
                 bar.update(1)
     rows = list(kept.rows.values())
     summary = [summarised(method, rows) for method in methods(rows)]
-    result = {**settings, "threshold": THRESHOLD, "summary": summary, "worst": worst(rows), "results": rows}
+    result = {**settings, "threshold": THRESHOLD, "results": summary, "worst": worst(rows)}
     write_results(out / "likeness", columns(), summary, result)
     print(tabulate(columns(), summary))
     print(f"\nfalse flags at {THRESHOLD:g}, by damage: {result['worst'] or 'none'}")
