@@ -14,7 +14,7 @@ from PIL import Image
 
 import wmark
 from wmark import Sampling, WmarkError
-from wmark.benchmarks import null, null_readings, null_search
+from wmark.benchmarks import null, null_readings, null_removed, null_search
 from wmark.benchmarks.null_readings import Readings, Subject, null_keys, synthetics
 from wmark.benchmarks.null_sources import (
     KINDS,
@@ -379,8 +379,8 @@ def test_a_search_pays_for_at_least_what_it_is_worth(small, tmp_path, monkeypatc
 
 def test_the_whole_benchmark_at_the_smallest_size(small, tmp_path, monkeypatch, capsys):
     monkeypatch.setattr(null, "read_sources", lambda: one_package("npm"))
-    monkeypatch.setattr(null, "FEWEST", 2)
-    monkeypatch.setattr(null, "TESTED", 2)
+    monkeypatch.setattr(null_removed, "FEWEST", 2)
+    monkeypatch.setattr(null_removed, "TESTED", 2)
     fetch(one_package("npm"), tmp_path / "data", Client("npm"))
     extent = null.Extent(images=4, own=4, synthetic=4, keys=50, searched=0)
     places = {"data": tmp_path / "data", "training": None, "out": tmp_path}
