@@ -5,6 +5,7 @@ from __future__ import annotations
 import itertools
 import json
 import shutil
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -21,7 +22,9 @@ from wmark.models import architectures
 from wmark.training import parts
 from wmark.training.configuration import load_configuration
 from wmark.training.dataset import prepare
+from wmark.training.flow import Levels
 from wmark.training.loop import read_checkpoint
+from wmark.training.narrowed import narrowed
 from wmark.training.sources import Picture
 
 PROMPTS = ["a blue sea wallpaper", "a red leaf wallpaper"]
@@ -125,6 +128,60 @@ def test_a_relative_embeds_and_verifies(one, ring):
     (made,) = wmark.embed(model, ring.key("one"), PROMPTS[:1], seed=1, sampling=model.usual)
     (verdict,) = wmark.Detector(model, ring.key("one")).verify([made.image])
     assert made.record["sampler"]["steps"] == 1 and verdict.log10_p <= 0
+
+
+@pytest.mark.parametrize("predicts", ["epsilon", "v_prediction"])
+def test_a_diffusion_model_is_read_as_the_flow_through_its_levels(predicts):
+    z, n = torch.randn(2, 6, 4, 8, 8, generator=torch.Generator().manual_seed(0))
+    alpha = torch.linspace(1, 0.01, 50)
+    sigma = (1 - alpha.square()).sqrt()
+
+    def unet(x, timesteps, encoder_hidden_states):
+        a, s = (level[timesteps].reshape(-1, 1, 1, 1) for level in (alpha, sigma))
+        torch.testing.assert_close(x, a * z + s * n)
+        return SimpleNamespace(sample=n if predicts == "epsilon" else a * n - s * z)
+
+    denoiser = SimpleNamespace(prediction_type=predicts, alpha=alpha.tolist(), sigma=sigma.tolist())
+    levels = Levels(SimpleNamespace(denoiser=denoiser, pipeline=SimpleNamespace(unet=unet)))
+    timesteps = levels.nearest(torch.tensor([0.0, 0.2, 0.5, 0.8, 0.95, 1.0]))
+    assert timesteps.tolist() == sorted(timesteps.tolist()) and timesteps[0] == 1 and timesteps[-1] == 49
+    points, t, velocity = levels.velocity(z, n, timesteps, torch.zeros(1))
+    assert (t[1:-1] >= torch.tensor([0.2, 0.5, 0.8, 0.95])).all()
+    t = t.reshape(-1, 1, 1, 1)
+    torch.testing.assert_close(points, (1 - t) * z + t * n)
+    torch.testing.assert_close(velocity, n - z, atol=1e-3, rtol=1e-3)
+
+
+def unets(*channels):
+    torch.manual_seed(0)
+    attentive = [False, False, True, True]
+    return [architectures.unet(8, widths, attentive, heads=2, context=16, layers=1, groups=4) for widths in channels]
+
+
+def test_a_narrower_unet_keeps_what_it_has_room_for():
+    wide, narrow = (8, 16, 32, 32), (8, 16, 24, 24)
+    one, other = (unet.state_dict() for unet in unets(wide, narrow))
+    kept = narrowed(one, other, wide, narrow)
+    assert {name: value.shape for name, value in kept.items()} == {name: value.shape for name, value in other.items()}
+    assert torch.equal(kept["conv_in.weight"], one["conv_in.weight"])
+    # Three of every four channels; what comes from below and what skips keep their places where they are joined.
+    rows = [row for row in range(32) if row % 4 != 3]
+    assert torch.equal(
+        kept["down_blocks.3.resnets.0.conv1.weight"], one["down_blocks.3.resnets.0.conv1.weight"][rows][:, rows]
+    )
+    joined = one["up_blocks.2.resnets.0.conv1.weight"]
+    assert joined.shape[1] == 32 + 16
+    assert torch.equal(kept["up_blocks.2.resnets.0.conv1.weight"], joined[:, [*rows, *range(32, 48)]])
+    assert narrowed(one, one, wide, wide).keys() == one.keys()
+
+
+def test_a_unet_of_another_make_cannot_be_narrowed():
+    wide, channels = (8, 16, 32, 32), (8, 16, 40, 40)
+    one, other = (unet.state_dict() for unet in unets(wide, channels))
+    with pytest.raises(ModelError, match="channels where the table"):
+        narrowed(one, other, wide, channels)
+    with pytest.raises(ModelError, match="other layers"):
+        narrowed(one, {}, wide, channels)
 
 
 @pytest.mark.parametrize("kind", ["flow", "one"])

@@ -13,6 +13,7 @@ from .captions import captions
 from .dataset import Pictures
 from .loop import load_averages, read_checkpoint, write_checkpoint
 from .parts import build_autoencoder, tokenise
+from .precision import autocast
 
 if TYPE_CHECKING:
     from torch import nn
@@ -69,7 +70,7 @@ def encode_crops(
             x, subjects = pictures.crops(count, settings["size"], generator, settings["largest_crop"])
             with (
                 torch.no_grad(),
-                torch.autocast(device.type, torch.bfloat16, enabled=configuration["model"]["precision"] == "bf16"),
+                autocast(device, configuration["model"]["precision"]),
             ):
                 # Large pictures one by one: on a CPU, a batch of them falls out of the caches and takes twice as long.
                 latents.extend(vae.encode(one).latent_dist.mean.half().cpu() for one in x.split(chunk))

@@ -6,6 +6,7 @@ import torch
 from torch import Tensor, nn
 
 from .loop import Stage
+from .precision import autocast
 
 __all__ = ["Predicting", "predicting"]
 
@@ -20,13 +21,13 @@ class Predicting(nn.Module):
 
     def __init__(self, unet: nn.Module, stage: Stage) -> None:
         super().__init__()
-        self.unet, self.kind, self.enabled = unet, stage.device.type, stage.precision == "bf16"
+        self.unet, self.device, self.precision = unet, stage.device, stage.precision
         self.train(unet.training)
 
     def forward(self, noisy: Tensor, t: Tensor, text: Tensor) -> Tensor:
         """The prediction (B, C, h, w), in float32, for latents, times (B,) and texts (B, L, D)."""
         # A recorded call casts its weights itself: what autocast keeps of them would be those of the recording.
-        with torch.autocast(self.kind, torch.bfloat16, enabled=self.enabled, cache_enabled=False):
+        with autocast(self.device, self.precision, cache=False):
             return self.unet(noisy, t, encoder_hidden_states=text).sample.float()
 
 

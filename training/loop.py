@@ -24,6 +24,7 @@ from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 from ..errors import ModelError
 from ..files import write_atomically
 from ..progress import progress
+from .precision import autocast
 
 __all__ = ["Stage", "load_averages", "read_checkpoint", "write_checkpoint"]
 
@@ -90,7 +91,7 @@ class Stage:
         return self.step / self.settings["steps"]
 
     def autocast(self) -> torch.autocast:
-        return torch.autocast(self.device.type, torch.bfloat16, enabled=self.precision == "bf16")
+        return autocast(self.device, self.precision)
 
     def descend(self, name: str, loss: Tensor) -> None:
         """One clipped step of an optimizer down the gradient of a loss."""

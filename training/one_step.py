@@ -26,6 +26,7 @@ from ..progress import progress
 from .graphed import predicting
 from .loop import read_checkpoint, write_checkpoint
 from .parts import tokenise
+from .precision import autocast
 from .relatives import Captions, base_of, stage_of
 from .samples import draw_prompt
 
@@ -94,7 +95,7 @@ def sample_pairs(configuration: dict, teacher: LatentDiffusion, run: Path) -> tu
                 latents = kept["latents"]
             else:
                 noise = torch.stack([pair_noise(seed, start + i, shape) for i in range(len(some))])
-                with torch.autocast(teacher.device.type, torch.bfloat16, enabled=model["precision"] == "bf16"):
+                with autocast(teacher.device, model["precision"]):
                     latents = teacher.sample(noise, some, sampling).half().cpu()
                 write_checkpoint(path, {"latents": latents, "source": made_of})
             parts.append(latents)

@@ -30,6 +30,7 @@ from torch import Tensor
 from ..detectors.statistic import hypercone_log10_p
 from ..models.latent_diffusion import LatentDiffusion
 from ..models.reader import Reader, ReaderNet, Shape
+from .precision import autocast
 from .readings import Readings, Versions, damaged_pictures, encoded
 from .samples import Samples
 from .timed import Progressed, TimedFit
@@ -96,7 +97,7 @@ def train_reader(
     def loss(net: ReaderNet, generator: torch.Generator) -> Tensor:
         chosen = torch.randint(len(readings.latents), (settings.batch,), generator=generator)
         latents, noise = (tensor[chosen].to(model.device).float() for tensor in readings)
-        with torch.autocast(model.device.type, torch.bfloat16):
+        with autocast(model.device):
             found = net(latents)
         return log_loss(found.float(), noise)
 

@@ -18,6 +18,7 @@ from ..progress import progress
 from .captions import BRIGHTNESS, COLOURS, SUBJECTS, TEXTURES
 from .export import assemble
 from .loop import read_checkpoint, write_checkpoint
+from .precision import autocast
 
 __all__ = ["HELD_OUT", "Samples", "draw_prompt", "hold_out", "refinement_latents", "sample_latents"]
 
@@ -52,7 +53,7 @@ def refinement_latents(configuration: dict, run: Path, device: torch.device) -> 
             prompts = [draw_prompt(rng) for _ in range(count)]
             noise = torch.randn(count, *model.latent_shape(size, size), generator=generator)
             guidance = rng.uniform(1, 7.5)
-            with torch.autocast(device.type, torch.bfloat16, enabled=configuration["model"]["precision"] == "bf16"):
+            with autocast(device, configuration["model"]["precision"]):
                 latent = model.sample(noise, prompts, Sampling(settings["sampling_steps"], guidance))
             found.append(latent.cpu() / model.pipeline.vae.config.scaling_factor)
             bar.update(count)
