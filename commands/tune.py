@@ -133,11 +133,13 @@ class Material:
 def fit_reader(material: Material, further: Sequence[Path]) -> Reader:
     """Train a reader, find the looks that pay, and what unmarked readings, of further pictures too, have in common."""
     from ..detectors.plan import write_plan
+    from ..inversion.recovery import TURNED
     from ..progress import progress
     from ..training.common import common_directions
     from ..training.looks import find_looks
     from ..training.reader import TESTS, ReaderSettings, train_reader
     from ..training.readings import drawn_readings
+    from ..training.turning import TURNING_PICTURES, find_turning
 
     model, seed, batch = material.model, material.seed, material.batch_size
     settings = ReaderSettings(seed=seed, **({"batch": batch} if batch else {}))
@@ -164,10 +166,12 @@ def fit_reader(material: Material, further: Sequence[Path]) -> Reader:
             callback=callback,
         )
         callback(1, reader.about["curve"])
+    reader = replace(reader, turning=find_turning(model, material.samples.latents[:TURNING_PICTURES]))
     looks, worth = find_looks(model, reader, material.held_out, seed)
     say("mean log10 p of the weaker half: " + ", ".join(f"{name} {value:.1f}" for name, value in worth.items()))
     ways = dict.fromkeys(look.recovery for look in looks)
     say("looks that pay: " + ", ".join(way.name for way in ways))
+    ways[TURNED] = None
     count = len(ways) * (SYNTHETIC_PICTURES + len(further))
     with progress(count, "picture") as bar:
         common = common_directions(

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 import torch
 
-from ..inversion.chain import Recovered, recovering
+from ..inversion.chain import Recovered, recover, recovering, together
 from ..inversion.recovery import Recovery
 from ..watermark.keys import Key
 from .leading import Led
@@ -54,7 +54,10 @@ def recover_whole(model: LatentDiffusion, seen: Sequence[Seen], recovery: Recove
     missing = [one for one in seen if one.recovery != recovery]
     if not missing:
         return
-    found = recovering(model, recovery)(torch.stack([one.picture.whole for one in missing]))
+    known = None
+    if all(one.recovery and one.recovery.decoding == recovery.decoding for one in missing):
+        known = together([one.recovered for one in missing])
+    found = recover(model, recovery, torch.stack([one.picture.whole for one in missing]), known)
     for row, one in enumerate(missing):
         one.recovery, one.recovered = recovery, found.of([row])
         one.levels, one.back, one.led = [], {}, {}

@@ -6,8 +6,10 @@ and read once more (`again`), and in parts of a picture that is larger than the 
 for all looks that the image was allowed, all keys, both signs of each and all alignments, by the union bound, whether
 they were taken or not; so a look may be left out for any reason. A pilot that leads to keys chooses places and is not
 tested itself; what names say of it is a statement of its own (:mod:`.identity`).
-It is left out once an image is decided, and where the evidence so far makes it futile: what one way of recovering noise
-sees nothing of, the next, which may see half as much again, does not bring below the threshold.
+Last comes what a learned reader says of the picture with its colours turned half-way round, as planted.
+
+A look is left out once an image is decided, and where the evidence so far makes it futile: what one way of recovering
+noise sees nothing of, the next, which may see half as much again, does not bring below the threshold.
 """
 
 from __future__ import annotations
@@ -18,7 +20,7 @@ from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Any
 
 from ..errors import ModelError, WmarkError
-from ..inversion.recovery import EFFORTS, EXACT, FAST, LATENT, READER, STEP, Recovery
+from ..inversion.recovery import EFFORTS, EXACT, FAST, LATENT, READER, STEP, TURNED, Recovery
 
 if TYPE_CHECKING:
     from ..models.reader import Reader
@@ -140,7 +142,10 @@ def plan(
     inverted = isinstance(effort, str) and not all(searchable)
     looks = every_reading(EFFORTS[effort]) if inverted else looks_of(effort, reader)
     looks = tuple(look for look in looks if look.reading in readings)
-    return Plan(followed(looks) if pilots else looks, fpr)
+    looks = followed(looks) if pilots else looks
+    if "search" in readings and reader and reader.turning and any(look.recovery.needs_reader for look in looks):
+        looks = (*looks, Look(TURNED, "identity"))
+    return Plan(looks, fpr)
 
 
 def followed(looks: tuple[Look, ...]) -> tuple[Look, ...]:

@@ -33,11 +33,13 @@ class Recovered:
         noise: Initial noise (B, C, h, w), float32, where the model runs.
         reading: The same as keys are best read from it: whitened, or what a learned reader says of it.
         fallbacks: What was done otherwise than asked, such as working in tiles where memory was short.
+        latent: The clean latent that it was recovered from, of the same shape, if there was a single one.
     """
 
     noise: Tensor
     reading: Tensor
     fallbacks: tuple[str, ...] = ()
+    latent: Tensor | None = None
 
     @classmethod
     def whitened(cls, noise: Tensor) -> Recovered:
@@ -46,13 +48,16 @@ class Recovered:
 
     def of(self, images: Sequence[int]) -> Recovered:
         """What was recovered from some of the images."""
-        return replace(self, noise=self.noise[images], reading=self.reading[images])
+        latent = None if self.latent is None else self.latent[images]
+        return replace(self, noise=self.noise[images], reading=self.reading[images], latent=latent)
 
 
 def together(parts: Sequence[Recovered]) -> Recovered:
     """What was recovered from several images, in order, as one."""
     notes = dict.fromkeys(note for part in parts for note in part.fallbacks)
-    return Recovered(torch.cat([p.noise for p in parts]), torch.cat([p.reading for p in parts]), tuple(notes))
+    latents = [p.latent for p in parts if p.latent is not None]
+    latent = torch.cat(latents) if len(latents) == len(parts) else None
+    return Recovered(torch.cat([p.noise for p in parts]), torch.cat([p.reading for p in parts]), tuple(notes), latent)
 
 
 Recover = Callable[[Tensor], Recovered]
@@ -64,8 +69,14 @@ def recovering(model: LatentDiffusion, recovery: Recovery) -> Recover:
     return partial(recover, model, recovery)
 
 
-def recover(model: LatentDiffusion, recovery: Recovery, images: Tensor) -> Recovered:
+def recover(model: LatentDiffusion, recovery: Recovery, images: Tensor, known: Recovered | None = None) -> Recovered:
     """The initial noise of images (B, 3, H, W), uint8, the prompt unknown.
+
+    Arguments:
+        model: The model that is taken to have made the images.
+        recovery: How.
+        images: The images.
+        known: What was recovered of them from the same clean latents, which are then not looked for again.
 
     Raises:
         ModelError: If a latent or a noise is not finite: the model's weights or its precision are broken. If a learned
@@ -73,12 +84,12 @@ def recover(model: LatentDiffusion, recovery: Recovery, images: Tensor) -> Recov
     """
     if recovery.needs_reader and model.reader is None:
         raise ModelError(f"the model {model.name} has no learned reader: make one with `wmark tune`")
-    notes: dict[str, None] = {}
+    notes: dict[str, None] = dict.fromkeys(known.fallbacks if known else ())
     x = to_unit(images.to(model.device))
-    latent = invert_decoder(model, recovery, x, notes.setdefault).latent
+    latent = known.latent if known else invert_decoder(model, recovery, x, notes.setdefault).latent
     _refuse_broken(model, latent, "latent")
     if recovery.diffusion == "reader":
-        noise = reading = model.reader(latent)
+        noise = reading = model.reader(model.reader.turn(latent) if recovery.turned else latent)
     else:
         noise = latent.float() if recovery.diffusion == "none" else invert_diffusion(model, recovery, latent).noise
         reading = whiten(noise)
@@ -87,7 +98,7 @@ def recover(model: LatentDiffusion, recovery: Recovery, images: Tensor) -> Recov
         level = said.square().mean((1, 2, 3), keepdim=True).sqrt()
         reading = said + recovery.beside * level * reading
     _refuse_broken(model, noise, "noise")
-    return Recovered(noise, reading, tuple(notes))
+    return Recovered(noise, reading, tuple(notes), latent)
 
 
 @torch.no_grad()

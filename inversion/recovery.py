@@ -29,6 +29,7 @@ __all__ = [
     "LATENT",
     "READER",
     "STEP",
+    "TURNED",
     "Recovery",
     "recoveries",
 ]
@@ -70,6 +71,7 @@ class Recovery:
         tuned: Whether the model's left inverse, if one was tuned, stands where the encoder stands. Anderson's method
             still starts from the encoder.
         beside: Weight of what is recovered, whitened, beside what the model's reader says; None reads it alone.
+        turned: Whether the reader is shown the latent of the picture with its colours turned half-way round.
 
     Raises:
         WmarkError: If a name is not known, or a number is out of its range.
@@ -83,6 +85,7 @@ class Recovery:
     steps: int = 5
     tuned: bool = True
     beside: float | None = None
+    turned: bool = False
 
     def __post_init__(self) -> None:
         for kind, chosen, known in (
@@ -95,14 +98,22 @@ class Recovery:
             raise WmarkError(f"{self.steps} steps and {self.iterations} iterations: both are 1 at least")
         if self.beside is not None and not 0 < self.beside < math.inf:
             raise WmarkError(f"a weight of {self.beside!r} beside the reader is not above 0")
+        if self.turned and self.diffusion != "reader":
+            raise WmarkError("nothing but a reader reads turned colours")
 
     @property
     def needs_reader(self) -> bool:
         """Whether it is possible only with a model that has a learned reader."""
         return self.diffusion == "reader" or self.beside is not None
 
+    @property
+    def decoding(self) -> tuple:
+        """What the clean latent depends on."""
+        return self.decoder, self.iterations, dict(self.options), self.tuned
+
 
 READER = Recovery("reader", diffusion="reader", tuned=False)
+TURNED = replace(READER, name="turned", turned=True)
 LATENT = Recovery("latent", diffusion="none")
 STEP = Recovery("step", steps=1)
 FAST = Recovery("fast")

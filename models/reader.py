@@ -9,22 +9,26 @@ the direction that stands closest to the noise on average: small where the pictu
 weighted as it should be when it is read. It is trained on a model's own unmarked pictures (`training.reader`) and sees
 no key, so whatever it answers is computed without one, and the hypercone test stays exact.
 
+Where colours are turned half-way round the wheel, a network that knows what colours things have says least. What the
+encoder would say of the picture with its colours turned back, a convolution of 3x3 tells from what it says of the
+picture itself, so a second reading costs no second call of the encoder.
+
 One file holds it, beside the model or in the user's data folder, and names the weights it belongs to. In it are as well
-the directions that the readings of unmarked pictures have in common, for each way of recovering noise, and the plan:
-which ways pay on this model, found by the same training.
+that convolution; the directions that the readings of unmarked pictures have in common, for each way of recovering
+noise; and the plan: which ways pay on this model, found by the same training.
 """
 
 from __future__ import annotations
 
 import json
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
 import torch
 from torch import Tensor, nn
-from torch.nn.functional import silu
+from torch.nn.functional import conv2d, silu
 
 from ..errors import ModelError
 from ..files import sha256, write_atomically
@@ -93,12 +97,15 @@ class Reader:
             (K, C, h, w).
         plan: Looks that pay on this model, as :func:`~wmark.detectors.plan.read_plan` understands them.
         about: What is known about the training.
+        turning: `weight`, with shape (C, C, 3, 3), and `bias` of the convolution that turns colours; empty if none was
+            fitted.
     """
 
     net: ReaderNet = field(repr=False)
     common: Mapping[str, Tensor] = field(default_factory=dict, repr=False)
     plan: Sequence[Mapping[str, Any]] = ()
     about: Mapping[str, Any] = field(default_factory=dict, repr=False)
+    turning: Mapping[str, Tensor] = field(default_factory=dict, repr=False)
 
     @torch.no_grad()
     def __call__(self, latent: Tensor) -> Tensor:
@@ -106,10 +113,21 @@ class Reader:
         weight = self.net.out.weight
         return self.net(latent.to(weight)).float()
 
+    def turn(self, latent: Tensor) -> Tensor:
+        """About the latent (B, C, h, w) of the picture with its colours turned half-way round, float32.
+
+        Raises:
+            ModelError: If that was not fitted.
+        """
+        if not self.turning:
+            raise ModelError("the model's reader does not know turned colours: make it again with `wmark tune`")
+        return conv2d(latent.float(), self.turning["weight"], self.turning["bias"], padding=1)
+
     def to(self, device: torch.device) -> Reader:
         """The reader on a device; frozen."""
         net = self.net.requires_grad_(False).eval().to(device)
-        return Reader(net, {name: shared.to(device) for name, shared in self.common.items()}, self.plan, self.about)
+        common, turning = ({k: v.to(device) for k, v in part.items()} for part in (self.common, self.turning))
+        return replace(self, net=net, common=common, turning=turning)
 
     @property
     def fingerprint(self) -> str:
@@ -119,6 +137,7 @@ class Reader:
     def _halves(self) -> dict[str, Tensor]:
         tensors = {f"net.{name}": value for name, value in self.net.state_dict().items()}
         tensors |= {f"common.{name}": value for name, value in self.common.items()}
+        tensors |= {f"turning.{name}": value for name, value in self.turning.items()}
         return {name: tensors[name].detach().half().cpu().contiguous() for name in sorted(tensors)}
 
     def save(self, path: Path, fingerprint: str | None) -> None:
@@ -143,7 +162,8 @@ class Reader:
             shape = Shape(**{**described["shape"], "dilations": tuple(described["shape"]["dilations"])})
             net = ReaderNet(shape)
             net.load_state_dict(_under("net.", tensors))
-            return cls(net, _under("common.", tensors), described["plan"], described["about"])
+            common, turning = _under("common.", tensors), _under("turning.", tensors)
+            return cls(net, common, described["plan"], described["about"], turning)
         except (KeyError, TypeError, ValueError, RuntimeError) as error:
             raise ModelError(f"{path} is damaged: make it again with `wmark tune`") from error
 

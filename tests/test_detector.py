@@ -99,8 +99,8 @@ def test_both_signs_are_tested_and_paid_for(model, ring, inverted, unmarked):
 def test_auto_stops_as_soon_as_it_is_decisive(model, ring, marked, unmarked, monkeypatch):
     used = []
     monkeypatch.setattr(
-        "wmark.detectors.following.recovering",
-        lambda m, r: lambda x: used.append((r.name, len(x))) or recover(m, r, x),
+        "wmark.detectors.following.recover",
+        lambda m, r, x, known: used.append((r.name, len(x))) or recover(m, r, x, known),
     )
     cheap = [Recovery("first", steps=2), Recovery("second", steps=3)]
     verdicts = Detector(model, [ring.key("one")], cheap, align="off").verify([marked, unmarked])

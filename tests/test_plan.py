@@ -50,6 +50,19 @@ def test_where_a_pilot_leads_is_looked_at_after_the_first_search(reader):
     assert [name for name in names("auto", pilots=True) if name.endswith("parts")] == ["fast/parts"]
 
 
+def test_turned_colours_are_looked_at_last_where_the_reader_knows_them(reader):
+    knows = replace(reader, turning={"weight": torch.zeros(4, 4, 3, 3), "bias": torch.zeros(4)})
+    for effort in ("auto", "fast"):
+        assert names(effort, reader=knows) == [*names(effort, reader=reader), "turned/identity"]
+        assert names(effort, "full", reader=knows, pilots=True)[-1] == "turned/identity"
+        assert names(effort, "off", reader=knows) == names(effort, "off", reader=reader)
+    for effort in ("exact", [FAST]):
+        assert names(effort, reader=knows) == names(effort)
+    assert names("auto", kinds=["ring", "disc"], reader=knows) == names("auto", kinds=["ring", "disc"], reader=reader)
+    with pytest.raises(WmarkError, match="nothing but a reader"):
+        replace(FAST, turned=True)
+
+
 def test_rings_are_read_from_inversions(reader):
     assert names("auto", kinds=["ring"], reader=reader) == ["fast/identity", "exact/identity"]
     assert names("auto", kinds=["ring", "disc"], reader=reader) == [
@@ -69,10 +82,11 @@ def test_a_plan_that_cannot_be_read_is_refused(reader):
 def test_what_shows_no_hint_is_not_looked_at_again_and_what_does_is(model, ring, marked, unmarked, monkeypatch):
     looked = []
 
-    def recovering(model, recovery):
-        return lambda images: looked.append((recovery.name, len(images))) or recover(model, recovery, images)
+    def watched(model, recovery, images, known):
+        looked.append((recovery.name, len(images)))
+        return recover(model, recovery, images, known)
 
-    monkeypatch.setattr("wmark.detectors.following.recovering", recovering)
+    monkeypatch.setattr("wmark.detectors.following.recover", watched)
     looks = (Look(Recovery("first", steps=1), "identity"), Look(Recovery("second", steps=2), "identity", HINT))
     monkeypatch.setattr("wmark.detectors.plan.WITHOUT_READER", looks)
     inverting = replace(model, reader=None)

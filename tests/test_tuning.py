@@ -1,3 +1,5 @@
+from dataclasses import replace
+
 import numpy as np
 import pytest
 import torch
@@ -5,11 +7,12 @@ from click.testing import CliRunner
 from PIL import Image
 
 from wmark import ModelError, Pattern, WmarkError, load_model
+from wmark.attacks import find_damage
 from wmark.cli import main
 from wmark.commands import tune as command
 from wmark.commands.material import find_pictures
 from wmark.detectors.reading import without
-from wmark.images import to_pixels
+from wmark.images import rounded, to_image, to_pixels, to_tensor
 from wmark.images.synthetic import synthetic
 from wmark.inversion.chain import recover
 from wmark.inversion.recovery import FAST
@@ -25,6 +28,7 @@ from wmark.training.common import DIRECTIONS, common_directions
 from wmark.training.reader import TESTS, ReaderSettings, evidence, train_reader
 from wmark.training.readings import Versions, drawn_readings
 from wmark.training.samples import Samples, hold_out, sample_latents
+from wmark.training.turning import find_turning, turned
 from wmark.watermark.spectrum import mask_coordinates
 
 
@@ -228,6 +232,23 @@ def test_a_reader_beside_the_model_is_used_from_then_on(small, folder):
     assert load_model(folder, device="cpu", tuned=False).reader is None
 
 
+def test_turned_colours_are_told_from_the_latent_alone(small):
+    samples, held_out = samples_of(small)
+    picture = small.decode(held_out.latents[:1])
+    assert torch.allclose(turned(turned(picture)), picture, atol=1e-6)
+    hue = find_damage("hue:180")(to_image(picture[0]), 0)
+    assert (to_tensor(hue) - turned(rounded(picture))[0]).abs().mean() < 0.02
+
+    reader = Reader(ReaderNet(Shape(width=8, dilations=(1,))))
+    with pytest.raises(ModelError, match="does not know turned colours"):
+        reader.turn(held_out.latents)
+    knows = replace(reader, turning=find_turning(small, samples.latents))
+    assert knows.fingerprint != reader.fingerprint
+    shown = rounded(picture)
+    seen, wanted = (small.encode(one) for one in (shown, turned(shown)))
+    assert (knows.turn(seen) - wanted).square().mean() < 0.8 * (seen - wanted).square().mean()
+
+
 def test_a_reader_of_other_weights_or_damaged_is_refused(small, folder):
     path = folder / learned.FILE_NAME
     reader = Reader(ReaderNet(Shape(width=8, dilations=(1,))))
@@ -251,7 +272,8 @@ def test_the_command_tunes_saves_and_goes_on(folder, tmp_path, monkeypatch, one_
     done = CliRunner().invoke(main, arguments)
     assert done.exit_code == 0, done.output
     assert "looks that pay: reader" in done.output
-    assert load_model(folder, device="cpu").reader.plan
+    learnt = load_model(folder, device="cpu").reader
+    assert learnt.plan and learnt.turning["weight"].shape == (4, 4, 3, 3) and "turned" in learnt.common
     assert (folder / left_inverse.FILE_NAME).exists() == ("not saved" not in done.output)
     assert (tmp_path / "curve.png").stat().st_size > 1000
 
