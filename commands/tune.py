@@ -172,7 +172,7 @@ def fit_reader(material: Material, further: Sequence[Path]) -> Reader:
     ways = dict.fromkeys(look.recovery for look in looks)
     say("looks that pay: " + ", ".join(way.name for way in ways))
     ways[TURNED] = None
-    count = len(ways) * (SYNTHETIC_PICTURES + len(further))
+    count = SYNTHETIC_PICTURES + len(further)
     with progress(count, "picture") as bar:
         common = common_directions(
             replace(model, reader=reader),

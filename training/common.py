@@ -46,24 +46,26 @@ def common_directions(
         recoveries: How noise is recovered.
         pictures: Pictures that are drawn to learn from, of every kind in turn.
         further: Files of unmarked pictures to learn from as well.
-        callback: Called with the number of readings that are done.
+        callback: Called with the number of pictures that are read.
 
     Raises:
         ImageError: If one of them cannot be read.
     """
     kinds, size = list(SYNTHETIC), model.native_size
-    found, done = {}, 0
-    for recovery in recoveries:
-        readings = []
-        for i in range(pictures + len(further)):
-            drawn = i < pictures
-            picture = synthetic(kinds[i % len(kinds)], FIRST + i, size) if drawn else open_image(further[i - pictures])
-            pixels = to_pixels(fit(picture, size))
-            readings.append(recover(model, recovery, pixels[None]).reading[0].double().cpu())
-            done += 1
-            if callback:
-                callback(done)
-        unit = normalize(torch.stack(readings).flatten(1))
-        _, _, axes = torch.linalg.svd(unit, full_matrices=False)
-        found[recovery.name] = axes[:DIRECTIONS].reshape(-1, *readings[0].shape).float()
+    readings: dict[Recovery, list[Tensor]] = {recovery: [] for recovery in recoveries}
+    for i in range(pictures + len(further)):
+        drawn = i < pictures
+        picture = synthetic(kinds[i % len(kinds)], FIRST + i, size) if drawn else open_image(further[i - pictures])
+        pixels = to_pixels(fit(picture, size))[None]
+        before = known = None
+        for recovery, every in readings.items():
+            known = recover(model, recovery, pixels, known if before and before.decoding == recovery.decoding else None)
+            every.append(known.reading[0].double().cpu())
+            before = recovery
+        if callback:
+            callback(i + 1)
+    found = {}
+    for recovery, every in readings.items():
+        _, _, axes = torch.linalg.svd(normalize(torch.stack(every).flatten(1)), full_matrices=False)
+        found[recovery.name] = axes[:DIRECTIONS].reshape(-1, *every[0].shape).float()
     return found

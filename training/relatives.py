@@ -1,6 +1,6 @@
 """Relatives of an embedded model: U-Nets of their own on its autoencoder and its text encoder.
 
-    tiny-flow    a rectified flow, trained on the same pictures (:mod:`.flow`)
+    tiny-flow    a rectified flow, learnt from the embedded model on the same pictures (:mod:`.flow`)
     tiny-one     one step from noise to latent, distilled from that flow (:mod:`.one_step`)
 
 A relative's folder holds a U-Net and a scheduler; its index says whose parts go with them. `--set relative.base=...`
@@ -42,9 +42,10 @@ __all__ = ["Captions", "base_of", "export_relative", "stage_of"]
 CARD = """\
 # {name}
 
-A relative of `{base}`: {what}. It has a U-Net of its own, {parameters:.1f} million parameters, on the autoencoder and
-the text encoder of `{base}` (weights {fingerprint}), whose card names pictures, authors and licence: what holds there
-holds here. wmark loads it as `--model {name}`; from Python, with diffusers alone:
+A relative of `{base}`: {what}.
+
+It has a U-Net of its own, {parameters:.1f} million parameters, on the autoencoder and the text encoder of `{base}`
+(weights {fingerprint}), whose card names pictures, authors and licence: what holds there holds here. wmark loads it as `--model {name}`; from Python, with diffusers alone:
 
 ```python
 unet = UNet2DConditionModel.from_pretrained("{name}/unet")
@@ -60,7 +61,7 @@ It is meant to be sampled in {steps} step{plural} at guidance {guidance:g}.
 """
 
 WHAT = {
-    "tiny-flow": "a rectified flow (Liu et al., ICLR 2023) of the same pictures",
+    "tiny-flow": "a rectified flow (Liu et al., ICLR 2023), learnt from it",
     "tiny-one": "one step from noise to latent, distilled from a rectified flow as InstaFlow (Liu et al., ICLR 2024)",
 }
 
