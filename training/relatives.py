@@ -45,7 +45,8 @@ CARD = """\
 A relative of `{base}`: {what}.
 
 It has a U-Net of its own, {parameters:.1f} million parameters, on the autoencoder and the text encoder of `{base}`
-(weights {fingerprint}), whose card names pictures, authors and licence: what holds there holds here. wmark loads it as `--model {name}`; from Python, with diffusers alone:
+(weights {fingerprint}), whose card names pictures, authors and licence: what holds there holds here.
+wmark loads it as `--model {name}`; from Python, with diffusers alone:
 
 ```python
 unet = UNet2DConditionModel.from_pretrained("{name}/unet")
