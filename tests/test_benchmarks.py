@@ -61,6 +61,7 @@ COLUMNS = {
     "null": null.COLUMNS,
     "null-names": null_names.COLUMNS,
     "robustness": robustness.COLUMNS,
+    "robustness-hue": robustness.COLUMNS,
     "search": registration.columns(1e-6),
     "seconds": seconds.columns(),
     "throughput": throughput.COLUMNS,
