@@ -169,14 +169,13 @@ def fit_reader(material: Material, further: Sequence[Path]) -> Reader:
     reader = replace(reader, turning=find_turning(model, material.samples.latents[:TURNING_PICTURES]))
     looks, worth = find_looks(model, reader, material.held_out, seed)
     say("mean log10 p of the weaker half: " + ", ".join(f"{name} {value:.1f}" for name, value in worth.items()))
-    ways = dict.fromkeys(look.recovery for look in looks)
+    ways = list(dict.fromkeys(look.recovery for look in looks))
     say("looks that pay: " + ", ".join(way.name for way in ways))
-    ways[TURNED] = None
     count = SYNTHETIC_PICTURES + len(further)
     with progress(count, "picture") as bar:
         common = common_directions(
             replace(model, reader=reader),
-            ways,
+            [*ways, TURNED],
             pictures=SYNTHETIC_PICTURES,
             further=further,
             callback=advance(bar, count),

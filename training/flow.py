@@ -21,11 +21,12 @@ import torch
 from torch import Tensor
 
 from ..errors import ModelError
+from ..models.families.stable_diffusion import data_and_noise
 from ..models.latent_diffusion import LatentDiffusion
 from .bank import encode_crops
 from .diffusion import draw_positions
 from .graphed import predicting
-from .loop import read_checkpoint, write_checkpoint
+from .loop import read_averages, write_checkpoint
 from .narrowed import narrowed
 from .parts import build_unet
 from .precision import autocast
@@ -50,7 +51,8 @@ def train_flow(
     write_checkpoint(run / "base.pt", base.fingerprint)
     latents, captions = bank["latents"].to(device) * scale, Captions(base, bank["tokens"])
     before = run / "small.pt"
-    weights = _averaged(before) if not small and before.exists() else _of_base(base, configuration)
+    goes_on = not small and before.exists()
+    weights = read_averages(before)["unet"] if goes_on else _of_base(base, configuration)
     stage = stage_of(configuration, settings, run / f"{name}.pt", device, weights)
 
     first = torch.arange(settings["batch"])
@@ -90,7 +92,7 @@ class Levels:
     def __init__(self, base: LatentDiffusion) -> None:
         if base.denoiser.prediction_type == "flow":
             raise ModelError(f"{base.name} is a rectified flow already: set relative.base to a diffusion model")
-        self.unet, self.predicts = base.pipeline.unet, base.denoiser.prediction_type
+        self.unet, self.prediction_type = base.pipeline.unet, base.denoiser.prediction_type
         self.alpha, self.sigma = (torch.tensor(level) for level in (base.denoiser.alpha, base.denoiser.sigma))
         self.times = self.sigma / (self.alpha + self.sigma)
 
@@ -103,10 +105,7 @@ class Levels:
         alpha, sigma = (level[timesteps].to(z.device).reshape(-1, 1, 1, 1) for level in (self.alpha, self.sigma))
         x, t = alpha * z + sigma * n, self.times[timesteps].to(z.device)
         output = self.unet(x, timesteps.to(z.device), encoder_hidden_states=text).sample.float()
-        if self.predicts == "v_prediction":
-            x0, eps = alpha * x - sigma * output, alpha * output + sigma * x
-        else:
-            x0, eps = (x - sigma * output) / alpha, output
+        x0, eps = data_and_noise(self.prediction_type, output, x, alpha, sigma)
         return x / (alpha + sigma), t, eps - x0
 
 
@@ -116,9 +115,3 @@ def _of_base(base: LatentDiffusion, configuration: dict) -> dict[str, Tensor]:
     weights = {name: value.float().cpu() for name, value in unet.state_dict().items()}
     channels = configuration["diffusion"]["channels"]
     return narrowed(weights, build_unet(configuration).state_dict(), unet.config.block_out_channels, channels)
-
-
-def _averaged(checkpoint: Path) -> dict[str, Tensor]:
-    """The averaged weights of a stage before."""
-    state = read_checkpoint(checkpoint)["averages"]["unet"]
-    return {key.removeprefix("module."): value for key, value in state.items() if key != "n_averaged"}

@@ -26,7 +26,7 @@ from ..files import write_atomically
 from ..progress import progress
 from .precision import autocast
 
-__all__ = ["Stage", "load_averages", "read_checkpoint", "write_checkpoint"]
+__all__ = ["Stage", "load_averages", "read_averages", "read_checkpoint", "write_checkpoint"]
 
 WARM_UP = 0.02
 LARGEST_GRADIENT = 1.0
@@ -224,16 +224,28 @@ def load_exported(folder: Path, modules: dict[str, nn.Module]) -> None:
             raise ModelError(f"{folder / name} has no weights of this configuration to start from") from error
 
 
+def read_averages(path: Path) -> dict[str, dict[str, Tensor]]:
+    """States of the averaged modules of a stage's checkpoint, by name.
+
+    Raises:
+        ModelError: If the checkpoint is missing or damaged.
+    """
+    averages = read_checkpoint(path)["averages"]
+    return {
+        name: {key.removeprefix("module."): value for key, value in state.items() if key != "n_averaged"}
+        for name, state in averages.items()
+    }
+
+
 def load_averages(path: Path, modules: dict[str, nn.Module]) -> None:
     """Put the averaged weights of a stage's checkpoint into modules, by name.
 
     Raises:
         ModelError: If the checkpoint is missing, damaged, or of other modules.
     """
-    averages = read_checkpoint(path)["averages"]
+    averages = read_averages(path)
     try:
         for name, module in modules.items():
-            state = averages[name]
-            module.load_state_dict({key.removeprefix("module."): state[key] for key in state if key != "n_averaged"})
+            module.load_state_dict(averages[name])
     except (KeyError, RuntimeError) as error:
         raise ModelError(f"{path} is of another configuration than this one") from error

@@ -37,7 +37,7 @@ with quiet():
     )
     from transformers import CLIPTextModel, CLIPTokenizer
 
-__all__ = ["UNetDenoiser", "load", "model"]
+__all__ = ["UNetDenoiser", "data_and_noise", "load", "model"]
 
 PARTS = {"vae": AutoencoderKL, "unet": UNet2DConditionModel, "text_encoder": CLIPTextModel}
 TOKENIZERS = ("tokenizer.json", "vocab.json")
@@ -77,9 +77,16 @@ class UNetDenoiser:
         asked = z.to(self.unet.device, self.unet.dtype)
         output = self.unet(asked, i, encoder_hidden_states=condition.expand(len(z), -1, -1)).sample.float()
         z = z.float()
-        if self.prediction_type == "epsilon":
-            return (z - sigma * output) / alpha, output
-        return alpha * z - sigma * output, alpha * output + sigma * z
+        return data_and_noise(self.prediction_type, output, z, alpha, sigma)
+
+
+def data_and_noise(
+    prediction_type: str, output: Tensor, z: Tensor, alpha: Tensor | float, sigma: Tensor | float
+) -> tuple[Tensor, Tensor]:
+    """Data and noise prediction of latents (B, C, h, w) at levels alpha and sigma, from a network's output."""
+    if prediction_type == "epsilon":
+        return (z - sigma * output) / alpha, output
+    return alpha * z - sigma * output, alpha * output + sigma * z
 
 
 def load(folder: ModelFolder, dtype: torch.dtype) -> StableDiffusionPipeline:
