@@ -8,6 +8,8 @@ with i j <= width are looked at. How many numbers were issued plays no part.
 
 from __future__ import annotations
 
+from functools import lru_cache
+
 import numpy as np
 
 __all__ = ["likeliest"]
@@ -26,10 +28,16 @@ def likeliest(scores: np.ndarray, width: int) -> np.ndarray:
     first, *others = np.argsort(-scores, axis=-1)
     found, sums = first[:width, None], scores[0][first[:width]]
     for section, digits in enumerate(others, 1):
-        beside = np.minimum(len(sums), width // np.arange(1, len(digits) + 1))
-        i, j = np.concatenate([np.arange(n) for n in beside]), np.repeat(np.arange(len(digits)), beside)
+        i, j = pairs(len(sums), len(digits), width)
         every = sums[i] + scores[section][digits[j]]
         kept = np.argpartition(every, max(0, len(every) - width))[-width:]
         kept = kept[np.argsort(-every[kept])]
         found, sums = np.column_stack([found[i[kept]], digits[j[kept]]]), every[kept]
     return found
+
+
+@lru_cache(maxsize=4)
+def pairs(sums: int, digits: int, width: int) -> tuple[np.ndarray, np.ndarray]:
+    """Which sums (n,) and which digits (n,), both counted from the best, can be among the `width` best together."""
+    beside = np.minimum(sums, width // np.arange(1, digits + 1))
+    return np.concatenate([np.arange(n) for n in beside]), np.repeat(np.arange(digits), beside)
