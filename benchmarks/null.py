@@ -34,6 +34,9 @@ from .output import Columns, provenance, tabulate, write_results
 
 __all__ = ["COLUMNS", "Extent", "run"]
 
+APART = (12, 16, 20, 24, 28)
+"""Bits of 128 in which the likenesses of real pictures differ, where fixed keys are tested without near copies."""
+
 COLUMNS: Columns = {
     "look": "{look}",
     "tested on": "{tested}",
@@ -99,12 +102,14 @@ def run(
     recoveries = list(dict.fromkeys(look.recovery for look in detector.plan.looks if look.reading == "identity"))
     keys = unit(np.stack([key.direction for key in null_keys(extent.keys, pattern)]))
 
+    unlike = {bits: {picture.hash for picture in distinct(found, bits=bits)} for bits in APART}
+
     rows, by_keys, curves = [], {}, {}
     for recovery in recoveries:
         products = Products(unit(readings.of(recovery, subjects)), keys)
         shipped = readings.shipped(recovery)
         by_keys[recovery.name] = across_keys(products, subjects)
-        tested, curves[recovery.name] = each_key(products, subjects, shipped)
+        tested, curves[recovery.name] = each_key(products, subjects, shipped, unlike)
         rows += [{"look": recovery.name, **row} for row in tested]
     search = searched(readings, detector.plan, subjects[: extent.searched], extent.searched_keys, out)
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -50,24 +50,26 @@ class Removed:
 
 
 def each_key(
-    products: Products, subjects: Sequence[Subject], shipped: np.ndarray | None
+    products: Products, subjects: Sequence[Subject], shipped: np.ndarray | None, unlike: Mapping[int, Collection[str]]
 ) -> tuple[list[dict], dict[str, np.ndarray]]:
     """Rows of fixed keys by the kind of pictures and by what is projected out, and p-values (N, K) for the figure.
 
     One real picture in five is tested, the others are learned from; `all real` tests all, with what was learned from
-    none of them, and each half of them with what was learned from the other.
+    none of them, and each half of them with what was learned from the other. Near copies count as one picture that was
+    seen twice, whatever is projected out: so all are tested once more, the fewer the less alike two of them may be.
 
     Arguments:
         products: Readings and keys.
         subjects: What was read.
         shipped: Directions (K, d) that the model's reader holds, if it holds any.
+        unlike: Hashes of real pictures no two of which look alike, by the bits that their likenesses differ in.
     """
     learning = np.array([int(subject.hash[:8], 16) % TESTED > 0 for subject in subjects])
     kinds = kinds_of(subjects)
-    everywhere = [Removed("nothing")]
+    as_read = [Removed("nothing")]
     if shipped is not None:
-        everywhere.append(Removed("shipped", shipped, None))
-    everywhere += estimates({name: products.readings[of & learning] for name, of in kinds.items()})
+        as_read.append(Removed("shipped", shipped, None))
+    everywhere = [*as_read, *estimates({name: products.readings[of & learning] for name, of in kinds.items()})]
     rows, curves = [], {}
     for name, of in {**kinds, "all real": kinds.get("real", np.zeros(len(subjects), bool))}.items():
         whole = name == "all real"
@@ -85,6 +87,10 @@ def each_key(
                 curves[removed.name] = values
         if whole:
             rows += [row_of(name, removed, values) for removed, values in by_halves(products, tested)]
+    for bits, hashes in unlike.items():
+        tested = np.flatnonzero([subject.hash in hashes for subject in subjects])
+        name = f"real, {bits} bits apart"
+        rows += [row_of(name, removed, products.p_values(removed.directions, tested)) for removed in as_read]
     return rows, curves
 
 

@@ -59,6 +59,7 @@ FLAT = 3.0
 """Standard deviation of the 8-bit luma below which a picture is empty."""
 
 ALIKE = 2 * SAME
+UNKNOWN: tuple[set[str], np.ndarray] = (set(), np.zeros((0, 16), dtype=np.uint8))
 """Bits in which a picture must differ from every training picture; twice as many as two pictures of the corpus."""
 
 
@@ -281,18 +282,21 @@ def excluded(path: Path | None = None) -> tuple[set[str], np.ndarray]:
     return {digest for digest, _ in rows}, np.frombuffer(b"".join(likenesses), dtype=np.uint8).reshape(-1, 16)
 
 
-def distinct(pictures: Sequence[Picture], known: tuple[set[str], np.ndarray]) -> Iterator[Picture]:
+def distinct(
+    pictures: Sequence[Picture], known: tuple[set[str], np.ndarray] = UNKNOWN, bits: int = SAME
+) -> Iterator[Picture]:
     """Each picture once, ordered by its hash, without those that look like one that is known.
 
     Arguments:
         pictures: From :func:`fetch`.
         known: From :func:`excluded`.
+        bits: Pictures whose likenesses differ in so many of 128 are the same.
     """
     hashes, training = known
     kept = np.zeros((0, 16), dtype=np.uint8)
     for picture in sorted(pictures, key=lambda picture: picture.hash):
         likeness = np.frombuffer(bytes.fromhex(picture.likeness), dtype=np.uint8)
-        if picture.hash[:32] in hashes or _nearest(likeness, training) <= ALIKE or _nearest(likeness, kept) <= SAME:
+        if picture.hash[:32] in hashes or _nearest(likeness, training) <= ALIKE or _nearest(likeness, kept) <= bits:
             continue
         kept = np.concatenate([kept, likeness[None]])
         yield picture

@@ -244,6 +244,8 @@ def test_pictures_that_look_like_a_training_picture_or_each_other_are_left_out(t
     left = list(distinct(pictures, excluded(listed)))
     assert sorted(p.member for p in left) in (["a.png", "d.png"], ["b.jpg", "d.png"])
     assert [p.hash for p in left] == sorted(p.hash for p in left)
+    assert [p.hash for p in distinct(left)] == [p.hash for p in left]
+    assert [p.hash for p in distinct(left, bits=127)] == [left[0].hash]
     with pytest.raises(WmarkError, match="is not a prepared dataset"):
         known_in(tmp_path)
 
@@ -388,6 +390,10 @@ def test_the_whole_benchmark_at_the_smallest_size(small, tmp_path, monkeypatch, 
     assert result["pictures"]["kinds"] == {"drawing": 4, "model": 4, "flat": 4, "shapes": 4, "noise": 4}
     assert result["pictures"]["licences"] == {"CC0-1.0": 4}
     assert {row["tested"] for row in result["results"]} >= {"real", "drawing"}
+    pictures = {row["tested"]: row["pictures"] for row in result["results"]}
+    apart = [pictures[f"real, {bits} bits apart"] for bits in null.APART]
+    assert 4 >= apart[0] >= apart[-1] >= 1
+    assert apart == sorted(apart, reverse=True)
     assert {"nothing", "mean of real", "mean of model", "mean of synthetic", "means of the real kinds"} <= {
         row["removed"] for row in result["results"]
     }
