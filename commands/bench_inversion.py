@@ -189,7 +189,7 @@ def bench_gradients(images, iterations, steps, out, seed, model, dtype, device) 
 
 
 @click.command("guidance")
-@click.option("-n", "--images", type=click.IntRange(1), default=16, show_default=True, help="Pictures.")
+@click.option("-n", "--images", type=click.IntRange(1), default=8, show_default=True, help="Pictures.")
 @click.option("--steps", type=click.IntRange(1), default=20, show_default=True, help="Sampling steps.")
 @click.option("--guidance", type=Number(1, min_open=True), default=7.5, show_default=True, help="Guidance scale.")
 @with_options(bench_options)
