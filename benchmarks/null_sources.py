@@ -59,8 +59,10 @@ FLAT = 3.0
 """Standard deviation of the 8-bit luma below which a picture is empty."""
 
 ALIKE = 2 * SAME
-UNKNOWN: tuple[set[str], np.ndarray] = (set(), np.zeros((0, 16), dtype=np.uint8))
 """Bits in which a picture must differ from every training picture; twice as many as two pictures of the corpus."""
+
+UNKNOWN: tuple[set[str], np.ndarray] = (set(), np.zeros((0, 16), dtype=np.uint8))
+"""What :func:`excluded` says where no picture is known."""
 
 
 @dataclass(frozen=True)
@@ -290,7 +292,7 @@ def distinct(
     Arguments:
         pictures: From :func:`fetch`.
         known: From :func:`excluded`.
-        bits: Pictures whose likenesses differ in so many of 128 are the same.
+        bits: Pictures whose likenesses differ in at most so many of 128 are the same.
     """
     hashes, training = known
     kept = np.zeros((0, 16), dtype=np.uint8)
