@@ -30,6 +30,7 @@ __all__ = ["FILE_NAME", "Injector", "Restorer"]
 
 FILE_NAME = "restorer.safetensors"
 FORMAT = "wmark-restorer-1"
+COMMAND = "wmark train restorer"
 GROUPS = 8
 
 
@@ -101,10 +102,10 @@ class Restorer:
         Raises:
             ModelError: If it cannot be read, or belongs to other weights.
         """
-        metadata, tensors = read_tuned(path, FORMAT, fingerprint)
+        metadata, tensors = read_tuned(path, FORMAT, fingerprint, COMMAND)
         try:
             described, net = json.loads(metadata["restorer"]), Injector(channels)
             net.load_state_dict({name: value.float() for name, value in tensors.items()})
             return cls(net.requires_grad_(False).eval(), tuple(described["times"]), described["about"])
         except (KeyError, TypeError, ValueError, RuntimeError) as error:
-            raise ModelError(f"{path} is damaged: make it again with `wmark train restorer`") from error
+            raise ModelError(f"{path} is damaged: make it again with `{COMMAND}`") from error

@@ -25,13 +25,16 @@ def find_tuned(folder: Path, fingerprint: str, file_name: str) -> Path | None:
     return next((path for at in (user_folder(fingerprint), folder) if (path := at / file_name).exists()), None)
 
 
-def read_tuned(path: Path, format: str, fingerprint: str | None) -> tuple[dict[str, str], dict[str, Tensor]]:
-    """Metadata and tensors of a file that `wmark tune` wrote for a model.
+def read_tuned(
+    path: Path, format: str, fingerprint: str | None, command: str = "wmark tune"
+) -> tuple[dict[str, str], dict[str, Tensor]]:
+    """Metadata and tensors of a file that was trained for a model.
 
     Arguments:
         path: The file.
         format: What its metadata call its format.
         fingerprint: That of the model's weights.
+        command: What makes such a file.
 
     Raises:
         ModelError: If it cannot be read, is of another format, or belongs to other weights.
@@ -43,9 +46,9 @@ def read_tuned(path: Path, format: str, fingerprint: str | None) -> tuple[dict[s
             metadata = file.metadata() or {}
             tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
     except (OSError, SafetensorError) as error:
-        raise ModelError(f"{path} cannot be read: delete it, or make it again with `wmark tune`") from error
+        raise ModelError(f"{path} cannot be read: delete it, or make it again with `{command}`") from error
     if metadata.get("format") != format:
-        raise ModelError(f"{path} was not written by `wmark tune`, or by another version: make it again")
+        raise ModelError(f"{path} was not written by `{command}`, or by another version: make it again")
     if metadata["model"] != str(fingerprint):
-        raise ModelError(f"{path} was tuned for other weights than this model's: make it again with `wmark tune`")
+        raise ModelError(f"{path} was tuned for other weights than this model's: make it again with `{command}`")
     return metadata, tensors
