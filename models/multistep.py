@@ -56,6 +56,11 @@ class Multistep:
         """`z_{i+1}` from `z_i`, with shape (B, C, ...), and the data predictions so far, newest first."""
         return self.carry(i) * z + sum(w * x0 for w, x0 in zip(self.weights[i], data, strict=False))
 
+    def reach(self, i: int) -> float:
+        """How far step i extrapolates: the weights of earlier predictions, without their signs, over the sum of all."""
+        newest, *earlier = self.weights[i]
+        return sum(map(abs, earlier)) / abs(newest + sum(earlier))
+
     @property
     def depth(self) -> int:
         """How many data predictions a step looks at."""

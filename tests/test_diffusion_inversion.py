@@ -5,7 +5,7 @@ import torch
 
 from wmark import ModelError
 from wmark.errors import ArgumentError
-from wmark.inversion.diffusion import Correction, ddim, dpmsolver, exact_ddim, invert, naive, unipc, wired
+from wmark.inversion.diffusion import Correction, ddim, dpmsolver, exact_ddim, invert, naive, solvers, unipc, wired
 from wmark.models.multistep import MULTISTEP, sample
 from wmark.models.sampling import SCHEDULERS
 from wmark.models.schedule import DiscreteSchedule, Grid, RectifiedSchedule, visited
@@ -105,6 +105,21 @@ def test_what_diffusers_samples_is_inverted_exactly(toy, name, steps, final, sol
     assert toy.apart(naive(predict, grid, z).noise, noise) > 1e-4
     assert found.converged.all() and found.residual.max() <= 3e-8
     assert len(found.path) == steps + 1 and torch.equal(found.path[-1], z)
+
+
+def test_where_a_step_extrapolates_far_its_history_is_looked_for(toy, monkeypatch):
+    """DPM-Solver++(2M)'s last of 15 steps or more, at a call more for each of its guesses."""
+    predict, noise = toy.network(), toy.noise(2, 4, 4, 4)
+    table = MULTISTEP["dpmsolver++"](visited(scheduler_of("dpmsolver++", "sigma_min"), 16))
+    z = sample(predict, table, noise)
+    assert [i for i in range(16) if table.reach(i) > solvers.FAR] == [15]
+    found = {}
+    for far in (solvers.FAR, math.inf):
+        monkeypatch.setattr(solvers, "FAR", far)
+        found[far] = invert(predict, table, z, Correction(iterations=9, tolerance=0.0, sweeps=1))
+    looked, not_looked = found.values()
+    assert toy.apart(looked.noise, noise) < toy.apart(not_looked.noise, noise) / 2
+    assert (looked.calls - not_looked.calls).tolist() == [2 * 10] * 2
 
 
 def test_anderson_needs_fewer_calls_than_the_fixed_point(toy):

@@ -46,7 +46,7 @@ class Correction:
 
     solver: str = "anderson"
     iterations: int = 6
-    tolerance: float = 1e-3
+    tolerance: float = 3e-4
     memory: int = 4
     sweeps: int = 2
 
@@ -63,13 +63,12 @@ class Solution:
 
     Attributes:
         z: Best latents, with shape (B, C, ...).
-        x0, eps: What the network said there.
-        calls: Network calls for each image until it had converged, with shape (B,).
+        said: What the predictor said there.
+        calls: Times that the predictor was asked for each image until it had converged, with shape (B,).
     """
 
     z: Tensor
-    x0: Tensor
-    eps: Tensor
+    said: tuple[Tensor, ...]
     calls: Tensor
 
 
@@ -87,18 +86,18 @@ def relative(error: Tensor, target: Tensor) -> Tensor:
 
 
 def solve(
-    predict: Callable[[Tensor], tuple[Tensor, Tensor]],
-    step: Callable[[Tensor, Tensor], Tensor],
+    predict: Callable[[Tensor], tuple[Tensor, ...]],
+    step: Callable[[Tensor, tuple[Tensor, ...]], Tensor],
     target: Tensor,
     start: Tensor,
     rate: float,
     how: Correction,
 ) -> Solution:
-    """Find the `z` with `step(z, x0(z)) = target`; of each image the best iterate is kept, at worst the start.
+    """Find the `z` with `step(z, predict(z)) = target`; of each image the best iterate is kept, at worst the start.
 
     Arguments:
-        predict: From latents to data and noise prediction.
-        step: From latents and their data prediction to the next latents.
+        predict: From latents to what the network says there, of the same shape.
+        step: From latents and what was said of them to the next latents.
         target: The next latents, with shape (B, C, ...).
         start: Where to begin.
         rate: Step of the iteration; see :func:`rate`.
@@ -109,11 +108,11 @@ def solve(
     best, least = None, torch.full((len(start),), torch.inf, device=start.device, dtype=start.dtype)
     for k in range(how.iterations + 1):
         calls += least > how.tolerance
-        x0, eps = predict(z)
-        error = step(z, x0) - target
+        said = predict(z)
+        error = step(z, said) - target
         residual = relative(error, target)
         better = residual < least
-        here = (z, error, x0, eps)
+        here = (z, error, *said)
         kept = best or here
         best = tuple(torch.where(_like(better, z), new, old) for new, old in zip(here, kept, strict=True))
         damping = torch.where(better, damping, damping / 2)
@@ -123,7 +122,7 @@ def solve(
         tried = [(z, error), *tried][: how.memory + 1]
         remembered = tried if how.solver == "anderson" else []
         z = advance(best[0], best[1], remembered, _like(rate * damping, z).to(z.dtype))
-    return Solution(best[0], best[2], best[3], calls)
+    return Solution(best[0], best[2:], calls)
 
 
 def advance(z: Tensor, error: Tensor, tried: list[tuple[Tensor, Tensor]], step: float | Tensor) -> Tensor:
