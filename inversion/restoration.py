@@ -21,10 +21,13 @@ from torch.nn.functional import avg_pool2d, interpolate
 from ..models.latent_diffusion import LatentDiffusion
 from ..models.restorer import Restorer
 from ..models.schedule import Grid
-from ..models.wired import MIX, blocks
+from ..models.wired import blocks
 from .wiring import reversible
 
 __all__ = ["filled", "kept_pixels", "restore", "restored_latent"]
+
+MIX = 0.5
+"""v of the wiring: less than the sampler's, which multiplies what the predictions of two steps differ by."""
 
 
 def kept_pixels(size: Sequence[int], ratio: float, generator: torch.Generator, patch: int = 1) -> Tensor:
@@ -77,7 +80,7 @@ def restored_latent(model: LatentDiffusion, restorer: Restorer, guess: Tensor, k
     predict = partial(model.denoiser.predict, condition=model.unprompted)
     with torch.no_grad():
         start = grid.alpha[0] * guess + grid.sigma[0] * predict(guess, grid.times[0])[1]
-    steps = blocks(restorer.injected(predict, grid, guess, share), grid)
+    steps = blocks(restorer.injected(predict, grid, guess, share), grid, MIX)
     mix = torch.full((grid.steps,), MIX, device=guess.device)
     return reversible(steps, start, start, mix, list(restorer.net.parameters()))[0]
 

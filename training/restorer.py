@@ -1,18 +1,21 @@
-"""Fitting a restorer: the latents of a model's own pictures from a few of their pixels, end to end through the chain.
+"""Fitting a restorer: the latents of a model's own pictures from a few of their pixels.
 
 Pictures are the model's own, decoded and rounded to 8 bits; of each, from a twentieth to three fifths of the pixels are
-kept, at random or in patches. The loss is the relative error of the latent, the gradient goes back through every wired
-step without their activations, and only the small network beside the U-Net learns.
+kept, at random or in patches. The loss is the error of the latent over what plain filling leaves, so that pictures of
+which nothing can be known do not drown the others; the gradient goes back through every wired step without their
+activations, and only the small network beside the U-Net learns.
 """
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 
 import torch
+from PIL import Image
 from torch import Tensor
 
-from ..images import rounded
+from ..images import to_image, to_tensor
 from ..inversion.nmse import nmse_db
 from ..inversion.restoration import filled, kept_pixels, restored_latent
 from ..models.latent_diffusion import LatentDiffusion
@@ -21,7 +24,7 @@ from .timed import Progressed, TimedFit
 
 __all__ = ["fit_restorer"]
 
-PEAK, BATCH, LEAST, MOST = 1e-3, 2, 0.05, 0.6
+PEAK, BATCH, LEAST, MOST = 5e-4, 2, 0.05, 0.6
 PATCH = 32
 """Side in pixels of the patches that a half of the masks is made of."""
 
@@ -51,6 +54,8 @@ def fit_restorer(
         The restorer, and the curve: `minutes`, `steps`, `filled_db` and `restored_db` of each evaluation.
     """
 
+    own, other = (_decoded(model, z) for z in (latents, held_out))
+
     def make() -> Injector:
         torch.manual_seed(seed)
         return Injector(latents.shape[1]).to(model.device)
@@ -58,14 +63,15 @@ def fit_restorer(
     fit = TimedFit(make, peak=PEAK, seed=seed, checkpoint=folder / "restorer.pt")
 
     def loss(net: Injector, generator: torch.Generator) -> Tensor:
-        chosen = latents[torch.randint(len(latents), (BATCH,), generator=generator)].to(model.device)
-        guess, known = damaged(model, chosen, generator)
-        return relative(restored_latent(model, Restorer(net), guess, known), chosen).mean()
+        chosen = torch.randint(len(latents), (BATCH,), generator=generator)
+        truth = latents[chosen].to(model.device)
+        guess, known = damaged(model, [own[i] for i in chosen], generator)
+        return left_over(restored_latent(model, Restorer(net), guess, known), guess, truth).mean()
 
     def evaluate(net: Injector) -> dict[str, float]:
         generator, errors = torch.Generator().manual_seed(seed + 1), []
-        for one in held_out.to(model.device).split(BATCH):
-            guess, known = damaged(model, one, generator)
+        for i, one in enumerate(held_out.to(model.device).split(1)):
+            guess, known = damaged(model, [other[i]], generator)
             errors.append(
                 torch.stack([nmse_db(z, one) for z in (guess, restored_latent(model, Restorer(net), guess, known))])
             )
@@ -77,10 +83,17 @@ def fit_restorer(
 
 
 @torch.no_grad()
-def damaged(model: LatentDiffusion, latents: Tensor, generator: torch.Generator) -> tuple[Tensor, Tensor]:
+def _decoded(model: LatentDiffusion, latents: Tensor) -> list[Image.Image]:
+    return [to_image(model.decode(one.to(model.device))[0].float().cpu()) for one in latents.split(1)]
+
+
+@torch.no_grad()
+def damaged(
+    model: LatentDiffusion, pictures: Sequence[Image.Image], generator: torch.Generator
+) -> tuple[Tensor, Tensor]:
     """Latents of pictures of which little is left and the rest filled, and which pixels are known, (B, 1, H, W)."""
-    images = rounded(model.decode(latents).float())
-    known = torch.stack([mask(images.shape[-2:], generator) for _ in images])[:, None].to(images.device)
+    images = torch.stack([to_tensor(picture) for picture in pictures]).to(model.device)
+    known = torch.stack([mask(images.shape[-2:], generator) for _ in pictures])[:, None].to(model.device)
     return model.encode(filled(images, known)).float(), known
 
 
@@ -90,6 +103,7 @@ def mask(size: torch.Size, generator: torch.Generator) -> Tensor:
     return kept_pixels(size, LEAST + (MOST - LEAST) * ratio, generator, PATCH if patches < 0.5 else 1)
 
 
-def relative(found: Tensor, truth: Tensor) -> Tensor:
-    """`||found - truth|| / ||truth||` of each, with shape (B,)."""
-    return (found - truth).flatten(1).norm(dim=1) / truth.flatten(1).norm(dim=1)
+def left_over(found: Tensor, guess: Tensor, truth: Tensor) -> Tensor:
+    """`||found - truth|| / ||guess - truth||` of each, with shape (B,)."""
+    error, before = ((z - truth).flatten(1).norm(dim=1) for z in (found, guess))
+    return error / before.clamp_min(1e-6)

@@ -59,8 +59,14 @@ def test_a_picture_is_restored_and_what_is_known_is_kept(run, folder, pictures, 
 
 
 def test_a_model_without_a_restorer_is_named(run, sentence, pictures):
-    line = sentence(run("restore", "photo.png", "--ratio", 0.5, "-o", "out.png"))
-    assert "tiny has no restorer" in line and "wmark train restorer tiny" in line
+    line = sentence(run("restore", "photo.png", "--ratio", 0.5, "--model", "tiny-flow", "-o", "out.png"))
+    assert "tiny-flow has no restorer" in line and "wmark train restorer tiny-flow" in line
+
+
+def test_the_embedded_model_brings_its_restorer():
+    restorer = registry.load_restorer(registry.load_model("tiny", device="cpu", tuned=False))
+    curve = restorer.about["curve"]
+    assert curve[-1]["restored_db"] < curve[-1]["filled_db"] and restorer.net.out.weight.abs().max() > 0
 
 
 @pytest.mark.parametrize("given", [[], ["--mask", "mask.png", "--ratio", 0.5]])
