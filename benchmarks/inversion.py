@@ -67,8 +67,8 @@ class Extent:
         full_size: Whether a call of Stable Diffusion 2.1's U-Net is timed, too, with random weights.
     """
 
-    images: int = 32
-    few: int = 6
+    images: int = 16
+    few: int = 2
     lengths: tuple[int, ...] = (10, 20, 50)
     batch: int = 8
     full_size: bool = False

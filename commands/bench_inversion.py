@@ -116,8 +116,8 @@ def bench_adapter(out, seed, dtype, device) -> None:
     multiple=True,
     help="Models to sample from and invert; may be given several times.  [default: all embedded ones]",
 )
-@click.option("-n", "--images", type=click.IntRange(1), default=32, show_default=True, help="At guidance 1.")
-@click.option("--few", type=click.IntRange(1), default=6, show_default=True, help="Of everything else.")
+@click.option("-n", "--images", type=click.IntRange(1), default=16, show_default=True, help="At guidance 1.")
+@click.option("--few", type=click.IntRange(1), default=2, show_default=True, help="Of everything else.")
 @click.option(
     "--steps", "lengths", type=click.IntRange(1, 1000), multiple=True, default=(10, 20, 50), show_default=True
 )
@@ -155,7 +155,7 @@ def bench_photographs(images, levels, ways, radius, data, out, seed, model, dtyp
 
 
 @click.command("editing")
-@click.option("-n", "--images", type=click.IntRange(1), default=24, show_default=True, help="Pictures to edit.")
+@click.option("-n", "--images", type=click.IntRange(1), default=12, show_default=True, help="Pictures to edit.")
 @with_options(bench_options)
 def bench_editing(images, out, seed, model, dtype, device) -> None:
     """What an edit keeps outside its mask, by decoder inversion, and whether the mark survives."""
@@ -165,7 +165,7 @@ def bench_editing(images, out, seed, model, dtype, device) -> None:
 
 
 @click.command("restoration")
-@click.option("-n", "--images", type=click.IntRange(1), default=24, show_default=True, help="Marked pictures.")
+@click.option("-n", "--images", type=click.IntRange(1), default=16, show_default=True, help="Marked pictures.")
 @with_options(bench_options)
 def bench_restoration(images, out, seed, model, dtype, device) -> None:
     """What restoring a picture of 10, 25 and 50% of its pixels buys its p-value."""
