@@ -37,6 +37,7 @@ bench: .venv/.installed
 	@$(BIN)/wmark bench guidance --out benchmarks/results
 	@$(BIN)/wmark bench editing --out benchmarks/results
 	@$(BIN)/wmark bench gradients --out benchmarks/results
+	@$(BIN)/wmark bench restoration --out benchmarks/results
 	@$(BIN)/wmark bench cocoercivity --out benchmarks/results
 	@$(BIN)/wmark bench clips --out benchmarks/results
 	@$(BIN)/wmark bench autoencoders --timed --out benchmarks/results
