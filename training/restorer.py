@@ -54,7 +54,7 @@ def fit_restorer(
         The restorer, and the curve: `minutes`, `steps`, `filled_db` and `restored_db` of each evaluation.
     """
 
-    own, other = (_decoded(model, z) for z in (latents, held_out))
+    own, other = (decoded(model, z) for z in (latents, held_out))
 
     def make() -> Injector:
         torch.manual_seed(seed)
@@ -70,8 +70,8 @@ def fit_restorer(
 
     def evaluate(net: Injector) -> dict[str, float]:
         generator, errors = torch.Generator().manual_seed(seed + 1), []
-        for i, one in enumerate(held_out.to(model.device).split(1)):
-            guess, known = damaged(model, [other[i]], generator)
+        for picture, one in zip(other, held_out.to(model.device).split(1), strict=True):
+            guess, known = damaged(model, [picture], generator)
             errors.append(
                 torch.stack([nmse_db(z, one) for z in (guess, restored_latent(model, Restorer(net), guess, known))])
             )
@@ -83,7 +83,8 @@ def fit_restorer(
 
 
 @torch.no_grad()
-def _decoded(model: LatentDiffusion, latents: Tensor) -> list[Image.Image]:
+def decoded(model: LatentDiffusion, latents: Tensor) -> list[Image.Image]:
+    """The pictures of latents, one at a time."""
     return [to_image(model.decode(one.to(model.device))[0].float().cpu()) for one in latents.split(1)]
 
 
