@@ -67,7 +67,7 @@ class Extent:
         full_size: Whether a call of Stable Diffusion 2.1's U-Net is timed, too, with random weights.
     """
 
-    images: int = 16
+    images: int = 8
     few: int = 2
     lengths: tuple[int, ...] = (10, 20, 50)
     batch: int = 8

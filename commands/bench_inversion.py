@@ -116,7 +116,7 @@ def bench_adapter(out, seed, dtype, device) -> None:
     multiple=True,
     help="Models to sample from and invert; may be given several times.  [default: all embedded ones]",
 )
-@click.option("-n", "--images", type=click.IntRange(1), default=16, show_default=True, help="At guidance 1.")
+@click.option("-n", "--images", type=click.IntRange(1), default=8, show_default=True, help="At guidance 1.")
 @click.option("--few", type=click.IntRange(1), default=2, show_default=True, help="Of everything else.")
 @click.option(
     "--steps", "lengths", type=click.IntRange(1, 1000), multiple=True, default=(10, 20, 50), show_default=True
