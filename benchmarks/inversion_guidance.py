@@ -1,7 +1,7 @@
 """`wmark bench guidance`: pictures reconstructed at a guidance scale from their inversion without one.
 
-Latents of the model, their prompts known, are inverted at guidance 1 and sampled again at guidance w: as they are, and
-with embeddings that lead back (null text, prompt tuning, negative prompt).
+Latents of the model, their prompts known, are inverted at guidance 1 and sampled again at guidance w: as they are, with
+embeddings that lead back (null text, prompt tuning, negative prompt), and from a noise that is refined for it (SDO).
 """
 
 from __future__ import annotations
@@ -16,9 +16,10 @@ import torch
 from torch import Tensor
 from tqdm import tqdm
 
-from ..inversion.diffusion import Correction, invert
+from ..inversion.diffusion import invert
 from ..inversion.guidance import Tuning, negative_prompt, null_text, prompt_tuning
 from ..inversion.nmse import nmse_db
+from ..inversion.refinement import refine
 from ..models.guidance import guided
 from ..models.latent_diffusion import LatentDiffusion
 from ..models.multistep import ddim, sample
@@ -37,30 +38,45 @@ COLUMNS: Columns = {
     "latent NMSE dB": "{nmse_db:.1f}",
     "worst": "{worst_nmse_db:.1f}",
     "PSNR dB": "{psnr:.1f}",
+    "noise NMSE dB": "{noise_nmse_db:.1f}",
     "seconds": "{seconds:.1f}",
 }
 
-Reconstruct = Callable[[LatentDiffusion, Grid, Tensor, Tensor, float], Tensor]
-"""From a model, times, latents (B, C, h, w), their prompt's embedding and a guidance scale to latents again."""
+Found = tuple[Tensor, Tensor]
+"""A noise, and the latent that is sampled from it, each with shape (B, C, h, w)."""
+
+Reconstruct = Callable[[LatentDiffusion, Grid, Tensor, Tensor, float], Found]
+"""From a model, times, latents (B, C, h, w), their prompt's embedding and a guidance scale to what brings them back."""
 
 
-def plain(model: LatentDiffusion, grid: Grid, latent: Tensor, condition: Tensor, scale: float) -> Tensor:
+def plain(model: LatentDiffusion, grid: Grid, latent: Tensor, condition: Tensor, scale: float) -> Found:
     """Sampled at the scale from the noise that inversion found at guidance 1."""
     source = partial(model.denoiser.predict, condition=condition)
-    noise = invert(source, ddim(grid), latent, Correction(iterations=10, tolerance=1e-4)).noise
-    return sample(guided(model.denoiser, condition, model.unprompted, scale), ddim(grid), noise)
+    noise = invert(source, ddim(grid), latent, Tuning().correction).noise
+    return noise, sample(guided(model.denoiser, condition, model.unprompted, scale), ddim(grid), noise)
 
 
-def by_null_text(model: LatentDiffusion, grid: Grid, latent: Tensor, condition: Tensor, scale: float) -> Tensor:
-    return null_text(model.denoiser, grid, latent, condition, model.unprompted, Tuning(scale)).latent
+def by_null_text(model: LatentDiffusion, grid: Grid, latent: Tensor, condition: Tensor, scale: float) -> Found:
+    tuned = null_text(model.denoiser, grid, latent, condition, model.unprompted, Tuning(scale))
+    return tuned.noise, tuned.latent
 
 
-def by_prompt_tuning(model: LatentDiffusion, grid: Grid, latent: Tensor, condition: Tensor, scale: float) -> Tensor:
-    return prompt_tuning(model.denoiser, grid, latent, condition, model.unprompted, Tuning(scale)).latent
+def by_prompt_tuning(model: LatentDiffusion, grid: Grid, latent: Tensor, condition: Tensor, scale: float) -> Found:
+    tuned = prompt_tuning(model.denoiser, grid, latent, condition, model.unprompted, Tuning(scale))
+    return tuned.noise, tuned.latent
 
 
-def by_negative_prompt(model: LatentDiffusion, grid: Grid, latent: Tensor, condition: Tensor, scale: float) -> Tensor:
-    return negative_prompt(model.denoiser, grid, latent, condition, Tuning(scale)).latent
+def by_negative_prompt(model: LatentDiffusion, grid: Grid, latent: Tensor, condition: Tensor, scale: float) -> Found:
+    tuned = negative_prompt(model.denoiser, grid, latent, condition, Tuning(scale))
+    return tuned.noise, tuned.latent
+
+
+def by_refining(model: LatentDiffusion, grid: Grid, latent: Tensor, condition: Tensor, scale: float) -> Found:
+    """The same noise as plainly, refined."""
+    noise, _ = plain(model, grid, latent, condition, scale)
+    predict = guided(model.denoiser, condition, model.unprompted, scale)
+    noise = refine(predict, grid, noise, latent).value
+    return noise, sample(predict, ddim(grid), noise)
 
 
 METHODS: dict[str, Reconstruct] = {
@@ -68,6 +84,7 @@ METHODS: dict[str, Reconstruct] = {
     "negative prompt": by_negative_prompt,
     "prompt tuning": by_prompt_tuning,
     "null text": by_null_text,
+    "refined noise": by_refining,
 }
 
 
@@ -87,18 +104,22 @@ def run(model: LatentDiffusion, *, images: int, steps: int, guidance: float, see
     rows = Rows(out / "guidance.jsonl", {**settings, "model": about["model"]}, ("image", "method"))
     prompts, grid = draw_prompts(images, 970_000 + seed), Grid.of(model.denoiser.schedule, steps)
     corpus = Corpus(model, Sampling(steps, guidance), out)
-    latents = corpus.latents([Origin.draw(model, prompt, 1000 * seed + i) for i, prompt in enumerate(prompts)])
+    origins = [Origin.draw(model, prompt, 1000 * seed + i) for i, prompt in enumerate(prompts)]
+    latents = corpus.latents(origins)
     for i in tqdm(range(images), unit="image", disable=None):
         for name in [name for name in METHODS if (i, name) not in rows]:
             with torch.no_grad():
                 condition = model.condition([prompts[i]])
             latent, begin = latents[i : i + 1].to(model.device), time.process_time()
             with torch.no_grad():
-                made = METHODS[name](model, grid, latent, condition, guidance)
+                noise, made = METHODS[name](model, grid, latent, condition, guidance)
             spent = round(time.process_time() - begin, 3)
-            error = nmse_db(made, latent).item()
+            errors = {
+                "nmse_db": round(nmse_db(made, latent).item(), 3),
+                "noise_nmse_db": round(nmse_db(noise, origins[i].noise[None]).item(), 3),
+            }
             likeness = min(psnr(*pictures(model, torch.cat([made, latent]))), 99.0)
-            rows.add({"image": i, "method": name, "nmse_db": round(error, 3), "psnr": likeness, "seconds": spent})
+            rows.add({"image": i, "method": name, **errors, "psnr": likeness, "seconds": spent})
     summary = [summarise(rows.select(method=name, image=range(images))) for name in METHODS]
     result = {**about, "results": summary}
     write_results(out / "guidance", COLUMNS, summary, result)
@@ -115,5 +136,6 @@ def summarise(of: Sequence[dict]) -> dict:
         "nmse_db": float(errors.mean()),
         "worst_nmse_db": float(errors.max()),
         "psnr": float(np.mean([row["psnr"] for row in of])),
+        "noise_nmse_db": float(np.mean([row["noise_nmse_db"] for row in of])),
         "seconds": float(np.median([row["seconds"] for row in of])),
     }

@@ -88,6 +88,7 @@ def through(chain: Sequence[Block], kept: str = "random", seed: int = 0) -> Call
     return run
 
 
+@torch.enable_grad()
 def optimise(
     run: Callable[[Tensor], Tensor],
     start: Tensor,
