@@ -92,7 +92,7 @@ def run(models: Sequence[LatentDiffusion], extent: Extent = Extent(), *, seed: i
     summary = [
         summarise(rows, model, cell, method.name) for model, cell in planned for method in methods_of(model, cell)
     ]
-    call = full_size_call(extent.full_size, models[0].device)
+    call = full_size_call(extent.full_size, models[0].dtype, models[0].device)
     about = provenance(models[0], **settings, images=extent.images, few=extent.few)
     result = {**about, "full_size_call": call, "results": summary}
     write_results(out / "inversion", COLUMNS, summary, result)

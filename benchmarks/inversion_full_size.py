@@ -23,13 +23,15 @@ STEPS = 20
 """Of the inversions that are told of."""
 
 
-def full_size_call(timed: bool, device: torch.device | str = "cpu") -> dict[str, float | None]:
-    """Memory of a call beyond the weights in GB, and its seconds in bfloat16, or None where nothing was timed."""
+def full_size_call(
+    timed: bool, dtype: torch.dtype = torch.float32, device: torch.device | str = "cpu"
+) -> dict[str, float | None]:
+    """Memory of a call beyond the weights in GB, and its seconds, or None where nothing was timed."""
     with FakeTensorMode():
-        memory = counted_memory(_call(_unet(), "cpu"))
+        memory = counted_memory(_call(_unet(dtype), "cpu"))
     seconds = None
     if timed:
-        call, spent = _call(_unet().to(device), device), []
+        call, spent = _call(_unet(dtype).to(device), device), []
         for _ in range(REPEATS):
             begin = clock(device)
             call()
@@ -49,9 +51,9 @@ def describe(call: dict[str, float | None], summary: Sequence[dict]) -> str:
     return "\n".join(lines)
 
 
-def _unet() -> nn.Module:
+def _unet(dtype: torch.dtype) -> nn.Module:
     before = torch.get_default_dtype()
-    torch.set_default_dtype(torch.bfloat16)
+    torch.set_default_dtype(dtype)
     try:
         return architectures.full_size_unet(64).requires_grad_(False).eval()
     finally:
@@ -59,8 +61,9 @@ def _unet() -> nn.Module:
 
 
 def _call(unet: nn.Module, device: torch.device | str) -> Callable[[], None]:
+    kind = dict(dtype=next(unet.parameters()).dtype, device=device)
+
     def call() -> None:
-        kind = dict(dtype=torch.bfloat16, device=device)
         with torch.no_grad():
             unet(torch.zeros(1, 4, 64, 64, **kind), 500, encoder_hidden_states=torch.zeros(1, 77, 1024, **kind))
 
