@@ -17,7 +17,7 @@ from torch import Tensor
 from tqdm import tqdm
 
 from ..inversion.diffusion import invert
-from ..inversion.guidance import Tuning, negative_prompt, null_text, prompt_tuning
+from ..inversion.guidance import Tuned, Tuning, negative_prompt, null_text, prompt_tuning
 from ..inversion.nmse import nmse_db
 from ..inversion.refinement import refine
 from ..models.guidance import guided
@@ -57,17 +57,18 @@ def plain(model: LatentDiffusion, grid: Grid, latent: Tensor, condition: Tensor,
 
 
 def by_null_text(model: LatentDiffusion, grid: Grid, latent: Tensor, condition: Tensor, scale: float) -> Found:
-    tuned = null_text(model.denoiser, grid, latent, condition, model.unprompted, Tuning(scale))
-    return tuned.noise, tuned.latent
+    return of_tuned(null_text(model.denoiser, grid, latent, condition, model.unprompted, Tuning(scale)))
 
 
 def by_prompt_tuning(model: LatentDiffusion, grid: Grid, latent: Tensor, condition: Tensor, scale: float) -> Found:
-    tuned = prompt_tuning(model.denoiser, grid, latent, condition, model.unprompted, Tuning(scale))
-    return tuned.noise, tuned.latent
+    return of_tuned(prompt_tuning(model.denoiser, grid, latent, condition, model.unprompted, Tuning(scale)))
 
 
 def by_negative_prompt(model: LatentDiffusion, grid: Grid, latent: Tensor, condition: Tensor, scale: float) -> Found:
-    tuned = negative_prompt(model.denoiser, grid, latent, condition, Tuning(scale))
+    return of_tuned(negative_prompt(model.denoiser, grid, latent, condition, Tuning(scale)))
+
+
+def of_tuned(tuned: Tuned) -> Found:
     return tuned.noise, tuned.latent
 
 
