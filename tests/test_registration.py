@@ -191,7 +191,7 @@ def test_scores_of_chance_have_a_spread_of_one_whatever_the_colour_of_noise(colo
     white = torch.randn(300, 4, 64, 64, generator=torch.Generator().manual_seed(3))
     noise = torch.fft.ifft2(torch.fft.fft2(white) * torch.exp(-colour * 64 * frequency)).real
     bend = Bend(torch.eye(2) / 2, torch.zeros(2), CANVAS)
-    scores = [on_its_canvas(one, template_of(KEY.pilot, CANVAS), bend)[1] for one in noise]
+    scores = [on_its_canvas(one, template_of(KEY.pilot, CANVAS, one.device), bend)[1] for one in noise]
     assert np.std(scores) == pytest.approx(1, abs=0.15)
 
 

@@ -103,7 +103,7 @@ def rows(grid: Grid, template: Template, length: int, cells: int) -> list[tuple[
     """
     found = []
     for radius, some in grid.bands(template.radius, 8 // len(template.symmetries)):
-        low = template.within(radius)
+        low, some = template.within(radius), some.to(template.values.device)
         chunk = max(1, cells // (radius**2 * len(template.symmetries)))
         every = [index(low.frequencies, part, length) for part in some.split(chunk)]
         found.append((low, some, every))

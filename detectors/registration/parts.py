@@ -67,7 +67,7 @@ def parts(noise: Tensor, pilot: Key, canvas: Size, levels: int = 1) -> list[Foun
         At most :data:`PARTS` places; some of them may be chance.
     """
     noise, size = noise.float(), tuple(noise.shape[1:])
-    template = template_of(pilot, canvas).to(noise.device)
+    template = template_of(pilot, canvas, noise.device)
     space = Workspace(noise.device)
     begun: list[tuple[float, Placement]] = []
     for offset, window in windows(noise, canvas):

@@ -91,7 +91,7 @@ def search(noise: Tensor, pilot: Key, canvases: Sequence[Canvas]) -> list[Found]
         At most :data:`MOST` places, some of them chance.
     """
     noise = noise.float()
-    templates = [template_of(pilot, canvas.size).to(noise.device) for canvas in canvases]
+    templates = [template_of(pilot, canvas.size, noise.device) for canvas in canvases]
     found = []
     for template, places in zip(templates, candidates(noise, templates, list(map(grids, canvases))), strict=True):
         for linear, shift in zip(places.maps, places.shifts, strict=True):
@@ -106,8 +106,8 @@ def grids(canvas: Canvas) -> tuple[Grid, ...]:
 
 
 @lru_cache(maxsize=32)
-def template_of(pilot: Key, canvas: Size) -> Template:
-    return Template.of(pilot, canvas)
+def template_of(pilot: Key, canvas: Size, device: torch.device) -> Template:
+    return Template.of(pilot, canvas).to(device)
 
 
 def candidates(noise: Tensor, templates: Sequence[Template], grids: Sequence[Sequence[Grid]]) -> list[Candidates]:
