@@ -1,5 +1,5 @@
 """A device that computes as the CPU does and is another one to torch, so that tensors which would not meet on a GPU do
-not meet here either. Gradients are not to be had on it."""
+not meet here either, and what no GPU computes is refused. Gradients are not to be had on it."""
 
 from __future__ import annotations
 
@@ -19,6 +19,7 @@ NAME = "privateuseone"
 aten = torch.ops.aten
 MOVING = (aten._to_copy.default, aten.copy_.default)
 INDEXING = (aten.index.Tensor, aten.index_put.default, aten.index_put_.default)
+PRODUCTS = (aten.mm.default, aten.addmm.default, aten.bmm.default, aten.baddbmm.default, aten.mv.default, aten.dot.default)
 
 
 class Elsewhere(Tensor):
@@ -48,6 +49,8 @@ def computed(func, args: tuple, kwargs: dict):
     indexed = func in INDEXING and isinstance(args[0], Elsewhere)
     if there and strangers and func not in MOVING and not indexed:
         raise RuntimeError(f"{func}: tensors on two devices")
+    if there and func in PRODUCTS and not leaves[-1].is_floating_point() and not leaves[-1].is_complex():
+        raise NotImplementedError(f"{func}: GPUs have no product of matrices of integers")
     asked = kwargs.get("device")
     wanted = bool(there) if asked is None else torch.device(asked).type == NAME
     if asked is not None and wanted:

@@ -108,7 +108,7 @@ class Template:
         plane = plane + plane.flip(0, 1).conj()
         x, y = torch.meshgrid(torch.arange(r + 1), torch.arange(-r, r + 1), indexing="ij")
         k = torch.stack([x, y], dim=-1).to(self.values.device)
-        turned = [k @ one.T + r for one in self.symmetries]
+        turned = [(k[..., None, :] * one).sum(-1) + r for one in self.symmetries]  # GPUs have no product of integers.
         used = self.used.reshape(r + 1, 2 * r + 1, 1)
         every = torch.stack([weights(plane[at[..., 0], at[..., 1]] * used) for at in turned], dim=-1)
         return every.movedim(2, 0).contiguous()
