@@ -53,8 +53,8 @@ import torch
 import wmark
 from wmark.images import open_image
 torch.set_num_threads(1)
-model, ring, device = sys.argv[1], wmark.Keyring.load(sys.argv[2]), sys.argv[4]
-detector = wmark.Detector(wmark.load_model(model, device=device), ring.active())
+model, ring, device, align = sys.argv[1], wmark.Keyring.load(sys.argv[2]), sys.argv[4], sys.argv[5]
+detector = wmark.Detector(wmark.load_model(model, device=device), names=ring.names(), align=align)
 pixels = [detector.pixels(open_image(path)) for path in json.loads(sys.argv[3])]
 detector.judge(pixels[:2])
 print("ready", flush=True)
@@ -68,8 +68,8 @@ print(json.dumps([len(pixels), time.perf_counter() - begin]))
 LOOP = """
 import json, sys, time
 import wmark
-model, ring, device = sys.argv[1], wmark.Keyring.load(sys.argv[2]), sys.argv[4]
-detector = wmark.Detector(wmark.load_model(model, device=device), ring.active())
+model, ring, device, align = sys.argv[1], wmark.Keyring.load(sys.argv[2]), sys.argv[4], sys.argv[5]
+detector = wmark.Detector(wmark.load_model(model, device=device), names=ring.names(), align=align)
 files = json.load(open(sys.argv[3]))
 begin, found = time.perf_counter(), 0
 for path in files:
@@ -90,12 +90,14 @@ class Extent:
         killed_images: Files of the runs that are killed.
         kills: How often.
         repeated: Images over which memory is watched, the lot's files again and again.
+        align: As of `wmark audit`; memory is watched, and runs are killed, with `off`.
     """
 
     images: int = 2000
     killed_images: int = 200
     kills: int = 100
     repeated: int = 10_000
+    align: str = "off"
 
 
 @dataclass(frozen=True)
@@ -108,6 +110,7 @@ class Place:
         ring: The keyring's file.
         lot: The files.
         folder: Where runs are kept.
+        align: How images are looked at.
     """
 
     model: str
@@ -115,6 +118,7 @@ class Place:
     ring: Path
     lot: Lot
     folder: Path
+    align: str
 
     def audit(self, sources: Sequence[str | Path], name: str, *options: str | Path) -> Audited:
         """An audit from its beginning to its end."""
@@ -124,11 +128,11 @@ class Place:
 
     @property
     def options(self) -> list[str | Path]:
-        return ["--keyring", self.ring, "--model", self.model, "--device", self.device]
+        return ["--keyring", self.ring, "--model", self.model, "--device", self.device, "--align", self.align]
 
     def alone(self, files: Sequence[Path], processes: int) -> list[tuple[int, float]]:
         """The detector alone in so many processes at once: images and seconds of each."""
-        command = [sys.executable, "-c", ALONE, self.model, self.ring, json.dumps([*map(str, files)]), self.device]
+        command = [sys.executable, "-c", ALONE, *self._arguments(json.dumps([*map(str, files)]))]
         environment = {**os.environ, "OMP_NUM_THREADS": "1"}
         pipe = subprocess.PIPE
         begun = [
@@ -145,8 +149,11 @@ class Place:
         """A plain loop over all files: images, seconds, found."""
         listed = self.folder / "files.json"
         listed.write_text(json.dumps([*map(str, self.lot.files)]))
-        command = [sys.executable, "-c", LOOP, self.model, self.ring, listed, self.device]
+        command = [sys.executable, "-c", LOOP, *self._arguments(listed)]
         return tuple(json.loads(subprocess.run(command, stdout=subprocess.PIPE, text=True, check=True).stdout))
+
+    def _arguments(self, files: str | Path) -> list[str | Path]:
+        return [self.model, self.ring, files, self.device, self.align]
 
 
 def run(
@@ -173,14 +180,14 @@ def run(
     folder = out / "audit"
     folder.mkdir(parents=True, exist_ok=True)
     ring = Keyring(b"wmark bench audit".ljust(32, b"\0"), Pattern.of())
-    key = ring.add("key-1")
+    ring.add_names()
     ring.save(folder / "keyring.json")
-    lot = write_lot(Corpus(model, sampling, out), key, folder / "lot", extent.images, seed)
+    lot = write_lot(Corpus(model, sampling, out), ring.names(), folder / "lot", extent.images, seed)
     name = str(EMBEDDED.get(model.name, model.name))
-    place = Place(name, str(model.device), folder / "keyring.json", lot, folder)
+    place = Place(name, str(model.device), folder / "keyring.json", lot, folder, extent.align)
     kept = Rows(
         out / "audit.jsonl",
-        {**asdict(extent), "seed": seed, "model": model.fingerprint, "pattern": repr(key.pattern)},
+        {**asdict(extent), "seed": seed, "model": model.fingerprint, "layout": repr(ring.names().layout)},
         ["what"],
     )
     for what, measure in measurements(place, extent, seed).items():

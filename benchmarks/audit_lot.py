@@ -10,9 +10,9 @@ import numpy as np
 from PIL import Image
 
 from ..attacks import damaged
-from ..models.latent_diffusion import LatentDiffusion
 from ..models.prompts import draw_prompts
-from ..watermark.keys import Key
+from ..watermark.names import Names
+from ..watermark.noise import named_noise
 from .corpus import Corpus, Origin, pictures
 
 __all__ = ["Lot", "write_lot"]
@@ -38,19 +38,19 @@ class Lot:
     unmarked: tuple[Path, ...]
 
 
-def write_lot(corpus: Corpus, key: Key, folder: Path, count: int, seed: int) -> Lot:
+def write_lot(corpus: Corpus, names: Names, folder: Path, count: int, seed: int) -> Lot:
     """So many files, half of them marked, every seventh broken; what a seed draws stays the same.
 
     Up to 128 pictures are generated, and each is damaged anew for every file that shows it.
 
     Arguments:
         corpus: What generates pictures, and keeps them.
-        key: The key of the marked ones.
+        names: Those that the marked ones are given, one each.
         folder: Where files are written.
         count: How many.
         seed: Seed of prompts, noise and damages.
     """
-    originals = generate(corpus, key, min(count, GENERATED), seed)
+    originals = generate(corpus, names, min(count, GENERATED), seed)
     draw = np.random.default_rng(seed)
     files, marked, unmarked = [], [], []
     for number in range(count):
@@ -69,14 +69,16 @@ def write_lot(corpus: Corpus, key: Key, folder: Path, count: int, seed: int) -> 
     return Lot(folder, tuple(files), tuple(marked), tuple(unmarked))
 
 
-def generate(corpus: Corpus, key: Key, count: int, seed: int) -> list[Image.Image]:
-    """Pictures, marked and unmarked in turn."""
-    model: LatentDiffusion = corpus.model
-    origins = [
-        Origin.draw(model, prompt, 1000 * seed + number, None if number % 2 else key)
-        for number, prompt in enumerate(draw_prompts(count, seed))
-    ]
-    return pictures(model, corpus.latents(origins))
+def generate(corpus: Corpus, names: Names, count: int, seed: int) -> list[Image.Image]:
+    """Pictures, named and unmarked in turn."""
+    shape = corpus.model.latent_shape(*corpus.model.native_size)
+    origins = []
+    for number, prompt in enumerate(draw_prompts(count, seed)):
+        origin = Origin.draw(corpus.model, prompt, 1000 * seed + number)
+        if number % 2 == 0:
+            origin = Origin(prompt, named_noise(names, number, 1000 * seed + number, shape).float())
+        origins.append(origin)
+    return pictures(corpus.model, corpus.latents(origins))
 
 
 def encoded(image: Image.Image, suffix: str) -> bytes:

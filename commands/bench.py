@@ -288,13 +288,14 @@ def bench_throughput(images, repeats, align, against, threads, out, seed, model,
     show_default=True,
     help="Images over which memory is watched, the files again and again.",
 )
+@click.option("--align", type=choice(ALIGN), default="off", show_default=True, help="As of `wmark audit`.")
 @with_options(bench_options)
-def bench_audit(images, killed_images, kills, repeated, out, seed, model, dtype, device) -> None:
+def bench_audit(images, killed_images, kills, repeated, align, out, seed, model, dtype, device) -> None:
     """Images a second of `wmark audit` by engine and workers, against a plain loop; memory; killed and resumed."""
     from ..benchmarks.audit import Extent, run
 
     loaded = registry.load_model(model, dtype=dtype, device=device)
-    run(loaded, Extent(images, killed_images, kills, repeated), seed=seed, out=out)
+    run(loaded, Extent(images, killed_images, kills, repeated, align), seed=seed, out=out)
 
 
 for command in (*INVERSIONS, *LEDGERS, *NAMES):
