@@ -65,6 +65,7 @@ COLUMNS = {
     "identities": identities.PICTURES,
     "impostors": impostors.COLUMNS,
     "inversion": inversion.COLUMNS,
+    "inversion-50": inversion.COLUMNS,
     "latent": latent.columns(),
     "likeness": likeness.columns(),
     "marks": marks.columns(),
