@@ -106,6 +106,12 @@ class Backend:
     def synchronize(self, device: torch.device | None = None) -> None:
         pass
 
+    def manual_seed_all(self, seed: int) -> None:
+        pass
+
+    def _is_in_bad_fork(self) -> bool:
+        return False
+
 
 @cache
 def register() -> None:
