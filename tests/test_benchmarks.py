@@ -15,6 +15,7 @@ from wmark import Sampling, WmarkError
 from wmark.attacks import KINDS, NAMED, sweep
 from wmark.benchmarks import (
     adapter,
+    attackers,
     autoencoders,
     claims,
     clips,
@@ -53,6 +54,7 @@ from wmark.watermark.noise import initial_noise
 COLUMNS = {
     "ablation": decoder_inversion.COLUMNS,
     "adapter": adapter.COLUMNS,
+    "attackers": attackers.COLUMNS,
     "autoencoders": autoencoders.COLUMNS,
     "clips": clips.COLUMNS,
     "cocoercivity": cocoercivity.columns(0.5),
