@@ -19,7 +19,7 @@ NAME = "privateuseone"
 aten = torch.ops.aten
 MOVING = (aten._to_copy.default, aten.copy_.default)
 INDEXING = (aten.index.Tensor, aten.index_put.default, aten.index_put_.default)
-PRODUCTS = (aten.mm.default, aten.addmm.default, aten.bmm.default, aten.baddbmm.default, aten.mv.default, aten.dot.default)
+PRODUCTS = tuple(getattr(aten, name).default for name in ("mm", "addmm", "bmm", "baddbmm", "mv", "dot"))
 
 
 class Elsewhere(Tensor):
