@@ -256,12 +256,11 @@ def bare(images: int, seconds: float) -> dict[str, Any]:
 
 
 def of_repeated(place: Place, images: int) -> dict[str, Any]:
-    """Memory of two workers over many images: the same files again and again, under a list."""
+    """Memory over many images: the same files again and again, under a list."""
     listed = place.folder / "repeated.txt"
     files = place.lot.files
     listed.write_text("".join(f"{files[number % len(files)]}\n" for number in range(images)))
-    options = ("--effort", "fast", "--align", "off", "--workers", "2")
-    done = place.audit([], "repeated", "--list", listed, *options)
+    done = place.audit([], "repeated", "--list", listed, "--effort", "fast", "--align", "off")
     return {**of_run(done), "memory_early": done.memory[0], "memory_late": done.memory[1]}
 
 
