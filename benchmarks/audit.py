@@ -47,14 +47,16 @@ COLUMNS: Columns = {
     "MB": "{memory:.0f}",
 }
 
-ALONE = """
+DETECTOR = """
 import json, sys, time
 import torch
 import wmark
 from wmark.images import open_image
-torch.set_num_threads(1)
 model, ring, device, align = sys.argv[1], wmark.Keyring.load(sys.argv[2]), sys.argv[4], sys.argv[5]
 detector = wmark.Detector(wmark.load_model(model, device=device), names=ring.names(), align=align)
+"""
+ALONE = """
+torch.set_num_threads(1)
 pixels = [detector.pixels(open_image(path)) for path in json.loads(sys.argv[3])]
 detector.judge(pixels[:2])
 print("ready", flush=True)
@@ -64,12 +66,7 @@ for start in range(0, len(pixels), 8):
     detector.judge(pixels[start : start + 8])
 print(json.dumps([len(pixels), time.perf_counter() - begin]))
 """
-
 LOOP = """
-import json, sys, time
-import wmark
-model, ring, device, align = sys.argv[1], wmark.Keyring.load(sys.argv[2]), sys.argv[4], sys.argv[5]
-detector = wmark.Detector(wmark.load_model(model, device=device), names=ring.names(), align=align)
 files = json.load(open(sys.argv[3]))
 begin, found = time.perf_counter(), 0
 for path in files:
@@ -132,7 +129,7 @@ class Place:
 
     def alone(self, files: Sequence[Path], processes: int) -> list[tuple[int, float]]:
         """The detector alone in so many processes at once: images and seconds of each."""
-        command = [sys.executable, "-c", ALONE, *self._arguments(json.dumps([*map(str, files)]))]
+        command = self._run(ALONE, json.dumps([*map(str, files)]))
         environment = {**os.environ, "OMP_NUM_THREADS": "1"}
         pipe = subprocess.PIPE
         begun = [
@@ -149,11 +146,11 @@ class Place:
         """A plain loop over all files: images, seconds, found."""
         listed = self.folder / "files.json"
         listed.write_text(json.dumps([*map(str, self.lot.files)]))
-        command = [sys.executable, "-c", LOOP, *self._arguments(listed)]
+        command = self._run(LOOP, listed)
         return tuple(json.loads(subprocess.run(command, stdout=subprocess.PIPE, text=True, check=True).stdout))
 
-    def _arguments(self, files: str | Path) -> list[str | Path]:
-        return [self.model, self.ring, files, self.device, self.align]
+    def _run(self, what: str, files: str | Path) -> list[str | Path]:
+        return [sys.executable, "-c", DETECTOR + what, self.model, self.ring, files, self.device, self.align]
 
 
 def run(

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import io
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -71,13 +71,11 @@ def write_lot(corpus: Corpus, names: Names, folder: Path, count: int, seed: int)
 
 def generate(corpus: Corpus, names: Names, count: int, seed: int) -> list[Image.Image]:
     """Pictures, named and unmarked in turn."""
-    shape = corpus.model.latent_shape(*corpus.model.native_size)
-    origins = []
-    for number, prompt in enumerate(draw_prompts(count, seed)):
-        origin = Origin.draw(corpus.model, prompt, 1000 * seed + number)
-        if number % 2 == 0:
-            origin = Origin(prompt, named_noise(names, number, 1000 * seed + number, shape).float())
-        origins.append(origin)
+    prompts = draw_prompts(count, seed)
+    origins = [Origin.draw(corpus.model, prompt, 1000 * seed + i) for i, prompt in enumerate(prompts)]
+    for i in range(0, count, 2):
+        noise = named_noise(names, i, 1000 * seed + i, origins[i].noise.shape)
+        origins[i] = replace(origins[i], noise=noise.float())
     return pictures(corpus.model, corpus.latents(origins))
 
 

@@ -271,32 +271,5 @@ def bench_throughput(images, repeats, align, against, threads, out, seed, model,
     run(registry.load_model(model, dtype=dtype, device=device), extent, against=against, seed=seed, out=out)
 
 
-@bench.command("audit")
-@click.option("-n", "--images", type=click.IntRange(64), default=2000, show_default=True, help="Files, 15% broken.")
-@click.option(
-    "--killed-images",
-    type=click.IntRange(16),
-    default=200,
-    show_default=True,
-    help="Files of killed runs.",
-)
-@click.option("--kills", type=click.IntRange(0), default=100, show_default=True)
-@click.option(
-    "--repeated",
-    type=click.IntRange(64),
-    default=10_000,
-    show_default=True,
-    help="Images over which memory is watched, the files again and again.",
-)
-@click.option("--align", type=choice(ALIGN), default="off", show_default=True, help="As of `wmark audit`.")
-@with_options(bench_options)
-def bench_audit(images, killed_images, kills, repeated, align, out, seed, model, dtype, device) -> None:
-    """Images a second of `wmark audit` by engine and workers, against a plain loop; memory; killed and resumed."""
-    from ..benchmarks.audit import Extent, run
-
-    loaded = registry.load_model(model, dtype=dtype, device=device)
-    run(loaded, Extent(images, killed_images, kills, repeated, align), seed=seed, out=out)
-
-
 for command in (*INVERSIONS, *LEDGERS, *NAMES):
     bench.add_command(command)

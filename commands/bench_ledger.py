@@ -1,4 +1,4 @@
-"""`wmark bench ledger` and `likeness`: numbers under kills, and pictures that are known again."""
+"""`wmark bench ledger`, `likeness` and `audit`: numbers and audits under kills, and pictures that are known again."""
 
 from __future__ import annotations
 
@@ -6,8 +6,10 @@ from pathlib import Path
 
 import click
 
+from ..detectors.plan import ALIGN
+from ..models import registry
 from .exits import OK, UNEXPECTED
-from .options import Number, bench_options, with_options
+from .options import Number, bench_options, choice, with_options
 
 __all__ = ["LEDGERS"]
 
@@ -41,10 +43,36 @@ def bench_ledger(processes, kills, pause, place, out, seed) -> int:
 def bench_likeness(images, data, further, out, seed, model, dtype, device) -> None:
     """Whether a picture is the registered one: after every damage, and of replayed noise; beside hashes."""
     from ..benchmarks.likeness import Extent, run
-    from ..models.registry import load_model
 
-    loaded = load_model(model, dtype=dtype, device=device)
+    loaded = registry.load_model(model, dtype=dtype, device=device)
     run(loaded, extent=Extent(images, further), data=data, seed=seed, out=out)
 
 
-LEDGERS = (bench_ledger, bench_likeness)
+@click.command("audit")
+@click.option("-n", "--images", type=click.IntRange(64), default=2000, show_default=True, help="Files, 15% broken.")
+@click.option(
+    "--killed-images",
+    type=click.IntRange(16),
+    default=200,
+    show_default=True,
+    help="Files of killed runs.",
+)
+@click.option("--kills", type=click.IntRange(0), default=100, show_default=True)
+@click.option(
+    "--repeated",
+    type=click.IntRange(64),
+    default=10_000,
+    show_default=True,
+    help="Images over which memory is watched, the files again and again.",
+)
+@click.option("--align", type=choice(ALIGN), default="off", show_default=True, help="As of `wmark audit`.")
+@with_options(bench_options)
+def bench_audit(images, killed_images, kills, repeated, align, out, seed, model, dtype, device) -> None:
+    """Images a second of `wmark audit` by engine and workers, against a plain loop; memory; killed and resumed."""
+    from ..benchmarks.audit import Extent, run
+
+    loaded = registry.load_model(model, dtype=dtype, device=device)
+    run(loaded, Extent(images, killed_images, kills, repeated, align), seed=seed, out=out)
+
+
+LEDGERS = (bench_ledger, bench_likeness, bench_audit)

@@ -43,7 +43,7 @@ def test_a_named_image_is_written_down_and_told_of(named, tmp_path):
     assert (row["model"], row["width"], row["prompt"]) == ("tiny", 512, "an orange sunset wallpaper")
     assert row["file_hash"] == sha256(tmp_path / "sun.png") and row["sampler"]["steps"] == 10
     known = told(named)
-    assert (known["number"], known["transplant"]) == (0, False) and known["likeness"]["score"] > 0.95
+    assert (known["number"], known["transplant"]) == (0, False) and known["likeness"]["score"] > 0.99
     audited = named("audit", "sun.png", "-o", "run", "--align", "off", "--decoys", "2", *AT)
     assert audited.exit_code == 0, audited.output
     (found,) = read_table(next((tmp_path / "run/shards").glob("*.parquet"))).to_pylist()
