@@ -142,6 +142,7 @@ def killed(arguments: Sequence[str | Path], folder: Path, kills: int, chance: ra
             if process.returncode not in FAILED:
                 raise WmarkError(f"wmark audit ended with {process.returncode} after {counts['kills']} kills")
             counts["finished"] += 1
+            wait *= 0.7  # Too late to kill it.
     return {**counts, "runs": run + 1}
 
 

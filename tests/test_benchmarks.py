@@ -307,7 +307,7 @@ def test_throughput_against_another_release(tmp_path, small_pipeline, capsys):
     broken.write_text("#!/bin/sh\necho no module named wmark >&2; exit 1\n")
     broken.chmod(0o755)
     with pytest.raises(WmarkError, match="cannot verify: no module named wmark"):
-        throughput.run(model, extent, against=[broken], **options)
+        throughput.verify(broken, [], str(tmp_path))
 
 
 def test_seconds_by_stage_and_batch(small, tmp_path, monkeypatch, capsys):

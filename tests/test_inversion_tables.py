@@ -109,10 +109,11 @@ def test_restorations_are_measured(small, tmp_path):
 
 def test_gradients_are_measured(small, tmp_path, monkeypatch):
     monkeypatch.setattr(inversion_gradients, "full_size_memory", lambda way, steps: 1.0)
+    monkeypatch.setattr(inversion_gradients, "LENGTHS", (2, 10))
     result = inversion_gradients.run(small, images=1, iterations=2, steps=3, seed=0, out=tmp_path)
     memory = {(r["way"], r["steps"]): r["memory_mb"] for r in result["results"]}
-    assert memory["all", 50] > 3 * memory["all", 10]
-    assert memory["wired", 50] < 1.1 * memory["wired", 10] and memory["last", 50] < 1.1 * memory["last", 10]
+    assert memory["all", 10] > 3 * memory["all", 2]
+    assert memory["wired", 10] < 1.1 * memory["wired", 2] and memory["last", 10] < 1.1 * memory["last", 2]
 
 
 def test_photographs_are_measured(small, drawing, tmp_path, monkeypatch):

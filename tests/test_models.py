@@ -144,7 +144,7 @@ def test_a_shrunk_stream_is_the_same_function():
 def test_half_precision_stays_in_its_range(model):
     """The residual stream of the embedded decoder reaches a million and more; float16 ends at 65504."""
     half = load_model("tiny", dtype="fp16", device="cpu")
-    noise = torch.randn(1, 4, 64, 64, generator=torch.Generator().manual_seed(0))
+    noise = torch.randn(1, 4, 32, 32, generator=torch.Generator().manual_seed(0))
     z = model.sample(noise, ["a red leaf wallpaper"], Sampling(2))
     with torch.no_grad():
         image = model.decode(z)
@@ -158,7 +158,7 @@ def test_brain_floats_decode_below_the_rounding_of_an_8_bit_file(model):
     half, same = (load_model("tiny", dtype=dtype, device="cpu") for dtype in ("bf16", "fp32"))
     for parameter in same.codec.vae.parameters():
         parameter.data = parameter.bfloat16().float()
-    noise = torch.randn(1, 4, 64, 64, generator=torch.Generator().manual_seed(0))
+    noise = torch.randn(1, 4, 32, 32, generator=torch.Generator().manual_seed(0))
     z = model.sample(noise, ["a red leaf wallpaper"], Sampling(2))
     rounding = (2 / 255) ** 2 / 12
     with torch.no_grad():
