@@ -49,5 +49,6 @@ clean:
 .venv/.installed: setup.cfg pyproject.toml constraints.txt
 	@echo "Setting up .venv: wmark (editable) and the versions in constraints.txt; once, a few minutes"
 	@$(PYTHON) -m venv .venv
-	@$(BIN)/python -m pip install -qq --disable-pip-version-check -c constraints.txt -e '.[dev]'
+	@# Modules are compiled when they are imported: most of what torch and transformers bring never is.
+	@$(BIN)/python -m pip install -qq --no-compile --disable-pip-version-check -c constraints.txt -e '.[dev]'
 	@touch $@

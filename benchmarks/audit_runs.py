@@ -20,7 +20,7 @@ from ..errors import WmarkError
 __all__ = ["Audited", "audited", "killed", "rows"]
 
 FAILED = (0, 2)
-"""Exit codes of audits that came to an end: some images cannot be read."""
+"""Exit codes of audits that came to an end, some of whose images cannot be read; 2 of those that never began, too."""
 
 VOLATILE = ("read_seconds", "decode_seconds", "seconds")
 
@@ -65,7 +65,7 @@ def audited(arguments: Sequence[str | Path], folder: Path) -> Audited:
         said.append(line)
         if line.startswith("shard "):
             times.append((time.perf_counter(), int(line.partition(": ")[2].split()[0])))
-    if process.wait() not in FAILED:
+    if process.wait() not in FAILED or not (folder / "summary.json").exists():
         raise WmarkError(f"wmark audit ended with {process.returncode}: {(said or ['no reason given'])[-1].strip()}")
     summary = json.loads((folder / "summary.json").read_bytes())
     quarter = max(1, len(samples) // 4)
