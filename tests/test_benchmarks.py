@@ -16,6 +16,7 @@ from wmark.attacks import KINDS, NAMED, sweep
 from wmark.benchmarks import (
     adapter,
     attackers,
+    audit,
     autoencoders,
     claims,
     clips,
@@ -55,6 +56,7 @@ COLUMNS = {
     "ablation": decoder_inversion.COLUMNS,
     "adapter": adapter.COLUMNS,
     "attackers": attackers.COLUMNS,
+    "audit": audit.COLUMNS,
     "autoencoders": autoencoders.COLUMNS,
     "clips": clips.COLUMNS,
     "cocoercivity": cocoercivity.columns(0.5),
