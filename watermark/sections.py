@@ -7,13 +7,16 @@ a coordinate, and no vector says anything of another, so nothing but copies of o
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 import numpy as np
-import torch
-from torch import Tensor
 
 from .layout import Layout
 from .numbers import BITS, Mixing
 from .secret import Secret
+
+if TYPE_CHECKING:
+    from torch import Tensor
 
 __all__ = ["Sections"]
 
@@ -64,6 +67,8 @@ class Sections:
 
     def scores(self, coordinates: np.ndarray) -> np.ndarray:
         """Inner products of coordinates (..., d) with every digit of every section, with shape (..., S, M), float32."""
+        import torch
+
         if not self._matrices:
             digits, sections = range(self.layout.digits), range(self.layout.sections)
             vectors = ([self.vector(section, digit).astype(np.float32) for digit in digits] for section in sections)
