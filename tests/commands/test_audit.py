@@ -59,7 +59,15 @@ def test_folder_is_audited_and_gone_on_with(run, faked, lot: Path):
     assert sum(len(detector.batches) for detector in faked) == looks
 
 
-def test_interrupt_finishes_the_shard_in_hand(run, faked, lot: Path, monkeypatch):
+@pytest.fixture
+def interruptible():
+    """Whoever runs the tests in the background has interrupts ignored."""
+    former = signal.signal(signal.SIGINT, signal.default_int_handler)
+    yield
+    signal.signal(signal.SIGINT, former)
+
+
+def test_interrupt_finishes_the_shard_in_hand(run, faked, lot: Path, monkeypatch, interruptible):
     judge = fakes.Detector.judge
 
     def interrupted(self, images):
