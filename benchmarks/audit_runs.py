@@ -19,9 +19,6 @@ from ..errors import WmarkError
 
 __all__ = ["Audited", "audited", "killed", "rows"]
 
-FAILED = (0, 2)
-"""Exit codes of audits that came to an end, some of whose images cannot be read; 2 of those that never began, too."""
-
 VOLATILE = ("read_seconds", "decode_seconds", "seconds")
 
 
@@ -65,7 +62,8 @@ def audited(arguments: Sequence[str | Path], folder: Path) -> Audited:
         said.append(line)
         if line.startswith("shard "):
             times.append((time.perf_counter(), int(line.partition(": ")[2].split()[0])))
-    if process.wait() not in FAILED or not (folder / "summary.json").exists():
+    process.wait()
+    if not ended(process, folder):
         raise WmarkError(f"wmark audit ended with {process.returncode}: {(said or ['no reason given'])[-1].strip()}")
     summary = json.loads((folder / "summary.json").read_bytes())
     quarter = max(1, len(samples) // 4)
@@ -81,6 +79,11 @@ def start(arguments: Sequence[str | Path]) -> subprocess.Popen:
     return subprocess.Popen(
         command, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True, start_new_session=True
     )
+
+
+def ended(process: subprocess.Popen, folder: Path) -> bool:
+    """Whether an audit came to its end, be it with images that cannot be read; 2 alone may mean that it never began."""
+    return process.returncode in (0, 2) and (folder / "summary.json").exists()
 
 
 def watched(process: subprocess.Popen, samples: list[float]) -> None:
@@ -139,7 +142,7 @@ def killed(arguments: Sequence[str | Path], folder: Path, kills: int, chance: ra
             counts["rewritten"] += sum(written[name] != stamp for name, stamp in now.items() if name in written)
             written = now
         else:
-            if process.returncode not in FAILED:
+            if not ended(process, here):
                 raise WmarkError(f"wmark audit ended with {process.returncode} after {counts['kills']} kills")
             counts["finished"] += 1
             wait *= 0.7  # Too late to kill it.
