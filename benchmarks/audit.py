@@ -12,6 +12,7 @@ them:
 from __future__ import annotations
 
 import json
+import math
 import os
 import random
 import shutil
@@ -24,13 +25,14 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
+from ..audit.shards import shard_size
 from ..models.latent_diffusion import LatentDiffusion
 from ..models.registry import EMBEDDED
 from ..models.sampling import Sampling
 from ..watermark.keyring import Keyring
 from ..watermark.patterns import Pattern
 from .audit_lot import Lot, write_lot
-from .audit_runs import Audited, audited, killed, rows
+from .audit_runs import Audited, audited, killed, resumed, rows
 from .corpus import Corpus
 from .output import Columns, Rows, provenance, tabulate, write_results
 
@@ -88,6 +90,7 @@ class Extent:
         kills: How often.
         repeated: Images over which memory is watched, the lot's files again and again.
         align: As of `wmark audit`; memory is watched, and runs are killed, with `off`.
+        resumed: How often an audit of all files is killed and gone on with, to see what that costs.
     """
 
     images: int = 2000
@@ -95,6 +98,7 @@ class Extent:
     kills: int = 100
     repeated: int = 10_000
     align: str = "off"
+    resumed: int = 10
 
 
 @dataclass(frozen=True)
@@ -218,6 +222,7 @@ def measurements(place: Place, extent: Extent, seed: int) -> Mapping[str, Callab
                 place.audit([lot.folder], name.replace(", ", "-").replace(" ", "-"), *options)
             )
     found["memory"] = lambda: of_repeated(place, extent.repeated)
+    found["resume"] = lambda: of_resumed(place, extent, seed)
     found["kills"] = lambda: of_kills(place, extent, seed)
     return found
 
@@ -261,6 +266,16 @@ def of_repeated(place: Place, images: int) -> dict[str, Any]:
     return {**of_run(done), "memory_early": done.memory[0], "memory_late": done.memory[1]}
 
 
+def of_resumed(place: Place, extent: Extent, seed: int) -> dict[str, Any]:
+    """What it costs that an audit of all files, by one worker, is killed and gone on with."""
+    folder = place.folder / "resumed"
+    shutil.rmtree(folder, ignore_errors=True)
+    images = len(place.lot.files)
+    shards = math.ceil(images / shard_size(images))
+    cost = resumed([place.lot.folder, *place.options], folder, shards, extent.resumed, random.Random(seed))
+    return {"images": images, "shards": shards, **cost}
+
+
 def of_kills(place: Place, extent: Extent, seed: int) -> dict[str, Any]:
     """Killed at random and gone on with: every row once, none lost, none changed."""
     sources = [*place.lot.files[: extent.killed_images]]
@@ -281,7 +296,7 @@ def claims(found: Mapping[str, dict[str, Any]]) -> dict[str, Any]:
     """The figures that were asked for."""
     rate = {what: row["rate"] for what, row in found.items() if "rate" in row}
     plain = rate["cascade, two cores"] / rate["cascade, unmarked"]
-    kills, memory = found["kills"], found["memory"]
+    kills, memory, resume = found["kills"], found["memory"], found["resume"]
     said = {
         "times a plain loop, 1 worker": round(rate["local, 1 worker"] / rate["plain loop"], 2),
         "times a plain loop, 2 workers": round(rate["local, 2 workers"] / rate["plain loop"], 2),
@@ -293,6 +308,10 @@ def claims(found: Mapping[str, dict[str, Any]]) -> dict[str, Any]:
         "shards written twice": kills["rewritten"],
         "every row once and the same": kills["same_rows"],
     }
+    if interrupted := resume["kills"]:
+        work = resume["shards"] * resume["shard_seconds"]
+        said["share of the work that is done twice, a kill"] = round(resume["lost_seconds"] / interrupted / work, 4)
+        said["seconds to begin again, a kill"] = round(resume["beginning_seconds"] / interrupted, 1)
     if "ray, 2 workers" in rate:
         said["Ray over local, 2 workers"] = round(rate["ray, 2 workers"] / rate["local, 2 workers"], 2)
     return said

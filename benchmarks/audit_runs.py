@@ -10,14 +10,16 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from itertools import islice, pairwise
 from pathlib import Path
+from statistics import median
 from typing import Any
 
 from ..errors import WmarkError
 
-__all__ = ["Audited", "audited", "killed", "rows"]
+__all__ = ["Audited", "audited", "killed", "resumed", "rows"]
 
 VOLATILE = ("read_seconds", "decode_seconds", "seconds")
 
@@ -56,12 +58,8 @@ def audited(arguments: Sequence[str | Path], folder: Path) -> Audited:
     samples: list[float] = []
     watch = threading.Thread(target=watched, args=(process, samples), daemon=True)
     watch.start()
-    times: list[tuple[float, int]] = []
-    said = []
-    for line in process.stderr:
-        said.append(line)
-        if line.startswith("shard "):
-            times.append((time.perf_counter(), int(line.partition(": ")[2].split()[0])))
+    said: list[str] = []
+    times = [*shards_written(process, said)]
     process.wait()
     if not ended(process, folder):
         raise WmarkError(f"wmark audit ended with {process.returncode}: {(said or ['no reason given'])[-1].strip()}")
@@ -79,6 +77,14 @@ def start(arguments: Sequence[str | Path]) -> subprocess.Popen:
     return subprocess.Popen(
         command, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True, start_new_session=True
     )
+
+
+def shards_written(process: subprocess.Popen, said: list[str]) -> Iterator[tuple[float, int]]:
+    """When each shard was written, and its images, as an audit says so; all that it says is added to a list."""
+    for line in process.stderr:
+        said.append(line)
+        if line.startswith("shard "):
+            yield time.perf_counter(), int(line.partition(": ")[2].split()[0])
 
 
 def ended(process: subprocess.Popen, folder: Path) -> bool:
@@ -147,6 +153,50 @@ def killed(arguments: Sequence[str | Path], folder: Path, kills: int, chance: ra
             counts["finished"] += 1
             wait *= 0.7  # Too late to kill it.
     return {**counts, "runs": run + 1}
+
+
+def resumed(
+    arguments: Sequence[str | Path], folder: Path, shards: int, kills: int, chance: random.Random
+) -> dict[str, float]:
+    """Kill an audit so often on its way to the end, and measure what that costs.
+
+    Arguments:
+        arguments: Of `wmark audit`, without its folder.
+        folder: That of the run, which must not exist.
+        shards: Of the run. Each process writes two or more before it is killed.
+        kills: How often.
+        chance: When.
+
+    Returns:
+        How often it was killed; the seconds of judging that were lost, since no shard had been written after them; the
+        seconds in which processes began again, up to their first shard's images; and those of one shard (median).
+    """
+    lost: list[float] = []
+    beginnings: list[float] = []
+    shard_seconds: list[float] = []
+    for _ in range(kills):
+        begin = time.perf_counter()
+        process = start([*arguments, "-o", folder])
+        written = shards_written(process, [])
+        wanted = chance.randint(2, max(2, shards // kills))
+        moments = [moment for moment, _ in islice(written, wanted)]
+        if len(moments) < wanted or len(stamps(folder)) == shards:  # There is not enough left to do.
+            process.communicate()
+            break
+        shard_seconds += [after - before for before, after in pairwise(moments)]
+        time.sleep(chance.uniform(0, median(shard_seconds)))
+        os.killpg(process.pid, signal.SIGKILL)
+        lost.append(time.time() - max(stamps(folder).values()) / 1e9)
+        beginnings.append(moments[0] - begin)
+        process.communicate()
+    audited(arguments, folder)
+    one = median(shard_seconds or [0.0])
+    return {
+        "kills": len(lost),
+        "lost_seconds": sum(lost),
+        "beginning_seconds": sum(beginnings) - one * len(beginnings),
+        "shard_seconds": one,
+    }
 
 
 def stamps(folder: Path) -> dict[str, int]:
