@@ -11,9 +11,10 @@ from .files import write_atomically
 
 if TYPE_CHECKING:
     import numpy as np
+    from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
-__all__ = ["figure", "save"]
+__all__ = ["figure", "logarithmic", "save"]
 
 
 def figure(rows: int, columns: int, *, width: float, height: float) -> tuple[Figure, np.ndarray]:
@@ -30,6 +31,16 @@ def figure(rows: int, columns: int, *, width: float, height: float) -> tuple[Fig
     drawing = Figure(figsize=(width, height), layout="constrained", facecolor="white")
     FigureCanvasAgg(drawing)
     return drawing, drawing.subplots(rows, columns, squeeze=False)
+
+
+def logarithmic(axis: Axes) -> None:
+    """Give an axis a logarithmic x with plain numbers: 1, 2, 5, 10 and so on."""
+    from matplotlib.ticker import LogLocator
+
+    axis.set_xscale("log")
+    axis.xaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
+    axis.xaxis.set_major_formatter("{x:g}")
+    axis.xaxis.set_minor_formatter("")
 
 
 def save(drawing: Figure, path: Path, *, private: bool = False) -> None:

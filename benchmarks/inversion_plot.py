@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from pathlib import Path
 
+from ..figures import figure, logarithmic, save
 from .inversion_methods import CAPS
 
 __all__ = ["plot"]
@@ -14,8 +15,6 @@ MARKERS = {"naive": "o", "exact": "D", "algebra": "s", "algebra, both states": "
 
 def plot(path: Path, summary: Sequence[dict]) -> None:
     """A row for each model: error against calls at guidance 1, the two solvers cap by cap, p-values by guidance."""
-    from ..figures import figure, save
-
     models = list(dict.fromkeys(row["model"] for row in summary))
     canvas, axes = figure(len(models), 3, width=16, height=4.8 * len(models))
     for row, model in zip(axes, models, strict=True):
@@ -44,8 +43,7 @@ def draw_methods(axis, rows: Sequence[dict]) -> None:
                 axis.plot(
                     x, y, marker + "-", color=f"C{number}", markersize=4, linewidth=1, label=f"{sampler}, {method}"
                 )
-    if rows:
-        axis.set_xscale("log")
+    logarithmic(axis)
     axis.set_xlabel("network calls an image")
     axis.set_ylabel("NMSE of the noise, dB")
 
@@ -58,8 +56,7 @@ def draw_solvers(axis, rows: Sequence[dict]) -> None:
             points = sorted((r for r in rows if r["steps"] == steps and r["method"] in names), key=lambda r: r["calls"])
             x, y = [r["calls"] for r in points], [r["nmse_db"] for r in points]
             axis.plot(x, y, "o" + line, color=f"C{number}", markersize=3, linewidth=1, label=f"{solver}, {steps} steps")
-    if rows:
-        axis.set_xscale("log")
+    logarithmic(axis)
     axis.set_xlabel("network calls an image")
 
 

@@ -125,7 +125,7 @@ def plot(path: Path, summary: Sequence[dict], images: int) -> None:
 
 def draw_curves(axis, quantity: str, curves: Sequence[Mapping[str, Sequence[dict]]], many: bool) -> None:
     """Error of each method, by precision, against a quantity; of the memory, which is one for all, the best point."""
-    from matplotlib.ticker import LogLocator
+    from ..figures import logarithmic
 
     shown = []
     for number, dtype, points in [(n, d, p) for n, of in enumerate(curves) for d, p in of.items()]:
@@ -147,10 +147,7 @@ def draw_curves(axis, quantity: str, curves: Sequence[Mapping[str, Sequence[dict
             label=points[0]["curve"],
         )
     axis.step(*frontier(shown), where="post", color="black", alpha=0.2, linewidth=6, zorder=0, label="best so far")
-    axis.set_xscale("log")
-    axis.xaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
-    axis.xaxis.set_major_formatter("{x:g}")
-    axis.xaxis.set_minor_formatter("")
+    logarithmic(axis)
     axis.tick_params(axis="x", labelsize=7)
     axis.grid(alpha=0.3)
 
