@@ -8,6 +8,7 @@ from pathlib import Path
 
 import numpy as np
 
+from ..figures import figure, logarithmic, save
 from .inversion_variants import CALLS, Variant
 
 __all__ = ["compare", "plot", "stops", "summarise"]
@@ -102,8 +103,6 @@ def plot(path: Path, summary: Sequence[dict], images: int) -> None:
     A method has one colour in all precisions. Intervals are drawn where the images are enough for them to mean
     something.
     """
-    from ..figures import figure, save
-
     canvas, axes = figure(1, 3, width=16, height=5.5)
     many = images >= MANY
     curves: dict[str, dict[str, list[dict]]] = {}  # By method, then by precision.
@@ -125,8 +124,6 @@ def plot(path: Path, summary: Sequence[dict], images: int) -> None:
 
 def draw_curves(axis, quantity: str, curves: Sequence[Mapping[str, Sequence[dict]]], many: bool) -> None:
     """Error of each method, by precision, against a quantity; of the memory, which is one for all, the best point."""
-    from ..figures import logarithmic
-
     shown = []
     for number, dtype, points in [(n, d, p) for n, of in enumerate(curves) for d, p in of.items()]:
         if quantity == "peak_memory_mb":
