@@ -76,6 +76,7 @@ def run(
     extent: Extent = Extent(),  # noqa: B008  A frozen value.
     *,
     another: LatentDiffusion | None = None,
+    attacks: Sequence[str] = (),
     fpr: float,
     seed: int,
     out: Path,
@@ -86,15 +87,17 @@ def run(
         model: The model that makes and verifies the pictures, and that attackers have.
         extent: How much is attacked.
         another: Another model that attackers have in its place; None leaves out what they do with it.
+        attacks: Names of those carried out; none stands for all.
         fpr: False-positive rate of each statement.
         seed: Seed of prompts, noise and attackers.
         out: Folder of the results.
 
     Raises:
-        WmarkError: If the other model is the same.
+        WmarkError: If the other model is the same, or there is no attack of a name.
     """
     if another and another.fingerprint == model.fingerprint:
         raise WmarkError(f"{another.name} is {model.name}, not another model: name one of other weights")
+    carried_out = find_attacks(attacks)
     settings = dict(fpr=fpr, seed=seed, sampling=asdict(model.usual))
     settings |= dict(imprinting=asdict(extent.imprinting), pattern=repr(Pattern.of()))
     about = provenance(model, **settings, extent=asdict(extent), another=another and another.fingerprint)
@@ -103,10 +106,11 @@ def run(
         settings |= dict(model=about["model"], basis=asdict(held.detectors["names"].basis))
         kept = Rows(out / "attackers.jsonl", settings, ("index", "against", "attack", "by", "asked"))
         for victim in tqdm(held.each, unit="picture", disable=None):
-            for attack in ATTACKS:
+            own, *proxies = (holding(by, victim, held, extent) for by in (model, another) if by)
+            for attack in carried_out:
                 if not attack.oracle or victim.index < extent.oracle_images:
-                    for by in [model, another] if attack.proxy and another else [model]:
-                        attempt(kept, attack, by, victim, held, extent)
+                    for holder in [own, *proxies] if attack.proxy else [own]:
+                        attempt(kept, attack, holder, held)
 
     rows = [{**row, "by": fingerprints[row["by"]]} for row in kept.rows.values() if row["by"] in fingerprints]
     summary, gone = list(summarised(rows, extent)), list(removed(rows, extent))
@@ -119,12 +123,29 @@ def run(
     return result
 
 
-def attempt(kept: Rows, attack: Attack, by: LatentDiffusion, victim: Victim, held: Victims, extent: Extent) -> None:
+def find_attacks(names: Sequence[str]) -> list[Attack]:
+    """The attacks of some names, or all.
+
+    Raises:
+        WmarkError: If there is none of a name.
+    """
+    known = {attack.name: attack for attack in ATTACKS}
+    if unknown := [name for name in names if name not in known]:
+        raise WmarkError(f'no attack is called "{unknown[0]}"; there are {", ".join(known)}')
+    return [known[name] for name in names or known]
+
+
+def holding(by: LatentDiffusion, victim: Victim, held: Victims, extent: Extent) -> Holder:
+    """Somebody who has a model and a picture."""
+    return Holder(by, victim, held.patterns[victim.against], lambda x: held.verdict(victim.against, x), extent)
+
+
+def attempt(kept: Rows, attack: Attack, holder: Holder, held: Victims) -> None:
     """Attack one picture and write down what is said of the outcome, unless that was done."""
-    key = {"index": victim.index, "against": victim.against, "attack": attack.name, "by": by.fingerprint}
-    if all((*key.values(), asked) in kept for asked in attack.settings(extent)):
+    victim = holder.victim
+    key = {"index": victim.index, "against": victim.against, "attack": attack.name, "by": holder.model.fingerprint}
+    if all((*key.values(), asked) in kept for asked in attack.settings(holder.extent)):
         return
-    holder = Holder(by, victim, held.patterns[victim.against], lambda x: held.verdict(victim.against, x), extent)
     for made in attack.make(holder):
         far = {"psnr": min(psnr(made.like, made.picture), 99.0) if made.like else None}
         kept.add({**key, "asked": made.asked, **held.judged(victim, made.picture), **far, **made.about})

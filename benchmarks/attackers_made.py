@@ -9,6 +9,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
+from functools import cached_property
 
 import torch
 from PIL import Image
@@ -18,6 +19,7 @@ from ..attacks import damaged
 from ..attacks.oracle import boundary, walk
 from ..detectors.verdict import Verdict
 from ..images import to_image, to_pixels, to_tensor
+from ..inversion.chain import Recovered
 from ..inversion.forging import Imprinting, imprint, stolen
 from ..inversion.marking.blending import blended, radius
 from ..models.latent_diffusion import LatentDiffusion
@@ -80,6 +82,11 @@ class Holder:
     ask: Callable[[Image.Image], Verdict] = field(repr=False)
     extent: Extent
 
+    @cached_property
+    def stolen(self) -> Recovered:
+        """The noise of the picture, as he recovers it."""
+        return stolen(self.model, to_pixels(self.victim.picture))
+
     def generator(self) -> torch.Generator:
         return torch.Generator().manual_seed(self.victim.seed + 1)
 
@@ -140,7 +147,7 @@ def nothing(holder: Holder) -> Iterator[Made]:
 
 def replay(holder: Holder) -> Iterator[Made]:
     """Its noise sampled again, with other prompts."""
-    noise = stolen(holder.model, to_pixels(holder.victim.picture)).reading
+    noise = holder.stolen.reading
     for number, prompt in enumerate(holder.prompts()):
         yield Made(number, holder.painted(noise, prompt))
 
@@ -155,20 +162,18 @@ def pressed(holder: Holder, picture: Image.Image, target: Tensor) -> Iterator[Ma
 
 def imprinted(holder: Holder) -> Iterator[Made]:
     """Its noise pressed into the cover."""
-    yield from pressed(holder, holder.victim.cover, stolen(holder.model, to_pixels(holder.victim.picture)).noise)
+    yield from pressed(holder, holder.victim.cover, holder.stolen.noise)
 
 
 def reversed_(holder: Holder) -> Iterator[Made]:
     """The opposite of its noise pressed into itself: past zero."""
-    picture = holder.victim.picture
-    yield from pressed(holder, picture, -stolen(holder.model, to_pixels(picture)).noise)
+    yield from pressed(holder, holder.victim.picture, -holder.stolen.noise)
 
 
 def replaced(holder: Holder) -> Iterator[Made]:
     """Noise that has nothing to do with its own pressed into itself."""
-    picture = holder.victim.picture
-    own = stolen(holder.model, to_pixels(picture)).noise
-    yield from pressed(holder, picture, own.std() * torch.randn(own.shape, generator=holder.generator()))
+    own = holder.stolen.noise
+    yield from pressed(holder, holder.victim.picture, own.std() * torch.randn(own.shape, generator=holder.generator()))
 
 
 def directions(model: LatentDiffusion, picture: Image.Image, generator: torch.Generator) -> Callable[[], Tensor]:
@@ -223,7 +228,7 @@ def copied(holder: Holder, *, seed: bool) -> Iterator[Made]:
     What a seed draws is drawn from a secret as well (:mod:`..watermark.noise`): the noise that an attacker can draw
     from it has nothing in common with the picture's.
     """
-    noise = stolen(holder.model, to_pixels(holder.victim.picture)).reading.cpu()
+    noise = holder.stolen.reading.cpu()
     own = white_noise(Secret(b"anybody's".ljust(32, b"\0")), holder.victim.seed, noise.shape[1:]).to(noise)[None]
     cosine = float((noise * own).sum() / (noise.norm() * own.norm()))
     if seed:

@@ -98,11 +98,17 @@ def bench_impostors(images, fpr, out, seed) -> None:
 )
 @click.option("--queries", type=click.IntRange(2), default=150, show_default=True, help="Times it is asked.")
 @click.option("--another", metavar="MODEL", help="Another model that attackers have, as a proxy.  [default: none]")
+@click.option(
+    "--attack",
+    "attacks",
+    multiple=True,
+    help="Carried out, as the table calls it; may be given several times.  [default: all]",
+)
 @fpr_option
 @with_options(bench_options)
 def bench_attackers(
-    images, prompts, levels, iterations, inversion_steps, oracle_images, queries, another, fpr, out, seed, model, dtype,
-    device,
+    images, prompts, levels, iterations, inversion_steps, oracle_images, queries, another, attacks, fpr, out, seed,
+    model, dtype, device,
 ) -> None:  # fmt: skip
     """What is forged or removed by replay, imprint, a known seed and a detector's answers, against a key and names."""
     from ..benchmarks.attackers import run
@@ -111,7 +117,8 @@ def bench_attackers(
     imprinting = Imprinting(inversion_steps, iterations)
     extent = Extent(images, prompts, tuple(map(float, levels)), min(oracle_images, images), queries, imprinting)
     other = registry.load_model(another, dtype=dtype, device=device) if another else None
-    run(registry.load_model(model, dtype=dtype, device=device), extent, another=other, fpr=fpr, seed=seed, out=out)
+    loaded = registry.load_model(model, dtype=dtype, device=device)
+    run(loaded, extent, another=other, attacks=attacks, fpr=fpr, seed=seed, out=out)
 
 
 NAMES = (bench_identities, bench_null_names, bench_impostors, bench_attackers)

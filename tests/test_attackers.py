@@ -9,7 +9,10 @@ import pytest
 import torch
 from click.testing import CliRunner
 
+from wmark import WmarkError
 from wmark.attacks.oracle import boundary, walk
+from wmark.benchmarks.attackers import find_attacks
+from wmark.benchmarks.attackers_made import ATTACKS
 from wmark.cli import main
 from wmark.models import registry
 from wmark.models.sampling import Sampling
@@ -17,8 +20,8 @@ from wmark.models.sampling import Sampling
 
 @pytest.fixture(scope="module")
 def small(model):
-    """The embedded model at 256x256, sampled in few steps."""
-    return replace(model, native_size=(256, 256), usual=Sampling(10))
+    """The embedded model at 192x192, sampled in few steps."""
+    return replace(model, native_size=(192, 192), usual=Sampling(10))
 
 
 @pytest.fixture(scope="module")
@@ -87,6 +90,13 @@ def test_the_opposite_of_its_noise_weakens_a_mark(attacked):
     turned = row(attacked, "removed past zero")
     assert turned["cosine_before"] < turned["cosine_after"] - 0.05
     assert turned["identity"] > row(attacked, "none")["identity"] + 5
+
+
+def test_an_attack_that_there_is_not_is_refused_before_any_is_made():
+    assert [attack.name for attack in find_attacks(["imprint", "replay"])] == ["imprint", "replay"]
+    assert find_attacks([]) == list(ATTACKS)
+    with pytest.raises(WmarkError, match='no attack is called "bribery"; there are none, replay'):
+        find_attacks(["bribery"])
 
 
 def test_yes_and_no_lead_to_the_border():

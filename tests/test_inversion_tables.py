@@ -41,6 +41,7 @@ def test_every_method_is_measured_once_and_goes_on(small, flow, tmp_path, capsys
     extent = inversion.Extent(images=2, few=1, lengths=(2,), batch=2)
     first = inversion.run([small, flow], extent, seed=0, out=tmp_path)
     lines = (tmp_path / "inversion.jsonl").read_text()
+    monkeypatch.setattr(inversion, "plot", lambda *_: None)
     again = inversion.run([small, flow], extent, seed=0, out=tmp_path)
     assert (tmp_path / "inversion.jsonl").read_text() == lines and again["results"] == first["results"]
     found = {(r["model"], r["sampler"], r["method"]) for r in first["results"]}

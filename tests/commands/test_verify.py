@@ -120,7 +120,7 @@ def test_alternatives_of_the_chain(run, marked, tmp_path):
     for options in (
         ["--decoder-inversion", "adam", "--iterations", "2", "--inversion-steps", "4"],
         ["--decoder-inversion", "encoder", "--diffusion-inversion", "dpmsolver++", "--inversion-steps", "8"],
-        ["--decoder-inversion", "encoder", "--dtype", "bf16"],
+        ["--decoder-inversion", "encoder", "--dtype", "bf16", "--inversion-steps", "2"],
     ):
         result = run("verify", "a.png", "--effort", "fast", "--align", "off", "--json", *options)
         assert result.exit_code == 0, result.output

@@ -96,7 +96,8 @@ def test_interrupted_and_resumed_gives_the_same_weights(run, prepared, tmp_path)
     assert (tmp_path / "diffusion.jsonl").read_text().count("loss") == 3
 
 
-def test_exported_model_is_a_model(run, prepared, tmp_path):
+def test_exported_model_is_a_model(run, prepared, tmp_path, monkeypatch):
+    monkeypatch.setattr("wmark.training.measures.ROUND_TRIP", 5)
     options = ["--config", "toy", "--data", prepared, "--run", run, "--device", "cpu"]
     assert "MB" in train("export", tmp_path, *options)
     model = wmark.load_model(tmp_path, device="cpu")
