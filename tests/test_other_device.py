@@ -31,6 +31,13 @@ def named(model, names):
         return to_image(model.decode(model.sample(origin.noise[None], [origin.prompt], SAMPLING))[0])
 
 
+@pytest.fixture(scope="module")
+def there():
+    """The embedded model on the other device."""
+    with elsewhere() as device:
+        return wmark.load_model("tiny", device=device)
+
+
 def pasted(image: Image.Image) -> Image.Image:
     page = Image.new("RGB", (700, 640), (90, 120, 60))
     page.paste(image.resize((380, 380)), (200, 150))
@@ -46,26 +53,24 @@ def pasted(image: Image.Image) -> Image.Image:
     ],
     ids=["whole", "turned", "pasted"],
 )
-def test_names_are_told_on_another_device(names, named, damage, look):
-    with elsewhere() as device:
-        (verdict,) = wmark.Detector(wmark.load_model("tiny", device=device), names=names).verify(damage(named))
+def test_names_are_told_on_another_device(there, names, named, damage, look):
+    with elsewhere():
+        (verdict,) = wmark.Detector(there, names=names).verify(damage(named))
     assert verdict.names.identity.found and verdict.look == look
 
 
 @pytest.mark.parametrize("options", [dict(effort="fast"), dict(effort="exact", align="off")], ids=["searched", "exact"])
-def test_a_key_is_found_on_another_device_as_on_the_cpu(model, ring, marked, options):
+def test_a_key_is_found_on_another_device_as_on_the_cpu(model, there, ring, marked, options):
     picture = marked if options.get("align") else marked.crop((0, 0, 400, 512))
     (expected,) = wmark.Detector(model, ring.key("one"), **options).verify(picture)
-    with elsewhere() as device:
-        (verdict,) = wmark.Detector(wmark.load_model("tiny", device=device), ring.key("one"), **options).verify(picture)
+    with elsewhere():
+        (verdict,) = wmark.Detector(there, ring.key("one"), **options).verify(picture)
     assert verdict.found and verdict.look == expected.look
     assert verdict.log10_p == pytest.approx(expected.log10_p, rel=0.01)
 
 
-def test_samplers_run_on_another_device_as_on_the_cpu(model):
+def test_samplers_run_on_another_device_as_on_the_cpu(model, there):
     noise = torch.randn(1, 4, 64, 64, generator=torch.Generator().manual_seed(0))
-    with elsewhere() as device:
-        there = wmark.load_model("tiny", device=device)
     for scheduler in ("ddim", "dpmsolver++", "unipc", "wired"):
         sampling = wmark.Sampling(2, 2.0, scheduler)
         with elsewhere() as device:
