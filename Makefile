@@ -23,6 +23,7 @@ bench: .venv/.installed
 	@$(BIN)/wmark bench robustness --out benchmarks/results
 	@$(BIN)/wmark bench ledger --out benchmarks/results
 	@$(BIN)/wmark bench likeness --out benchmarks/results
+	@$(BIN)/wmark bench transplants --out benchmarks/results
 	@$(BIN)/wmark bench null --out benchmarks/results
 	@$(BIN)/wmark bench null-names --out benchmarks/results
 	@$(BIN)/wmark bench identities --out benchmarks/results

@@ -186,7 +186,8 @@ class Worker:
         if self.ledger is None or verdict.name is None:
             return {}
         image = Image.fromarray(pixels.permute(1, 2, 0).cpu().numpy())
-        known = account_of(self.ledger, verdict.name.number, lambda: image, verdict.undoing)
+        found = verdict.names.identity
+        known = account_of(self.ledger, verdict.name.number, lambda: image, verdict.undoing, found.log10_p)
         return {"ledger_account": json.dumps(known.to_json()), "transplant": known.transplant} if known else {}
 
     def columns(self, verdict: Verdict) -> dict[str, Any]:

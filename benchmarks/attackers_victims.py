@@ -73,7 +73,8 @@ class Victims:
         """What is said of a picture that an attacker made of a victim's.
 
         `presence` and `identity` are log10 p, `present` and `identified` whether they are found, `other` whether the
-        identity is another picture's, and `transplant` what the ledger says. A fixed key has no presence of its own.
+        identity is another picture's, `transplant` what the ledger says, and `likeness` how alike it is to what was
+        registered. A fixed key has no presence of its own.
         """
         verdict = self.verdict(victim.against, picture)
         said, row = verdict.names, {"inverted": verdict.found and verdict.inverted, "look": verdict.look}
@@ -86,8 +87,11 @@ class Victims:
                 "identified": verdict.found,
                 "other": False,
                 "transplant": None,
+                "likeness": None,
             }
-        account = verdict.name and account_of(self.ledger, verdict.name.number, lambda: picture, verdict.undoing)
+        account = verdict.name and account_of(
+            self.ledger, verdict.name.number, lambda: picture, verdict.undoing, said.identity.log10_p
+        )
         return {
             **row,
             "presence": said.presence.log10_p,
@@ -96,6 +100,7 @@ class Victims:
             "identified": verdict.name is not None,
             "other": verdict.name is not None and verdict.name.number != victim.index,
             "transplant": account and account.transplant,
+            "likeness": account and account.likeness and account.likeness.score,
         }
 
 

@@ -1,4 +1,4 @@
-"""`wmark bench ledger`, `likeness` and `audit`: numbers and audits under kills, and pictures that are known again."""
+"""`wmark bench ledger`, `likeness`, `transplants` and `audit`: kills, and pictures that are known again."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ import click
 from ..detectors.plan import ALIGN
 from ..models import registry
 from .exits import OK, UNEXPECTED
-from .options import Number, bench_options, choice, with_options
+from .options import Number, bench_options, choice, fpr_option, with_options
 
 __all__ = ["LEDGERS"]
 
@@ -48,6 +48,18 @@ def bench_likeness(images, data, further, out, seed, model, dtype, device) -> No
     run(loaded, extent=Extent(images, further), data=data, seed=seed, out=out)
 
 
+@click.command("transplants")
+@click.option("-n", "--images", type=click.IntRange(1), default=8, show_default=True, help="Named pictures.")
+@click.option("--prompts", type=click.IntRange(0), default=4, show_default=True, help="Replays of each.")
+@fpr_option
+@with_options(bench_options)
+def bench_transplants(images, prompts, fpr, out, seed, model, dtype, device) -> None:
+    """Whether a ledger tells replays from registered pictures after every damage, as `wmark verify` asks it."""
+    from ..benchmarks.transplants import Extent, run
+
+    run(registry.load_model(model, dtype=dtype, device=device), Extent(images, prompts), fpr=fpr, seed=seed, out=out)
+
+
 @click.command("audit")
 @click.option("-n", "--images", type=click.IntRange(64), default=2000, show_default=True, help="Files, 15% broken.")
 @click.option(
@@ -75,4 +87,4 @@ def bench_audit(images, killed_images, kills, repeated, align, out, seed, model,
     run(loaded, Extent(images, killed_images, kills, repeated, align), seed=seed, out=out)
 
 
-LEDGERS = (bench_ledger, bench_likeness, bench_audit)
+LEDGERS = (bench_ledger, bench_likeness, bench_transplants, bench_audit)

@@ -188,7 +188,8 @@ class Known:
 
         if self.ledger is None or verdict.name is None:
             return None
-        return account_of(self.ledger, verdict.name.number, image, verdict.undoing)
+        found = verdict.names.identity
+        return account_of(self.ledger, verdict.name.number, image, verdict.undoing, found.log10_p)
 
     @property
     def manifests(self) -> LedgerManifests | None:

@@ -72,11 +72,14 @@ class Account:
         compared = likeness and {
             "score": likeness.score and round(likeness.score, 3),
             "compared": round(likeness.compared, 3),
+            "threshold": likeness.threshold,
         }
         return {**self.row.to_json(), "likeness": compared, "transplant": self.transplant}
 
 
-def account_of(ledger: Ledger, number: int, image: Callable[[], Image.Image], undoing: Warp | None) -> Account | None:
+def account_of(
+    ledger: Ledger, number: int, image: Callable[[], Image.Image], undoing: Warp | None, log10_p: float
+) -> Account | None:
     """What a ledger says of an image that the name of a number was found in; None if it does not know the number.
 
     Arguments:
@@ -85,12 +88,13 @@ def account_of(ledger: Ledger, number: int, image: Callable[[], Image.Image], un
         image: Reads the image; an `ImageError` of it, as where standard input is gone, leaves looks uncompared.
         undoing: From positions in the marked picture to those in this one (`Placement.undoing`); None if it stands
             where it stood.
+        log10_p: Evidence of the identity.
     """
     row = ledger.find(number)
     if row is None:
         return None
     try:
-        return Account(row, is_registered(row, image(), undoing))
+        return Account(row, is_registered(row, image(), undoing, log10_p))
     except ImageError:
         return Account(row)
 

@@ -3,15 +3,19 @@
 Whoever recovers the noise of a marked image can sample it with another prompt, and whoever knows a model can press that
 noise into another picture: the name is found, and no test of noise can tell. What the picture looked like can. After
 the found one, y, was brought back to where the registered one, r, stood, whatever light, colours or codec did to it is
-nearly a function of the colour alone:
+nearly a function of the colour alone, and of the distance from the middle, where light falls off:
 
-    y_i ~ f(r_i)  over cells i of 32x32,  f cubic in red, green and blue, fitted to those cells that it fits best
-    likeness = (var y - var(y - f(r))) / (var y + floor)  over all cells, or the 60% that fit best: what is higher
+    y_i ~ f(r_i) + |p_i|^2 g(r_i)  over cells i of 32x32 at p_i, f cubic in red, green and blue, g linear
+    likeness = (var y - max(var(y - f - g) - allowed, 0)) / (var y + floor)
 
-What seems another picture is moved a little first, to where it fits best (:mod:`.settling`).
-So it is 1 for negatives, turned hues, thresholds, and where a third of the picture is covered; another picture, even
-one of the same composition, has no such function. What left the picture (crops) is not compared, nor what is black or
-white now and was not.
+over all cells, or the 60% that fit best: what is higher. Allowed is what rounding and half a pixel of 256 may do. What
+seems another picture is moved a little first, to where it fits best (:mod:`.settling`). So it is 1 for negatives,
+turned hues, vignettes, and where a third of the picture is covered; another picture, even one of the same composition,
+has no such function. What left the picture (crops) is not compared, nor what is black or white now and was not.
+
+How alike it must be depends on how well the name is read (:func:`least_alike`): what leaves nearly all of the evidence
+leaves the colours, and only what leaves little of it may have turned them to a few. A replay of a small model's noise
+can be .99 alike, with the evidence of an undamaged picture.
 """
 
 from __future__ import annotations
@@ -33,16 +37,28 @@ if TYPE_CHECKING:
 __all__ = ["THRESHOLD", "Likeness", "aligned", "is_registered", "likeness"]
 
 THRESHOLD = 0.93
-"""Likeness below which a picture is not the registered one. `wmark bench likeness` says how often that errs."""
+"""Likeness below which a picture is not the registered one, however little of the name is left."""
+
+STRICTER = ((-450.0, 0.992), (-150.0, 0.975))
+"""log10 p of the identity, and the threshold from there down. `wmark bench transplants` says how often that errs."""
 
 COMPARED = 256
 LARGEST = 512
 KEPT, ROUNDS = 0.6, 5
-FLOOR = 5e-4
+FLOOR = 5e-5
+ROUNDING, DISPLACED = 1e-4, 0.5
+"""Squared error of a colour, in units of [-1, 1], and pixels of 256 that count as none."""
+
 RIDGE = 1e-2
+FLAT = 5e-4
+"""Variance of colours below which there is nothing to tell by."""
+
 EXTREME = 0.95
 LEAST = 0.1
 """Share of the cells without which nothing is told."""
+
+FROM_MIDDLE = np.square(np.stack(np.meshgrid(*2 * [(np.arange(SIDE) + 0.5) * 2 / SIDE - 1]), axis=-1)).sum(-1)
+"""Squared distances of cells from the middle, in half sides."""
 
 
 @dataclass(frozen=True)
@@ -52,18 +68,20 @@ class Likeness:
     Attributes:
         score: At most 1; None where there is nothing to tell by.
         compared: Share of the registered picture that was compared.
+        threshold: Score from which on it is the registered picture.
     """
 
     score: float | None
     compared: float
+    threshold: float = THRESHOLD
 
     @property
     def same(self) -> bool | None:
         """Whether it is the registered picture; None if that cannot be told."""
-        return None if self.score is None else self.score >= THRESHOLD
+        return None if self.score is None else self.score >= self.threshold
 
 
-def is_registered(row: Row, image: Image.Image, undoing: Warp | None = None) -> Likeness | None:
+def is_registered(row: Row, image: Image.Image, undoing: Warp | None = None, log10_p: float = 0.0) -> Likeness | None:
     """Compare a found picture with the one that was registered.
 
     Arguments:
@@ -71,13 +89,19 @@ def is_registered(row: Row, image: Image.Image, undoing: Warp | None = None) -> 
         image: The found picture.
         undoing: From positions in the marked picture to those in this one (`Placement.undoing`); None if it stands
             where it stood.
+        log10_p: Evidence of the identity; 0 asks for no more likeness than where next to none is left.
 
     Returns:
         How alike they are; None if the row has no fingerprint.
     """
     if row.fingerprint is None:
         return None
-    return likeness(row.fingerprint, *aligned(image, undoing))
+    return likeness(row.fingerprint, *aligned(image, undoing), least_alike(log10_p))
+
+
+def least_alike(log10_p: float) -> float:
+    """Likeness below which a picture is not the registered one whose name is found in it at a p-value."""
+    return next((threshold for level, threshold in STRICTER if log10_p <= level), THRESHOLD)
 
 
 def aligned(image: Image.Image, undoing: Warp | None = None) -> tuple[Image.Image, np.ndarray]:
@@ -94,13 +118,14 @@ def aligned(image: Image.Image, undoing: Warp | None = None) -> tuple[Image.Imag
     return to_image(back), (grid[0].abs() <= 1).all(-1).numpy()
 
 
-def likeness(print_: bytes, image: Image.Image, visible: np.ndarray) -> Likeness:
+def likeness(print_: bytes, image: Image.Image, visible: np.ndarray, threshold: float = THRESHOLD) -> Likeness:
     """How alike a registered picture and an aligned one are.
 
     Arguments:
         print_: Fingerprint of the registered one.
         image: The found one, brought back, 256x256.
         visible: Which of its pixels are seen, boolean, with shape (256, 256).
+        threshold: Score from which on it is the registered picture.
     """
     registered = levels(print_) * 2 - 1
     found = np.asarray(image, dtype=np.float64) / 127.5 - 1
@@ -118,25 +143,44 @@ def likeness(print_: bytes, image: Image.Image, visible: np.ndarray) -> Likeness
         return (pooled(picture * weights) / np.maximum(cells, 1e-6)[..., None])[uncovered]
 
     y, r = colours(found), registered[uncovered]
-    if share < LEAST or min(spread(y), spread(r)) < FLOOR or one_colour(y):
-        return Likeness(None, share)
-    score = explained(r, y)
-    if score < THRESHOLD:  # Or it stands a little off.
-        score = max(score, *(explained(r, one) for one in settled(found, colours, cubic(r))))
-    return Likeness(score, share)
+    if share < LEAST or min(spread(y), spread(r)) < FLAT or one_colour(y):
+        return Likeness(None, share, threshold)
+    allowed = ROUNDING + displaced(registered)[uncovered].mean()
+    terms = lit(cubic(r), r, FROM_MIDDLE[uncovered])
+    score = explained(terms, y, allowed)
+    if score < threshold:  # Or it stands a little off.
+        score = max(score, *(explained(terms, one, allowed) for one in settled(found, colours, terms)))
+    return Likeness(score, share, threshold)
 
 
-def explained(r: np.ndarray, y: np.ndarray) -> float:
-    """Share of the variance of colours (N, 3) that a function of other colours (N, 3) explains, where it fits best."""
-    terms, kept, best = cubic(r), np.ones(len(r), dtype=bool), 0.0
+def explained(terms: np.ndarray, y: np.ndarray, allowed: float) -> float:
+    """Share of the variance of colours (N, 3) that a sum of terms (N, k) explains, where it fits best.
+
+    Arguments:
+        terms: The terms.
+        y: The colours.
+        allowed: Variance that need not be explained.
+    """
+    kept, best = np.ones(len(y), dtype=bool), 0.0
     for _ in range(ROUNDS):
         part = terms[kept]
         normal = part.T @ part + RIDGE * np.eye(part.shape[1])
         errors = ((y - terms @ np.linalg.solve(normal, part.T @ y[kept])) ** 2).sum(1)
         total = spread(y[kept])
-        best = max(best, float((total - errors[kept].mean()) / (total + FLOOR)))
+        best = max(best, float((total - max(errors[kept].mean() - allowed, 0)) / (total + FLOOR)))
         kept = errors <= np.quantile(errors, KEPT)
     return best
+
+
+def lit(terms: np.ndarray, r: np.ndarray, distance: np.ndarray) -> np.ndarray:
+    """Terms (N, k), and those of a light that falls off with the squared distance (N,) from the middle."""
+    return np.concatenate([terms, distance[:, None] * np.concatenate([np.ones((len(r), 1)), r], axis=1)], axis=1)
+
+
+def displaced(registered: np.ndarray) -> np.ndarray:
+    """Squared error that a displacement in any direction leaves in a cell, with shape (32, 32)."""
+    down, right = np.gradient(registered, axis=(0, 1))
+    return (DISPLACED * SIDE / COMPARED) ** 2 / 2 * (down**2 + right**2).sum(-1)
 
 
 def cubic(r: np.ndarray) -> np.ndarray:
