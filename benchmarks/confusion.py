@@ -78,7 +78,8 @@ def run(
     out: Path,
     sampling: Sampling | None = None,
 ) -> dict:
-    """Measure, print the table and write `confusion.{csv,json,png}`; returns what the JSON holds.
+    """Measure, print the table and write `confusion.{csv,json,png}`, with the names of a model other than `tiny` and of
+    a damage in theirs; returns what the JSON holds.
 
     Arguments:
         model: The model to generate and invert with.
@@ -100,7 +101,9 @@ def run(
         inversions={name: asdict(recovery) for name, recovery in inversions(iterations).items()},
     )
     about = provenance(model, **settings, guidance_scale=sampling.guidance_scale, size=list(model.native_size))
-    stem = out / ("confusion" if damage == "none" else f"confusion-{find_damage(damage).file_name}")
+    of_model = [] if model.name == "tiny" else [Path(model.name).name]
+    of_damage = [] if damage == "none" else [find_damage(damage).file_name]
+    stem = out / "-".join(["confusion", *of_model, *of_damage])
     rings = {kind: three_keys(kind, seed) for kind in ("ring", "disc")}
     rows = Rows(Path(f"{stem}.jsonl"), {**about["settings"], "model": about["model"]}, ("group", "index", "inversion"))
     measure(Corpus(model, sampling, out, batch_size=6), rows, rings, methods, images, damage, seed)

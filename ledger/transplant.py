@@ -40,7 +40,8 @@ THRESHOLD = 0.93
 """Likeness below which a picture is not the registered one, however little of the name is left."""
 
 STRICTER = ((-450.0, 0.992), (-150.0, 0.975))
-"""log10 p of the identity, and the threshold from there down. `wmark bench transplants` says how often that errs."""
+"""log10 p of the identity, divided by the share of the picture that is in view, and the threshold from there down.
+`wmark bench transplants` says how often that errs."""
 
 COMPARED = 256
 LARGEST = 512
@@ -96,11 +97,12 @@ def is_registered(row: Row, image: Image.Image, undoing: Warp | None = None, log
     """
     if row.fingerprint is None:
         return None
-    return likeness(row.fingerprint, *aligned(image, undoing), least_alike(log10_p))
+    back, visible = aligned(image, undoing)
+    return likeness(row.fingerprint, back, visible, least_alike(log10_p / max(LEAST, visible.mean())))
 
 
 def least_alike(log10_p: float) -> float:
-    """Likeness below which a picture is not the registered one whose name is found in it at a p-value."""
+    """Likeness below which a picture is not the registered one, by the evidence that all of it would have."""
     return next((threshold for level, threshold in STRICTER if log10_p <= level), THRESHOLD)
 
 

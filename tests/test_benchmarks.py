@@ -42,6 +42,7 @@ from wmark.benchmarks import (
     robustness,
     seconds,
     throughput,
+    transplants,
 )
 from wmark.benchmarks.corpus import Corpus, Origin
 from wmark.benchmarks.memory import peak_memory
@@ -61,6 +62,8 @@ COLUMNS = {
     "clips": clips.COLUMNS,
     "cocoercivity": cocoercivity.columns(0.5),
     "confusion": confusion.COLUMNS,
+    "confusion-tiny-flow": confusion.COLUMNS,
+    "confusion-tiny-one": confusion.COLUMNS,
     "decoder-inversion": decoder_inversion.COLUMNS,
     "detection": detection.COLUMNS,
     "editing": inversion_editing.COLUMNS,
@@ -82,6 +85,7 @@ COLUMNS = {
     "search": registration.columns(1e-6),
     "seconds": seconds.columns(),
     "throughput": throughput.COLUMNS,
+    "transplants": transplants.COLUMNS,
 }
 
 
@@ -204,7 +208,7 @@ def test_confusion_runs_end_to_end_and_resumes(small, tmp_path, capsys):
         assert row["accuracy"] == pytest.approx(np.trace(row["confusion"]) / 8)
     memory = {r["inversion"]: r["peak_memory_mb"] for r in result["results"]}
     assert memory["gradient-based"] > 2 * memory["gradient-free"]
-    stem = tmp_path / "confusion-jpeg-25"
+    stem = tmp_path / "confusion-small-jpeg-25"
     assert json.loads(Path(f"{stem}.json").read_text())["settings"]["images"] == 2
     assert len(Path(f"{stem}.csv").read_text().splitlines()) == 9
     assert Image.open(f"{stem}.png").width > 500

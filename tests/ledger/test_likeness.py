@@ -113,3 +113,16 @@ def test_a_row_says_what_the_record_says_and_keeps_no_more_than_asked(seals):
     assert plain.prompt_hash == seals.prompt_hash("studio", "a sea")
     full = row_of(marked, 5, "studio", "ab" * 32, seals, Keep(prompt=True, thumbnail=True))
     assert full.prompt == "a sea" and full.thumbnail == thumbnail(marked.image)
+
+
+def test_more_likeness_is_asked_the_better_a_name_is_read():
+    picture = painted(8)
+    alike = Image.blend(picture, painted(9), 0.18)
+    found = [is_registered(row(picture), alike, log10_p=log10_p) for log10_p in (-20.0, -200.0, -2000.0)]
+    assert [one.threshold for one in found] == [0.93, 0.975, 0.992]
+    assert [one.same for one in found] == [True, True, False], found[0].score
+    for damage in ("jpeg:25", "brightness:0.5", "vignette:70", "fade:70", "hue:90"):
+        assert is_registered(row(picture), find_damage(damage)(picture, seed=0), log10_p=-2000.0).same, damage
+    half = picture.crop((picture.width // 4, 0, picture.width * 3 // 4, picture.height))
+    seen = is_registered(row(picture), half, affine([[2, 0], [0, 1]]), log10_p=-300.0)
+    assert (seen.threshold, seen.same) == (0.992, True)
