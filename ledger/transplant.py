@@ -34,7 +34,7 @@ if TYPE_CHECKING:
     from ..attacks.warping import Warp
     from .row import Row
 
-__all__ = ["THRESHOLD", "Likeness", "aligned", "is_registered", "likeness"]
+__all__ = ["STRICTER", "THRESHOLD", "Likeness", "aligned", "is_registered", "least_alike", "likeness"]
 
 THRESHOLD = 0.93
 """Likeness below which a picture is not the registered one, however little of the name is left."""
