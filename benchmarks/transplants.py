@@ -9,10 +9,12 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from dataclasses import asdict, dataclass
+from functools import cache
 from pathlib import Path
 
 import torch
 from PIL import Image
+from torch import Tensor
 from tqdm import tqdm
 
 from ..attacks import KINDS, find_damage, sweep
@@ -80,8 +82,8 @@ def run(
         sampling: How images are generated and replayed; None takes what the model is meant for.
     """
     sampling = sampling or model.usual
-    settings = dict(fpr=fpr, seed=seed, sampling=asdict(sampling))
-    about = provenance(model, **settings, **asdict(extent), thresholds=[*STRICTER, (0.0, THRESHOLD)])
+    settings = dict(fpr=fpr, seed=seed, sampling=asdict(sampling), thresholds=[*STRICTER, (0.0, THRESHOLD)])
+    about = provenance(model, **settings, **asdict(extent))
     with victims(Corpus(model, sampling, out), extent.images, fpr, seed) as held:
         named = [victim for victim in held.each if victim.against == "names"]
         settings |= dict(model=about["model"], basis=asdict(held.detectors["names"].basis))
@@ -111,25 +113,30 @@ def damages(victim: Victim, seed: int) -> Iterator[tuple[str, str, Callable[[], 
             except WmarkError:
                 return None
 
-        yield damage.name or "none", "registered", damaged
+        yield damage.name, "registered", damaged
 
 
 def replays(
     model: LatentDiffusion, sampling: Sampling, victim: Victim, count: int
 ) -> Iterator[tuple[str, str, Callable[[], Image.Image]]]:
     """Its noise under other prompts, and what becomes of those pictures."""
-    made: dict[int, Image.Image] = {}
 
-    def replayed(number: int, prompt: str, name: str) -> Image.Image:
-        if number not in made:
-            noise = stolen(model, to_pixels(victim.picture)).reading
-            with torch.no_grad():
-                made[number] = to_image(model.decode(model.sample(noise, [prompt], sampling))[0])
-        return find_damage(name)(made[number], victim.index)
+    @cache
+    def noise() -> Tensor:
+        return stolen(model, to_pixels(victim.picture)).reading
+
+    @cache
+    def replayed(prompt: str) -> Image.Image:
+        with torch.no_grad():
+            return to_image(model.decode(model.sample(noise(), [prompt], sampling))[0])
 
     for number, prompt in enumerate(draw_prompts(count, 2 * UNSEEN + victim.seed)):
         for name in REPLAYED:
-            yield f"replay {number}, {name}", "replay", lambda n=number, p=prompt, d=name: replayed(n, p, d)
+            yield (
+                f"replay {number}, {name}",
+                "replay",
+                lambda p=prompt, d=name: find_damage(d)(replayed(p), victim.index),
+            )
 
 
 def summarised(rows: list[dict]) -> Iterator[dict]:
