@@ -15,6 +15,7 @@ import numpy as np
 from tqdm import tqdm
 
 from ..errors import WmarkError
+from ..ledger.transplant import COMPARISON
 from ..models.latent_diffusion import LatentDiffusion
 from ..watermark.patterns import Pattern
 from .attackers_made import ATTACKS, Attack, Extent, Holder
@@ -99,7 +100,7 @@ def run(
         raise WmarkError(f"{another.name} is {model.name}, not another model: name one of other weights")
     carried_out = find_attacks(attacks)
     settings = dict(fpr=fpr, seed=seed, sampling=asdict(model.usual))
-    settings |= dict(imprinting=asdict(extent.imprinting), pattern=repr(Pattern.of()))
+    settings |= dict(imprinting=asdict(extent.imprinting), pattern=repr(Pattern.of()), comparison=COMPARISON)
     about = provenance(model, **settings, extent=asdict(extent), another=another and another.fingerprint)
     fingerprints = {model.fingerprint: OWN, **({another.fingerprint: PROXY} if another else {})}
     with victims(Corpus(model, model.usual, out), extent.images, fpr, seed) as held:

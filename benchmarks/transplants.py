@@ -12,6 +12,7 @@ from dataclasses import asdict, dataclass
 from functools import cache
 from pathlib import Path
 
+import numpy as np
 import torch
 from PIL import Image
 from torch import Tensor
@@ -21,7 +22,7 @@ from ..attacks import KINDS, find_damage, sweep
 from ..errors import WmarkError
 from ..images import to_image, to_pixels
 from ..inversion.forging import stolen
-from ..ledger.transplant import STRICTER, THRESHOLD
+from ..ledger.transplant import COMPARISON, least_alike
 from ..models.latent_diffusion import LatentDiffusion
 from ..models.prompts import draw_prompts
 from ..models.sampling import Sampling
@@ -36,7 +37,7 @@ __all__ = ["Extent", "run"]
 REPLAYED = ("none", "jpeg:75", "jpeg:25", "noise:0.05", "crop:80", "brightness:2", "blur:2")
 """What becomes of replays."""
 
-EVIDENCE = (*((level, f"log10 p up to {level:g}") for level, _ in STRICTER), (0.0, "more"))
+EVIDENCE = ((-1000.0, "log10 p -1000 or less"), (-300.0, "down to -300"), (0.0, "more"))
 
 COLUMNS: Columns = {
     "pictures": "{pictures}",
@@ -82,7 +83,7 @@ def run(
         sampling: How images are generated and replayed; None takes what the model is meant for.
     """
     sampling = sampling or model.usual
-    settings = dict(fpr=fpr, seed=seed, sampling=asdict(sampling), thresholds=[*STRICTER, (0.0, THRESHOLD)])
+    settings = dict(fpr=fpr, seed=seed, sampling=asdict(sampling), comparison=COMPARISON)
     about = provenance(model, **settings, **asdict(extent))
     with victims(Corpus(model, sampling, out), extent.images, fpr, seed) as held:
         named = [victim for victim in held.each if victim.against == "names"]
@@ -164,17 +165,16 @@ def wrongly(rows: list[dict]) -> Iterator[dict]:
 
 
 def plot(path: Path, rows: list[dict]) -> None:
-    """Unlikeness against evidence, a point for each picture, and the thresholds."""
+    """Unlikeness against evidence, a point for each picture, and the threshold."""
     from ..figures import figure, save
 
     canvas, ((axis,),) = figure(1, 1, width=8, height=5)
     for truth, colour, size in (("registered", "C0", 6), ("replay", "C3", 14)):
         of = [row for row in rows if row["truth"] == truth and row["likeness"] is not None]
-        x, y = [max(1.0, -row["identity"]) for row in of], [max(1e-4, 1 - row["likeness"]) for row in of]
+        x, y = [max(1.0, -row["identity"]) for row in of], [max(1e-6, 1 - row["likeness"]) for row in of]
         axis.scatter(x, y, s=size, color=colour, alpha=0.6, linewidths=0, label=f"{truth}, {len(of)}")
-    edges = [1.0, *(-level for level, _ in reversed(STRICTER)), 1e4]
-    for left, right, threshold in zip(edges, edges[1:], [THRESHOLD, *(t for _, t in reversed(STRICTER))], strict=False):
-        axis.plot([left, right], 2 * [1 - threshold], "k--", linewidth=1)
+    evidences = np.geomspace(1, 1e4, 200)
+    axis.plot(evidences, [1 - least_alike(-evidence) for evidence in evidences], "k--", linewidth=1)
     axis.set(xscale="log", yscale="log", xlabel="-log10 p of the identity", ylabel="1 - likeness")
     axis.legend(fontsize=8)
     axis.grid(alpha=0.3)

@@ -65,14 +65,18 @@ class Account:
         made = " ".join(word for word in ("made", row.registered, row.model and f"with {row.model}") if word)
         if self.transplant:
             return f"TRANSPLANT: the ledger has another picture under this name, {made}"
-        return made if self.transplant is False else f"{made}, looks not compared"
+        if self.transplant is None:
+            compared = self.likeness and self.likeness.score is not None
+            return f"{made}, {'too few colours to tell by looks' if compared else 'looks not compared'}"
+        return made
 
     def to_json(self) -> dict[str, Any]:
         likeness = self.likeness
         compared = likeness and {
-            "score": likeness.score and round(likeness.score, 3),
+            "score": likeness.score and round(likeness.score, 5),
             "compared": round(likeness.compared, 3),
-            "threshold": likeness.threshold,
+            "threshold": round(likeness.threshold, 5),
+            "unsure": round(likeness.unsure, 5),
         }
         return {**self.row.to_json(), "likeness": compared, "transplant": self.transplant}
 

@@ -3,19 +3,24 @@
 Whoever recovers the noise of a marked image can sample it with another prompt, and whoever knows a model can press that
 noise into another picture: the name is found, and no test of noise can tell. What the picture looked like can. After
 the found one, y, was brought back to where the registered one, r, stood, whatever light, colours or codec did to it is
-nearly a function of the colour alone, and of the distance from the middle, where light falls off:
+nearly a function of the colour alone, and of the distance from the middle, where light falls off. So one of two holds,
+over cells i of 32x32 at p_i with their pixels k, f cubic in red, green and blue (and of y what is clipped), g linear:
 
-    y_i ~ f(r_i) + |p_i|^2 g(r_i)  over cells i of 32x32 at p_i, f cubic in red, green and blue, g linear
-    likeness = (var y - max(var(y - f - g) - allowed, 0)) / (var y + floor)
+    y_i ~ f(r_i) + |p_i|^2 g(r_i)
+    r_i ~ mean over k of f(y_k) + |p_i|^2 g(y_i)    where pixels were clipped or turned to a few colours
 
-over all cells, or the 60% that fit best: what is higher. Allowed is what rounding and half a pixel of 256 may do. What
-seems another picture is moved a little first, to where it fits best (:mod:`.settling`). So it is 1 for negatives,
-turned hues, vignettes, and where a third of the picture is covered; another picture, even one of the same composition,
-has no such function. What left the picture (crops) is not compared, nor what is black or white now and was not.
+    unlikeness = max(mean over blocks of 4x4 cells of (mean of what is left)^2 - allowed, 0) / (variance + floor)
 
-How alike it must be depends on how well the name is read (:func:`least_alike`): what leaves nearly all of the evidence
-leaves the colours, and only what leaves little of it may have turned them to a few. A replay of a small model's noise
-can be .99 alike, with the evidence of an undamaged picture.
+for the one that fits better, over all cells or the 60% that fit best. What codecs, noise and few colours leave differs
+from cell to cell, and a block's mean loses it; what another prompt paints differs from block to block. So unlikeness is
+0 for negatives, turned hues, vignettes, and where a third of the picture is covered; another picture, even one of the
+same composition, has no such function. What left the picture (crops) is not compared, nor what is black or white now
+and was not. What seems another picture is moved a little, to where it fits best (:mod:`.settling`).
+
+How alike it must be depends on how well the name is read: whatever leaves the evidence leaves the colours, too. The
+registered picture's unlikeness is at most .8 / -log10 p of the identity (:func:`least_alike`); a replay, which has all
+the evidence of a picture that nothing was done to, can be .99 alike where the model is small. In a picture of few
+colours what is a little less alike is not told.
 """
 
 from __future__ import annotations
@@ -34,21 +39,30 @@ if TYPE_CHECKING:
     from ..attacks.warping import Warp
     from .row import Row
 
-__all__ = ["STRICTER", "THRESHOLD", "Likeness", "aligned", "is_registered", "least_alike", "likeness"]
+__all__ = ["COMPARISON", "Likeness", "aligned", "is_registered", "least_alike", "likeness"]
 
-THRESHOLD = 0.93
-"""Likeness below which a picture is not the registered one, however little of the name is left."""
+COMPARISON = 2
+"""Of which version the comparison is: with another, benchmarks ask anew."""
 
-STRICTER = ((-450.0, 0.992), (-150.0, 0.975))
-"""log10 p of the identity, divided by the share of the picture that is in view, and the threshold from there down.
-`wmark bench transplants` says how often that errs."""
+MOST, TIMES_EVIDENCE = 0.03, 0.8
+"""Unlikeness that the registered picture has at most, and that times -log10 p of the identity (over the share of the
+picture that is in view). `wmark bench transplants` says how often that errs."""
 
 COMPARED = 256
 LARGEST = 512
 KEPT, ROUNDS = 0.6, 5
-FLOOR = 5e-5
-ROUNDING, DISPLACED = 1e-4, 0.5
-"""Squared error of a colour, in units of [-1, 1], and pixels of 256 that count as none."""
+BLOCK = 4
+FLATTER = 0.25
+"""Variance of the cells that fit, over that of all, against the same of what they are told by."""
+
+FLOOR = 0.03
+"""Variance of colours in [-1, 1] below which a picture is as good as flat."""
+
+ROUNDING, DISPLACED = 5e-5, 0.25
+"""Squared error of a block's colour, and pixels of 256 that count as none."""
+
+FEW = 0.03
+"""Share that a block's mean may keep of what rounding to few colours does to a pixel."""
 
 RIDGE = 1e-2
 FLAT = 5e-4
@@ -57,6 +71,9 @@ FLAT = 5e-4
 EXTREME = 0.95
 LEAST = 0.1
 """Share of the cells without which nothing is told."""
+
+BLOCKS = np.add.outer(np.arange(SIDE) // BLOCK * SIDE, np.arange(SIDE) // BLOCK)
+"""In which block a cell lies."""
 
 FROM_MIDDLE = np.square(np.stack(np.meshgrid(*2 * [(np.arange(SIDE) + 0.5) * 2 / SIDE - 1]), axis=-1)).sum(-1)
 """Squared distances of cells from the middle, in half sides."""
@@ -70,16 +87,20 @@ class Likeness:
         score: At most 1; None where there is nothing to tell by.
         compared: Share of the registered picture that was compared.
         threshold: Score from which on it is the registered picture.
+        unsure: How far below the threshold that cannot be told, for the picture has few colours.
     """
 
     score: float | None
     compared: float
-    threshold: float = THRESHOLD
+    threshold: float = 1 - MOST
+    unsure: float = 0.0
 
     @property
     def same(self) -> bool | None:
         """Whether it is the registered picture; None if that cannot be told."""
-        return None if self.score is None else self.score >= self.threshold
+        if self.score is None or self.threshold - self.unsure <= self.score < self.threshold:
+            return None
+        return self.score >= self.threshold
 
 
 def is_registered(row: Row, image: Image.Image, undoing: Warp | None = None, log10_p: float = 0.0) -> Likeness | None:
@@ -98,12 +119,19 @@ def is_registered(row: Row, image: Image.Image, undoing: Warp | None = None, log
     if row.fingerprint is None:
         return None
     back, visible = aligned(image, undoing)
-    return likeness(row.fingerprint, back, visible, least_alike(log10_p / max(LEAST, visible.mean())))
+    threshold = least_alike(log10_p / max(LEAST, float(visible.mean())))
+    return likeness(row.fingerprint, back, visible, threshold, rounding(image))
 
 
 def least_alike(log10_p: float) -> float:
     """Likeness below which a picture is not the registered one, by the evidence that all of it would have."""
-    return next((threshold for level, threshold in STRICTER if log10_p <= level), THRESHOLD)
+    return 1 - min(MOST, TIMES_EVIDENCE / max(1.0, -log10_p))
+
+
+def rounding(image: Image.Image) -> float:
+    """Squared error, in [-1, 1], of colours rounded to as many levels as a picture has in red, green and blue."""
+    taken = (np.flatnonzero(channel.histogram()) / 127.5 for channel in image.convert("RGB").split())
+    return float(sum((np.ptp(values) / max(1, len(values) - 1)) ** 2 / 12 for values in taken))
 
 
 def aligned(image: Image.Image, undoing: Warp | None = None) -> tuple[Image.Image, np.ndarray]:
@@ -120,7 +148,9 @@ def aligned(image: Image.Image, undoing: Warp | None = None) -> tuple[Image.Imag
     return to_image(back), (grid[0].abs() <= 1).all(-1).numpy()
 
 
-def likeness(print_: bytes, image: Image.Image, visible: np.ndarray, threshold: float = THRESHOLD) -> Likeness:
+def likeness(
+    print_: bytes, image: Image.Image, visible: np.ndarray, threshold: float = 1 - MOST, rounded: float = 0.0
+) -> Likeness:
     """How alike a registered picture and an aligned one are.
 
     Arguments:
@@ -128,6 +158,7 @@ def likeness(print_: bytes, image: Image.Image, visible: np.ndarray, threshold: 
         image: The found one, brought back, 256x256.
         visible: Which of its pixels are seen, boolean, with shape (256, 256).
         threshold: Score from which on it is the registered picture.
+        rounded: Squared error of its colours, if there are few (:func:`rounding`).
     """
     registered = levels(print_) * 2 - 1
     found = np.asarray(image, dtype=np.float64) / 127.5 - 1
@@ -141,35 +172,42 @@ def likeness(print_: bytes, image: Image.Image, visible: np.ndarray, threshold: 
     share = float(uncovered.mean())
     weights = (visible & ~covered)[..., None]
 
-    def colours(picture: np.ndarray) -> np.ndarray:
-        return (pooled(picture * weights) / np.maximum(cells, 1e-6)[..., None])[uncovered]
+    def means(values: np.ndarray) -> np.ndarray:
+        return (pooled(values * weights) / np.maximum(cells, 1e-6)[..., None])[uncovered]
 
-    y, r = colours(found), registered[uncovered]
+    y, r = means(found), registered[uncovered]
     if share < LEAST or min(spread(y), spread(r)) < FLAT or one_colour(y):
         return Likeness(None, share, threshold)
-    allowed = ROUNDING + displaced(registered)[uncovered].mean()
-    terms = lit(cubic(r), r, FROM_MIDDLE[uncovered])
-    score = explained(terms, y, allowed)
-    if score < threshold:  # Or it stands a little off.
-        score = max(score, *(explained(terms, one, allowed) for one in settled(found, colours, terms)))
-    return Likeness(score, share, threshold)
+    blocks, distance = BLOCKS[uncovered], FROM_MIDDLE[uncovered]
+    allowed = ROUNDING + float(displaced(registered)[uncovered].mean())
+    clipped = np.concatenate([cubic(found), found > EXTREME, found < -EXTREME], axis=-1)
+    terms, back = lit(cubic(r), r, distance), lit(means(clipped), y, distance)
+    unlike = min(unlikeness(terms, y, blocks, allowed), unlikeness(back, r, blocks, allowed))
+    if 1 - unlike < threshold:  # Or it stands a little off.
+        unlike = min(unlike, *(unlikeness(terms, one, blocks, allowed) for one in settled(found, means, terms)))
+    return Likeness(1 - unlike, share, threshold, FEW * rounded / (spread(y) + FLOOR))
 
 
-def explained(terms: np.ndarray, y: np.ndarray, allowed: float) -> float:
-    """Share of the variance of colours (N, 3) that a sum of terms (N, k) explains, where it fits best.
+def unlikeness(terms: np.ndarray, colours: np.ndarray, blocks: np.ndarray, allowed: float) -> float:
+    """What a sum of terms leaves of colours, where it fits best, block by block and against their variance.
 
     Arguments:
-        terms: The terms.
-        y: The colours.
-        allowed: Variance that need not be explained.
+        terms: The terms of each cell, with shape (N, k); 1 first, and the colours that it is told by.
+        colours: The colours, with shape (N, 3).
+        blocks: In which block each cell lies, with shape (N,).
+        allowed: Squared error that counts as none.
     """
-    kept, best = np.ones(len(y), dtype=bool), 0.0
+    given, kept, best = terms[:, 1:4], np.ones(len(colours), dtype=bool), 1.0
     for _ in range(ROUNDS):
         part = terms[kept]
         normal = part.T @ part + RIDGE * np.eye(part.shape[1])
-        errors = ((y - terms @ np.linalg.solve(normal, part.T @ y[kept])) ** 2).sum(1)
-        total = spread(y[kept])
-        best = max(best, float((total - max(errors[kept].mean() - allowed, 0)) / (total + FLOOR)))
+        left = colours - terms @ np.linalg.solve(normal, part.T @ colours[kept])
+        sums = np.stack([np.bincount(blocks[kept], channel[kept]) for channel in left.T])
+        error = (sums**2).sum(0) @ (1 / np.maximum(1, np.bincount(blocks[kept]))) / kept.sum()
+        total = spread(colours[kept])
+        if total * spread(given) >= FLATTER * spread(colours) * spread(given[kept]):  # Or it is flat, as no other part.
+            best = min(best, max(float(error) - allowed, 0.0) / (total + FLOOR))
+        errors = (left**2).sum(1)
         kept = errors <= np.quantile(errors, KEPT)
     return best
 
@@ -185,10 +223,10 @@ def displaced(registered: np.ndarray) -> np.ndarray:
     return (DISPLACED * SIDE / COMPARED) ** 2 / 2 * (down**2 + right**2).sum(-1)
 
 
-def cubic(r: np.ndarray) -> np.ndarray:
-    """1, colours, their squares and products, and their cubes, with shape (N, 13)."""
-    products = r[:, [0, 0, 1]] * r[:, [1, 2, 2]]
-    return np.concatenate([np.ones((len(r), 1)), r, r**2, products, r**3], axis=1)
+def cubic(colours: np.ndarray) -> np.ndarray:
+    """1, colours (..., 3), their squares and products, and their cubes, with shape (..., 13)."""
+    products = colours[..., [0, 0, 1]] * colours[..., [1, 2, 2]]
+    return np.concatenate([np.ones_like(colours[..., :1]), colours, colours**2, products, colours**3], axis=-1)
 
 
 def newly_extreme(registered: np.ndarray, found: np.ndarray) -> np.ndarray:

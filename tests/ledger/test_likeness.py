@@ -66,7 +66,7 @@ def test_fine_detail_is_the_registered_one_where_its_place_is_known_to_a_few_pix
     picture, off = textured(1), affine([[1.008, 0.006], [-0.006, 1.008]], (0.012, -0.01))
     assert is_registered(row(picture), picture, off).same
     assert is_registered(row(picture), find_damage("jpeg:10")(picture, seed=1), off).same
-    assert is_registered(row(picture), textured(2), off).score < 0.5
+    assert is_registered(row(picture), textured(2), off).same is False
 
 
 def test_another_picture_is_none_of_it_even_with_its_composition():
@@ -84,11 +84,23 @@ def test_where_there_is_nothing_to_tell_by_nothing_is_told():
     assert is_registered(Row(1, "studio", ""), picture) is None
 
 
+def test_a_picture_of_few_colours_is_told_from_another_and_not_from_a_nearly_like_one():
+    picture = painted(10)
+    for damage in ("posterize:1", "posterize:2", "threshold:128"):
+        few = find_damage(damage)
+        assert is_registered(row(picture), few(picture, seed=0), log10_p=-400.0).same is not False
+        assert is_registered(row(picture), few(painted(11), seed=0), log10_p=-400.0).same is False
+    nearly = Image.blend(picture, painted(11), 0.13)
+    assert is_registered(row(picture), nearly, log10_p=-400.0).same is False
+    assert is_registered(row(picture), find_damage("posterize:1")(nearly, seed=0), log10_p=-400.0).same is None
+
+
 def test_flat_parts_of_another_picture_are_no_likeness():
     """Six tenths of one colour are a function of anything."""
     other = painted(6)
     other.paste("#88aacc", (0, 0, 384, 240))
     assert is_registered(row(painted(7)), other).same is False
+    assert is_registered(row(other), painted(7)).same is False
 
 
 def test_a_picture_is_found_among_others_mirrored_negative_and_small():
@@ -117,12 +129,12 @@ def test_a_row_says_what_the_record_says_and_keeps_no_more_than_asked(seals):
 
 def test_more_likeness_is_asked_the_better_a_name_is_read():
     picture = painted(8)
-    alike = Image.blend(picture, painted(9), 0.18)
+    alike = Image.blend(picture, painted(9), 0.1)
     found = [is_registered(row(picture), alike, log10_p=log10_p) for log10_p in (-20.0, -200.0, -2000.0)]
-    assert [one.threshold for one in found] == [0.93, 0.975, 0.992]
+    assert [one.threshold for one in found] == [0.97, 0.996, 0.9996]
     assert [one.same for one in found] == [True, True, False], found[0].score
     for damage in ("jpeg:25", "brightness:0.5", "vignette:70", "fade:70", "hue:90"):
-        assert is_registered(row(picture), find_damage(damage)(picture, seed=0), log10_p=-2000.0).same, damage
+        assert is_registered(row(picture), find_damage(damage)(picture, seed=0), log10_p=-1000.0).same, damage
     half = picture.crop((picture.width // 4, 0, picture.width * 3 // 4, picture.height))
     seen = is_registered(row(picture), half, affine([[2, 0], [0, 1]]), log10_p=-300.0)
-    assert (seen.threshold, seen.same) == (0.992, True)
+    assert (seen.threshold, seen.same) == (pytest.approx(1 - 0.8 / 600, abs=1e-5), True)
