@@ -18,13 +18,14 @@ same composition, has no such function. What left the picture (crops) is not com
 and was not. What seems another picture is moved a little, to where it fits best (:mod:`.settling`).
 
 How alike it must be depends on how well the name is read: whatever leaves the evidence leaves the colours, too. The
-registered picture's unlikeness is at most .8 / -log10 p of the identity (:func:`least_alike`); a replay, which has all
+registered picture's unlikeness is at most 1.2 / -log10 p of the identity (:func:`least_alike`); a replay, which has all
 the evidence of a picture that nothing was done to, can be .99 alike where the model is small. In a picture of few
 colours what is a little less alike is not told.
 """
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -44,14 +45,19 @@ __all__ = ["COMPARISON", "Likeness", "aligned", "is_registered", "least_alike", 
 COMPARISON = 2
 """Of which version the comparison is: with another, benchmarks ask anew."""
 
-MOST, TIMES_EVIDENCE = 0.03, 0.8
+MOST, TIMES_EVIDENCE = 0.04, 1.2
 """Unlikeness that the registered picture has at most, and that times -log10 p of the identity (over the share of the
 picture that is in view). `wmark bench transplants` says how often that errs."""
 
 COMPARED = 256
 LARGEST = 512
 KEPT, ROUNDS = 0.6, 5
-BLOCK = 4
+BLOCKS = (4, 3, 2, 1)
+"""Cells a side."""
+
+LINEAR, QUADRATIC = 4, 10
+"""How many of the terms are 1 and the colours, and those with their squares and products."""
+
 FLATTER = 0.25
 """Variance of the cells that fit, over that of all, against the same of what they are told by."""
 
@@ -61,7 +67,7 @@ FLOOR = 0.03
 ROUNDING, DISPLACED = 5e-5, 0.25
 """Squared error of a block's colour, and pixels of 256 that count as none."""
 
-FEW = 0.03
+FEW = 0.05
 """Share that a block's mean may keep of what rounding to few colours does to a pixel."""
 
 RIDGE = 1e-2
@@ -71,9 +77,6 @@ FLAT = 5e-4
 EXTREME = 0.95
 LEAST = 0.1
 """Share of the cells without which nothing is told."""
-
-BLOCKS = np.add.outer(np.arange(SIDE) // BLOCK * SIDE, np.arange(SIDE) // BLOCK)
-"""In which block a cell lies."""
 
 FROM_MIDDLE = np.square(np.stack(np.meshgrid(*2 * [(np.arange(SIDE) + 0.5) * 2 / SIDE - 1]), axis=-1)).sum(-1)
 """Squared distances of cells from the middle, in half sides."""
@@ -160,56 +163,82 @@ def likeness(
         threshold: Score from which on it is the registered picture.
         rounded: Squared error of its colours, if there are few (:func:`rounding`).
     """
-    registered = levels(print_) * 2 - 1
-    found = np.asarray(image, dtype=np.float64) / 127.5 - 1
-    covered = newly_extreme(registered, found)
-    seen = pooled(visible.astype(float)[..., None])[..., 0] > 0.5
-    cells = pooled((visible & ~covered).astype(float)[..., None])[..., 0]
-    uncovered = cells > 0.5
-    if uncovered.mean() < LEAST:  # Black and white all over, or next to nothing in view.
-        uncovered, covered = seen, np.zeros_like(covered)
-        cells = pooled(visible.astype(float)[..., None])[..., 0]
-    share = float(uncovered.mean())
-    weights = (visible & ~covered)[..., None]
+    registered, found = levels(print_) * 2 - 1, np.asarray(image, dtype=np.float64) / 127.5 - 1
+    best = Likeness(None, 0.0, threshold)
+    covered = visible & newly_extreme(registered, found)
+    for seen in (visible & ~covered, visible) if covered.any() else (visible,):
+        one = compared(registered, found, seen, threshold, rounded)
+        best = one if best.score is None or (one.score or 0.0) > best.score else best
+        if best.same:
+            break
+    return best
+
+
+def compared(registered: np.ndarray, found: np.ndarray, seen: np.ndarray, threshold: float, rounded: float) -> Likeness:
+    """How alike pictures (32, 32, 3) and (256, 256, 3) in [-1, 1] are, where this one is seen; else as above."""
+    share_of = pooled(seen.astype(float)[..., None])[..., 0]
+    cells = share_of > 0.5
+    share = float(cells.mean())
 
     def means(values: np.ndarray) -> np.ndarray:
-        return (pooled(values * weights) / np.maximum(cells, 1e-6)[..., None])[uncovered]
+        return (pooled(values * seen[..., None]) / np.maximum(share_of, 1e-6)[..., None])[cells]
 
-    y, r = means(found), registered[uncovered]
+    y, r = means(found), registered[cells]
     if share < LEAST or min(spread(y), spread(r)) < FLAT or one_colour(y):
         return Likeness(None, share, threshold)
-    blocks, distance = BLOCKS[uncovered], FROM_MIDDLE[uncovered]
-    allowed = ROUNDING + float(displaced(registered)[uncovered].mean())
+    where, distance = np.nonzero(cells), FROM_MIDDLE[cells]
+    allowed = ROUNDING + float(displaced(registered)[cells].mean())
     clipped = np.concatenate([cubic(found), found > EXTREME, found < -EXTREME], axis=-1)
     terms, back = lit(cubic(r), r, distance), lit(means(clipped), y, distance)
-    unlike = min(unlikeness(terms, y, blocks, allowed), unlikeness(back, r, blocks, allowed))
+    unlike = min(unlikeness(terms, y, where, allowed), unlikeness(back, r, where, allowed))
     if 1 - unlike < threshold:  # Or it stands a little off.
-        unlike = min(unlike, *(unlikeness(terms, one, blocks, allowed) for one in settled(found, means, terms)))
+        unlike = min(unlike, *(unlikeness(terms, one, where, allowed) for one in settled(found, means, terms)))
     return Likeness(1 - unlike, share, threshold, FEW * rounded / (spread(y) + FLOOR))
 
 
-def unlikeness(terms: np.ndarray, colours: np.ndarray, blocks: np.ndarray, allowed: float) -> float:
+def unlikeness(terms: np.ndarray, colours: np.ndarray, where: tuple[np.ndarray, np.ndarray], allowed: float) -> float:
     """What a sum of terms leaves of colours, where it fits best, block by block and against their variance.
 
     Arguments:
-        terms: The terms of each cell, with shape (N, k); 1 first, and the colours that it is told by.
+        terms: The terms of each cell, with shape (N, k): 1 and the colours that it is told by, their squares and
+            products, and more; of few blocks the first of them tell as much, and more safely.
         colours: The colours, with shape (N, 3).
-        blocks: In which block each cell lies, with shape (N,).
+        where: Rows and columns of the cells, with shape (N,) each.
         allowed: Squared error that counts as none.
     """
-    given, kept, best = terms[:, 1:4], np.ones(len(colours), dtype=bool), 1.0
-    for _ in range(ROUNDS):
-        part = terms[kept]
-        normal = part.T @ part + RIDGE * np.eye(part.shape[1])
-        left = colours - terms @ np.linalg.solve(normal, part.T @ colours[kept])
-        sums = np.stack([np.bincount(blocks[kept], channel[kept]) for channel in left.T])
-        error = (sums**2).sum(0) @ (1 / np.maximum(1, np.bincount(blocks[kept]))) / kept.sum()
-        total = spread(colours[kept])
-        if total * spread(given) >= FLATTER * spread(colours) * spread(given[kept]):  # Or it is flat, as no other part.
-            best = min(best, max(float(error) - allowed, 0.0) / (total + FLOOR))
-        errors = (left**2).sum(1)
-        kept = errors <= np.quantile(errors, KEPT)
+    given, best = terms[:, 1:4], 1.0
+    for some in (terms[:, :LINEAR], terms[:, :QUADRATIC], terms):
+        kept = np.ones(len(colours), dtype=bool)
+        for _ in range(ROUNDS):
+            part = some[kept]
+            normal = part.T @ part + RIDGE * np.eye(part.shape[1])
+            left = colours - some @ np.linalg.solve(normal, part.T @ colours[kept])
+            total = spread(colours[kept])
+            if total * spread(given) >= FLATTER * spread(colours) * spread(given[kept]):  # Or flat, as no other part.
+                error = common(left[kept], (where[0][kept], where[1][kept]), part.shape[1])
+                best = min(best, max(error - allowed, 0.0) / (total + FLOOR))
+            errors = (left**2).sum(1)
+            kept = errors <= np.quantile(errors, KEPT)
     return best
+
+
+def common(left: np.ndarray, where: tuple[np.ndarray, np.ndarray], fitted: int) -> float:
+    """Squared error (of three colours) that neighbours have in common, made good for so many parameters fitted.
+
+    Arguments:
+        left: What is left of the cells' colours, with shape (N, 3).
+        where: Their rows and columns.
+        fitted: How many parameters were fitted to each colour; blocks are smaller where there are few for them.
+    """
+    for side in BLOCKS:
+        blocks = where[0] // side * SIDE + where[1] // side
+        cells = np.bincount(blocks)
+        count = int(np.count_nonzero(cells))
+        if count >= 2 * fitted:
+            sums = np.stack([np.bincount(blocks, channel) for channel in left.T])
+            error = (sums**2).sum(0) @ (1 / np.maximum(1, cells)) / len(left)
+            return float(error) * count / (count - fitted)
+    return math.inf
 
 
 def lit(terms: np.ndarray, r: np.ndarray, distance: np.ndarray) -> np.ndarray:
