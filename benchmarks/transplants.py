@@ -34,7 +34,7 @@ from .output import Columns, Rows, provenance, tabulate, write_results
 
 __all__ = ["Extent", "run"]
 
-REPLAYED = ("none", "jpeg:75", "jpeg:25", "noise:0.05", "crop:80", "brightness:2", "blur:2")
+REPLAYED = ("none", "jpeg:75", "jpeg:25", "noise:0.05", "crop:80", "crop:50", "brightness:2", "blur:2")
 """What becomes of replays."""
 
 EVIDENCE = ((-1000.0, "log10 p -1000 or less"), (-300.0, "down to -300"), (0.0, "more"))

@@ -30,8 +30,8 @@ def test_shares_by_evidence():
     def row(truth, identity, transplant):
         return {"truth": truth, "identity": identity, "transplant": transplant}
 
-    rows = [row("registered", -500.0, False), row("registered", -450.0, True), row("registered", -200.0, None)]
-    rows += [row("replay", -20.0, True), row("replay", -900.0, True)]
+    rows = [row("registered", -1500.0, False), row("registered", -1000.0, True), row("registered", -400.0, None)]
+    rows += [row("replay", -20.0, True), row("replay", -2000.0, True)]
     assert [evidence(one) for one in rows] == [EVIDENCE[i][1] for i in (0, 0, 1, 2, 0)]
     found = {(one["pictures"], one["evidence"]): one for one in summarised(rows)}
     strong = found["the registered ones, damaged", EVIDENCE[0][1]]
