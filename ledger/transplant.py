@@ -12,7 +12,8 @@ over cells i of 32x32 at p_i with their pixels k, f cubic in red, green and blue
     unlikeness = max(mean over blocks of 4x4 cells of (mean of what is left)^2 - allowed, 0) / (variance + floor)
 
 for the one that fits better, over all cells or the 60% that fit best. What codecs, noise and few colours leave differs
-from cell to cell, and a block's mean loses it; what another prompt paints differs from block to block. So unlikeness is
+from cell to cell, and a block's mean loses it; what another prompt paints differs from block to block. Of a part, which
+has few blocks, f is simpler or the blocks are smaller, lest there be enough parameters to explain anything. So unlikeness is
 0 for negatives, turned hues, vignettes, and where a third of the picture is covered; another picture, even one of the
 same composition, has no such function. What left the picture (crops) is not compared, nor what is black or white now
 and was not. What seems another picture is moved a little, to where it fits best (:mod:`.settling`).
