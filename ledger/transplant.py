@@ -13,10 +13,10 @@ over cells i of 32x32 at p_i with their pixels k, f cubic in red, green and blue
 
 for the one that fits better, over all cells or the 60% that fit best. What codecs, noise and few colours leave differs
 from cell to cell, and a block's mean loses it; what another prompt paints differs from block to block. Of a part, which
-has few blocks, f is simpler or the blocks are smaller, lest there be enough parameters to explain anything. So unlikeness is
-0 for negatives, turned hues, vignettes, and where a third of the picture is covered; another picture, even one of the
-same composition, has no such function. What left the picture (crops) is not compared, nor what is black or white now
-and was not. What seems another picture is moved a little, to where it fits best (:mod:`.settling`).
+has few blocks, f is simpler or the blocks are smaller, lest there be enough parameters to explain anything. So
+unlikeness is 0 for negatives, turned hues, vignettes, and where a third of the picture is covered; another picture,
+even one of the same composition, has no such function. What left the picture (crops) is not compared, nor what is black
+or white now and was not. What seems another picture is moved a little, to where it fits best (:mod:`.settling`).
 
 How alike it must be depends on how well the name is read: whatever leaves the evidence leaves the colours, too. The
 registered picture's unlikeness is at most 1.2 / -log10 p of the identity (:func:`least_alike`); a replay, which has all
