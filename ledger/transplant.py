@@ -15,7 +15,8 @@ for the one that fits better, over all cells or the 60% that fit best. What code
 from cell to cell, and a block's mean loses it; what another prompt paints differs from block to block. Of a part, which
 has few blocks, f is simpler or the blocks are smaller, lest there be enough parameters to explain anything. So
 unlikeness is 0 for negatives, turned hues, vignettes, and where a third of the picture is covered; another picture,
-even one of the same composition, has no such function. What left the picture (crops) is not compared, nor what is black
+even one of the same composition, has no such function; where it has blocks of one colour, and any function does, too
+much is left of its cells. What left the picture (crops) is not compared, nor what is black
 or white now and was not. What seems another picture is moved a little, to where it fits best (:mod:`.settling`).
 
 How alike it must be depends on how well the name is read: whatever leaves the evidence leaves the colours, too. The
@@ -46,7 +47,7 @@ __all__ = ["COMPARISON", "Likeness", "aligned", "is_registered", "least_alike", 
 COMPARISON = 2
 """Of which version the comparison is: with another, benchmarks ask anew."""
 
-MOST, TIMES_EVIDENCE = 0.04, 1.2
+MOST, TIMES_EVIDENCE = 0.015, 1.2
 """Unlikeness that the registered picture has at most, and that times -log10 p of the identity (over the share of the
 picture that is in view). `wmark bench transplants` says how often that errs."""
 
@@ -60,7 +61,11 @@ LINEAR, QUADRATIC = 4, 10
 """How many of the terms are 1 and the colours, and those with their squares and products."""
 
 FLATTER = 0.25
-"""Variance of the cells that fit, over that of all, against the same of what they are told by."""
+"""Variance of the cells that fit, over that of all, against the same of what they are told by, below which they are flat
+parts: a function of anything."""
+
+UNEXPLAINED, PALE = 0.15, 0.002
+"""Share of the variance of cells, and this much variance, that may be left for each by itself."""
 
 FLOOR = 0.03
 """Variance of colours in [-1, 1] below which a picture is as good as flat."""
@@ -214,11 +219,13 @@ def unlikeness(terms: np.ndarray, colours: np.ndarray, where: tuple[np.ndarray, 
             part = some[kept]
             normal = part.T @ part + RIDGE * np.eye(part.shape[1])
             left = colours - some @ np.linalg.solve(normal, part.T @ colours[kept])
-            total = spread(colours[kept])
-            if total * spread(given) >= FLATTER * spread(colours) * spread(given[kept]):  # Or flat, as no other part.
+            total, errors = spread(colours[kept]), (left**2).sum(1)
+            alone = errors[kept].sum() / max(1, len(part) - part.shape[1])
+            explained = alone <= UNEXPLAINED * (total + PALE) + 4 * allowed
+            flat = total * spread(given) < FLATTER * spread(colours) * spread(given[kept])
+            if explained and not flat:
                 error = common(left[kept], (where[0][kept], where[1][kept]), part.shape[1])
                 best = min(best, max(error - allowed, 0.0) / (total + FLOOR))
-            errors = (left**2).sum(1)
             kept = errors <= np.quantile(errors, KEPT)
     return best
 
