@@ -61,8 +61,8 @@ LINEAR, QUADRATIC = 4, 10
 """How many of the terms are 1 and the colours, and those with their squares and products."""
 
 FLATTER = 0.25
-"""Variance of the cells that fit, over that of all, against the same of what they are told by, below which they are flat
-parts: a function of anything."""
+"""Variance of the cells that fit, over that of all, against the same of what they are told by; below it they are flat
+parts, a function of anything."""
 
 UNEXPLAINED, PALE = 0.15, 0.002
 """Share of the variance of cells, and this much variance, that may be left for each by itself."""
