@@ -37,7 +37,7 @@ def test_every_image_has_a_verdict(golden):
 def test_a_verdict_is_that_of_before(golden, found, reading, image):
     """To 1e-6 in log10 p on a machine like the one that they were made on.
 
-    On others the last digits differ, by the processor's instructions and by how work is split among threads; what is
+    On others the last digits differ, by the processor and by how work is split among threads; what is
     recovered from a flat image is nothing but last digits.
     """
     exactly = KEPT["machine"] == golden.machine()

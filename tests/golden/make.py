@@ -7,6 +7,8 @@ again only where a change is meant to change what is found, and its difference i
 from __future__ import annotations
 
 import json
+import platform
+import re
 import sys
 from pathlib import Path
 
@@ -103,7 +105,14 @@ def numbers(verdict: wmark.Verdict) -> list:
 def machine() -> dict:
     """What the last digits depend on."""
     capability = torch.backends.cpu.get_cpu_capability()
-    return {"torch": torch.__version__, "cpu": capability, "threads": torch.get_num_threads()}
+    processor = sorted(set(re.findall(r"^(?:vendor_id|cpu family|model)\s*:.*$", processors(), re.MULTILINE)))
+    return {"torch": torch.__version__, "cpu": capability, "processor": processor, "threads": torch.get_num_threads()}
+
+
+def processors() -> str:
+    """What Linux says of them: for the same instructions, too, libraries choose kernels by vendor and model."""
+    about = Path("/proc/cpuinfo")
+    return about.read_text() if about.exists() else platform.processor()
 
 
 if __name__ == "__main__":
