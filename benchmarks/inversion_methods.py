@@ -8,7 +8,8 @@ from functools import partial
 
 from torch import Tensor
 
-from ..inversion.diffusion import Correction, invert, naive, unwired, wired
+from ..inversion.diffusion import Correction, invert, naive, predictor_corrector, unwired, wired
+from ..inversion.diffusion.solvers import noisier
 from ..models.latent_diffusion import LatentDiffusion
 from ..models.multistep import MULTISTEP, Predictor
 from ..models.rivals import RIVALS, inverted_by_diffusers
@@ -16,13 +17,13 @@ from ..models.sampling import SCHEDULERS
 from ..models.schedule import Grid, visited
 from ..models.wired import blocks, sample_wired
 
-__all__ = ["CAPS", "Cell", "Method", "cells", "methods_of"]
+__all__ = ["CAPS", "SOLVERS", "TEXTBOOK", "Cell", "Method", "cells", "methods_of"]
 
 SHORT = 5
 """Steps of the inversion that `wmark verify` runs, whatever the sampler took."""
 
-SOLVERS, CAPS = ("fixed-point", "anderson"), (1, 2, 4, 8)
-"""The two solvers, and after how many updates of a step they are compared."""
+SOLVERS, TEXTBOOK, CAPS = ("fixed-point", "anderson"), "backward Euler", (1, 2, 4, 8)
+"""The two solvers, fixed point as it is published, and after how many updates of a step they are compared."""
 
 
 @dataclass(frozen=True)
@@ -34,7 +35,7 @@ class Cell:
         steps: In how many steps.
         guidance: At which guidance scale.
         known: Whether who inverts them knows the prompt, and inverts at that guidance scale.
-        source: `latent`, as sampled, `capped`, the same for the two solvers after so many updates of a step, or
+        source: `latent`, as sampled, `capped`, the same for the solvers after so many updates of a step, or
             `picture`, the encoder's of an 8-bit picture.
         images: How many.
     """
@@ -112,15 +113,27 @@ def methods_of(model: LatentDiffusion, cell: Cell) -> list[Method]:
     def exact(how: Correction) -> Callable[[Predictor, Tensor, Tensor], Tensor]:
         return lambda predict, z, noise: invert(predict, table, z, how).noise
 
+    once = Method("predictor-corrector", lambda predict, z, noise: predictor_corrector(predict, table, z).noise)
     if cell.source == "capped":
         solvers = [Correction(solver, cap, tolerance=0.0) for solver in SOLVERS for cap in CAPS]
-        return [Method(f"{how.solver}, {how.iterations}", exact(how)) for how in solvers]
-    chosen = [*plain, Method("exact", exact(Correction()))]
+        textbook = [Method(f"{TEXTBOOK}, {cap}", partial(_backward_euler, grid, cap)) for cap in CAPS]
+        return [*(Method(f"{how.solver}, {how.iterations}", exact(how)) for how in solvers), *textbook, once]
+    chosen = [*plain, once, Method("exact", exact(Correction()))]
     if cell.sampler in RIVALS and model.denoiser.prediction_type != "flow":
         rival = partial(inverted_by_diffusers, schedule=schedule, scheduler=model.pipeline.scheduler)
         there = dict(sampler=cell.sampler, steps=cell.steps)
         chosen.append(Method("diffusers", lambda predict, z, noise: rival(predict, latent=z, **there)))
     return chosen
+
+
+def _backward_euler(grid: Grid, updates: int, predict: Predictor, latent: Tensor, noise: Tensor) -> Tensor:
+    """DDIM inverted by plain fixed point (Hong et al., CVPR 2024, algorithm 1): from the naive start, nothing kept."""
+    z = latent.float()
+    for i in reversed(range(grid.steps)):
+        less_noisy = z
+        for _ in range(1 + updates):
+            z = noisier(grid, i, less_noisy, predict(z, grid.times[i])[1])
+    return z
 
 
 def _from_both_states(predict: Predictor, grid: Grid, noise: Tensor) -> Tensor:

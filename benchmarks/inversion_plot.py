@@ -6,11 +6,18 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from ..figures import figure, logarithmic, save
-from .inversion_methods import CAPS
+from .inversion_methods import CAPS, SOLVERS, TEXTBOOK
 
 __all__ = ["plot"]
 
-MARKERS = {"naive": "o", "exact": "D", "algebra": "s", "algebra, both states": "^", "diffusers": "x"}
+MARKERS = {
+    "naive": "o",
+    "predictor-corrector": "v",
+    "exact": "D",
+    "algebra": "s",
+    "algebra, both states": "^",
+    "diffusers": "x",
+}
 
 
 def plot(path: Path, summary: Sequence[dict]) -> None:
@@ -49,9 +56,9 @@ def draw_methods(axis, rows: Sequence[dict]) -> None:
 
 
 def draw_solvers(axis, rows: Sequence[dict]) -> None:
-    """Error against network calls of plain fixed point and of Anderson's method, at every cap."""
+    """Error against network calls of fixed point, as published and as it is here, and of Anderson's, at every cap."""
     for number, steps in enumerate(dict.fromkeys(r["steps"] for r in rows)):
-        for solver, line in (("fixed-point", "--"), ("anderson", "-")):
+        for solver, line in zip((*SOLVERS, TEXTBOOK), ("--", "-", ":"), strict=True):
             names = [f"{solver}, {cap}" for cap in CAPS]
             points = sorted((r for r in rows if r["steps"] == steps and r["method"] in names), key=lambda r: r["calls"])
             x, y = [r["calls"] for r in points], [r["nmse_db"] for r in points]

@@ -5,7 +5,18 @@ import torch
 
 from wmark import ModelError
 from wmark.errors import ArgumentError
-from wmark.inversion.diffusion import Correction, ddim, dpmsolver, exact_ddim, invert, naive, solvers, unipc, wired
+from wmark.inversion.diffusion import (
+    Correction,
+    ddim,
+    dpmsolver,
+    exact_ddim,
+    invert,
+    naive,
+    predictor_corrector,
+    solvers,
+    unipc,
+    wired,
+)
 from wmark.models.multistep import MULTISTEP, sample
 from wmark.models.sampling import SCHEDULERS
 from wmark.models.schedule import DiscreteSchedule, Grid, RectifiedSchedule, visited
@@ -107,6 +118,33 @@ def test_what_diffusers_samples_is_inverted_exactly(toy, name, steps, final, sol
     assert len(found.path) == steps + 1 and torch.equal(found.path[-1], z)
 
 
+@pytest.mark.parametrize(
+    ("name", "steps", "final"),
+    [("ddim", 12, None), ("flow", 8, None), ("dpmsolver++", 20, "sigma_min"), ("dpmsolver++", 10, "zero"),
+     ("unipc", 16, "sigma_min"), ("unipc", 8, "zero")],
+)  # fmt: skip
+def test_predicted_and_corrected_it_is_nearer_than_naive_at_the_same_calls(toy, name, steps, final):
+    schedule = RectifiedSchedule(3.0) if name == "flow" else SCHEDULE
+    predict, noise, asked = toy.network(schedule, name == "flow"), toy.noise(2, 4, 4, 4), []
+    table = MULTISTEP["ddim" if name == "flow" else name](visited(scheduler_of(name, final), steps))
+    z, seen = sample(predict, table, noise), []
+
+    def counted(z, t):
+        asked.append(t)
+        return predict(z, t)
+
+    found = predictor_corrector(counted, table, z, callback=seen.append)
+    assert toy.apart(found.noise, noise) < toy.apart(naive(predict, table.grid, z).noise, noise) / 2
+    assert found.calls.tolist() == [steps] * 2 == [len(asked)] * 2
+    assert seen == [*range(1, steps + 1)] and len(found.path) == steps + 1
+
+
+def test_of_one_step_there_is_nothing_to_correct(toy):
+    grid, z = Grid.of(SCHEDULE, 1), toy.noise(2, 4, 4, 4)
+    found = predictor_corrector(toy.network(), MULTISTEP["ddim"](grid), z)
+    assert torch.equal(found.noise, naive(toy.network(), grid, z).noise)
+
+
 def test_where_a_step_extrapolates_far_its_history_is_looked_for(toy, monkeypatch):
     """DPM-Solver++(2M)'s last of 15 steps or more, at a call more for each of its guesses."""
     predict, noise = toy.network(), toy.noise(2, 4, 4, 4)
@@ -144,6 +182,7 @@ def test_pure_noise_is_where_an_inversion_may_end(toy):
         z = sample(predict, table(grid), noise)
         found = invert(predict, table(grid), z, Correction(iterations=60, tolerance=1e-10, sweeps=30))
         assert toy.apart(found.noise, noise) < 1e-6, name
+        assert predictor_corrector(predict, table(grid), z).noise.isfinite().all(), name
 
 
 def test_what_cannot_be_solved_is_never_worse_than_where_it_began():

@@ -5,7 +5,8 @@ Samplers are tables of numbers (:mod:`...models.multistep`): with `x0_i` the dat
     z_{i+1} = carry_i z_i + sum_j weights_ij x0_{i-j}.
 
 Inversion knows `z_{i+1}` and looks for `z_i`. The naive answer puts `eps(z_{i+1}, .)` in the place of `eps(z_i, t_i)`,
-which is unknown, and is the same for all samplers; the exact one solves the equation for `z_i` from there, by
+which is unknown, and is the same for all samplers; :func:`predictor_corrector` asks the network once, where it expects
+`z_i`, and updates the equation for `z_i` with what it says; the exact one solves the equation for `z_i` from there, by
 fixed-point iteration (Hong et al., CVPR 2024, arXiv 2311.18387) or by Anderson's method. The history that samplers of
 higher order look at is unknown on the way up: it is frozen, and refined from sweep to sweep.
 
@@ -20,7 +21,7 @@ from __future__ import annotations
 
 from ...models.multistep import Predictor
 from .implicit import Correction
-from .solvers import DiffusionInversion, ddim, dpmsolver, exact_ddim, invert, naive, unipc
+from .solvers import DiffusionInversion, ddim, dpmsolver, exact_ddim, invert, naive, predictor_corrector, unipc
 from .wired import unwired, wired
 
 __all__ = [
@@ -32,6 +33,7 @@ __all__ = [
     "exact_ddim",
     "invert",
     "naive",
+    "predictor_corrector",
     "unipc",
     "unwired",
     "wired",

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from functools import partial
@@ -15,7 +16,7 @@ from ...models.multistep import Multistep, Predictor
 from ...models.schedule import Grid
 from .implicit import Correction, advance, rate, relative, solve
 
-__all__ = ["DiffusionInversion", "ddim", "dpmsolver", "exact_ddim", "invert", "naive", "unipc"]
+__all__ = ["DiffusionInversion", "ddim", "dpmsolver", "exact_ddim", "invert", "naive", "predictor_corrector", "unipc"]
 
 Callback = Callable[[int], None]
 
@@ -70,12 +71,50 @@ def naive(
     path = [_precise(latent)]
     for done, i in enumerate(reversed(range(grid.steps)), start=1):
         eps = predict(path[0], EVALUATE_AT[evaluate_at](grid.times[i + 1], grid.times[i]))[1]
-        path.insert(0, _noisier(grid, i, path[0], eps))
+        path.insert(0, noisier(grid, i, path[0], eps))
         if callback:
             callback(done)
     unknown = torch.full((len(latent),), torch.nan)
     calls = torch.full((len(latent),), grid.steps)
     return DiffusionInversion(path[0], unknown, unknown > 0, calls, tuple(path))
+
+
+@torch.no_grad()
+def predictor_corrector(
+    predict: Predictor, sampler: Multistep, latent: Tensor, *, callback: Callback | None = None
+) -> DiffusionInversion:
+    """The noise that a sampler makes a clean latent from, at one call a step: each equation is updated once.
+
+    `z_i` is predicted along the noise that was last seen; there, at about its own level, the network is asked, and what
+    that leaves of the step's equation corrects it (in the terms of multistep methods: predict, evaluate, correct). What
+    a step of higher order saw at noisier latents is extrapolated from the prediction at the less noisy one. Where a
+    step extrapolates far itself, the network is asked at the latent that it leads to, which then stands for what it
+    would say on the next step. The first call is at the clean latent; the last step is predicted and no more.
+
+    Arguments:
+        predict: From `z_t` and t to `(x0, eps)`, prompt included.
+        sampler: The sampler that made the latent.
+        latent: Clean latents with shape (B, C, ...).
+        callback: Called with the number of finished steps.
+    """
+    grid, path, calls, ahead = sampler.grid, [_precise(latent)], 1, None
+    x0, eps = predict(path[0], EVALUATE_AT["middle"](grid.times[-1], grid.times[-2]))
+    for done, i in enumerate(reversed(range(grid.steps)), start=1):
+        z, before = noisier(grid, i, path[0], eps), x0
+        if i or ahead:
+            z, x0, eps = ahead or (z, *predict(z, grid.times[i]))
+            calls, ahead = calls + (ahead is None), None
+            history = [x0 + _onwards(grid, i, j) * (x0 - before) for j in range(1, min(sampler.depth, i + 1))]
+            if i and sampler.reach(i) > FAR:
+                further = noisier(grid, i - 1, z, eps)
+                calls, ahead = calls + 1, (further, *predict(further, grid.times[i - 1]))
+                history = [ahead[1]] * len(history)
+            z = z - rate(grid, i) * (sampler.step(i, z, [x0, *history]) - path[0])
+        path.insert(0, z)
+        if callback:
+            callback(done)
+    unknown = torch.full((len(latent),), torch.nan)
+    return DiffusionInversion(path[0], unknown, unknown > 0, torch.full((len(latent),), calls), tuple(path))
 
 
 @torch.no_grad()
@@ -113,7 +152,7 @@ def invert(
 
     def ask(i: int, z: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         x0, eps = predict(z, grid.times[i])
-        return x0, eps, predict(_noisier(grid, i - 1, z, eps), grid.times[i - 1])[0] if far[i] else x0
+        return x0, eps, predict(noisier(grid, i - 1, z, eps), grid.times[i - 1])[0] if far[i] else x0
 
     def step(i: int, z: Tensor, said: tuple[Tensor, Tensor, Tensor]) -> Tensor:
         x0, _, guess = said
@@ -122,7 +161,7 @@ def invert(
     for sweep in range(1 + how.sweeps if sampler.depth > 1 else 1):
         moved = torch.zeros_like(z)
         for i in reversed(range(grid.steps)):
-            start = path[i] + rate(grid, i) * moved if sweep else _noisier(grid, i, path[i + 1], said[i + 1][1])
+            start = path[i] + rate(grid, i) * moved if sweep else noisier(grid, i, path[i + 1], said[i + 1][1])
             solution = solve(partial(ask, i), partial(step, i), path[i + 1], start, rate(grid, i), inner)
             moved, path[i], said[i] = solution.z - path[i], solution.z, solution.said
             calls, done = calls + (1 + far[i]) * solution.calls, done + 1
@@ -177,9 +216,15 @@ def _precise(latent: Tensor) -> Tensor:
     return latent.to(torch.promote_types(latent.dtype, torch.float32))
 
 
-def _noisier(grid: Grid, i: int, z: Tensor, eps: Tensor) -> Tensor:
+def noisier(grid: Grid, i: int, z: Tensor, eps: Tensor) -> Tensor:
     """`z_i` from `z_{i+1}` along a noise that is taken to be the same at both."""
     return grid.alpha[i] * (z - grid.sigma[i + 1] * eps) / grid.alpha[i + 1] + grid.sigma[i] * eps
+
+
+def _onwards(grid: Grid, i: int, j: int) -> float:
+    """From step i + 1 to i, what as much again leads j steps on is times that; by log-SNR, 0 where one is infinite."""
+    further = (grid.log_snr(i - j) - grid.log_snr(i)) / (grid.log_snr(i) - grid.log_snr(i + 1))
+    return further if math.isfinite(further) else 0.0
 
 
 def _ahead(sampler: Multistep, said: list[tuple[Tensor, ...]]) -> Tensor:
