@@ -61,8 +61,10 @@ def draw_solvers(axis, rows: Sequence[dict]) -> None:
         for solver, line in zip((*SOLVERS, TEXTBOOK), ("--", "-", ":"), strict=True):
             names = [f"{solver}, {cap}" for cap in CAPS]
             points = sorted((r for r in rows if r["steps"] == steps and r["method"] in names), key=lambda r: r["calls"])
-            x, y = [r["calls"] for r in points], [r["nmse_db"] for r in points]
-            axis.plot(x, y, "o" + line, color=f"C{number}", markersize=3, linewidth=1, label=f"{solver}, {steps} steps")
+            if points:
+                x, y = [r["calls"] for r in points], [r["nmse_db"] for r in points]
+                label = f"{solver}, {steps} steps"
+                axis.plot(x, y, "o" + line, color=f"C{number}", markersize=3, linewidth=1, label=label)
     logarithmic(axis)
     axis.set_xlabel("network calls an image")
 
