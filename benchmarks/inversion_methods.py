@@ -23,7 +23,7 @@ SHORT = 5
 """Steps of the inversion that `wmark verify` runs, whatever the sampler took."""
 
 SOLVERS, TEXTBOOK, CAPS = ("fixed-point", "anderson"), "backward Euler", (1, 2, 4, 8)
-"""The two solvers, fixed point as it is published, and after how many updates of a step they are compared."""
+"""The two solvers, plain fixed point of backward Euler, and after how many updates of a step they are compared."""
 
 
 @dataclass(frozen=True)
@@ -113,11 +113,11 @@ def methods_of(model: LatentDiffusion, cell: Cell) -> list[Method]:
     def exact(how: Correction) -> Callable[[Predictor, Tensor, Tensor], Tensor]:
         return lambda predict, z, noise: invert(predict, table, z, how).noise
 
-    once = Method("predictor-corrector", lambda predict, z, noise: predictor_corrector(predict, table, z).noise)
     if cell.source == "capped":
         solvers = [Correction(solver, cap, tolerance=0.0) for solver in SOLVERS for cap in CAPS]
         textbook = [Method(f"{TEXTBOOK}, {cap}", partial(_backward_euler, grid, cap)) for cap in CAPS]
-        return [*(Method(f"{how.solver}, {how.iterations}", exact(how)) for how in solvers), *textbook, once]
+        return [*(Method(f"{how.solver}, {how.iterations}", exact(how)) for how in solvers), *textbook]
+    once = Method("predictor-corrector", lambda predict, z, noise: predictor_corrector(predict, table, z).noise)
     chosen = [*plain, once, Method("exact", exact(Correction()))]
     if cell.sampler in RIVALS and model.denoiser.prediction_type != "flow":
         rival = partial(inverted_by_diffusers, schedule=schedule, scheduler=model.pipeline.scheduler)
@@ -127,7 +127,7 @@ def methods_of(model: LatentDiffusion, cell: Cell) -> list[Method]:
 
 
 def _backward_euler(grid: Grid, updates: int, predict: Predictor, latent: Tensor, noise: Tensor) -> Tensor:
-    """DDIM inverted by plain fixed point (Hong et al., CVPR 2024, algorithm 1): from the naive start, nothing kept."""
+    """DDIM inverted by plain fixed point (cf. Hong et al., CVPR 2024, algorithm 1): the step is never made smaller."""
     z = latent.float()
     for i in reversed(range(grid.steps)):
         less_noisy = z

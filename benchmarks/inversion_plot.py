@@ -56,7 +56,7 @@ def draw_methods(axis, rows: Sequence[dict]) -> None:
 
 
 def draw_solvers(axis, rows: Sequence[dict]) -> None:
-    """Error against network calls of fixed point, as published and as it is here, and of Anderson's, at every cap."""
+    """Error against network calls of fixed point, plain and as it is here, and of Anderson's, at every cap."""
     for number, steps in enumerate(dict.fromkeys(r["steps"] for r in rows)):
         for solver, line in zip((*SOLVERS, TEXTBOOK), ("--", "-", ":"), strict=True):
             names = [f"{solver}, {cap}" for cap in CAPS]

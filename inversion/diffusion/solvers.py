@@ -74,9 +74,7 @@ def naive(
         path.insert(0, noisier(grid, i, path[0], eps))
         if callback:
             callback(done)
-    unknown = torch.full((len(latent),), torch.nan)
-    calls = torch.full((len(latent),), grid.steps)
-    return DiffusionInversion(path[0], unknown, unknown > 0, calls, tuple(path))
+    return _unsolved(path, grid.steps)
 
 
 @torch.no_grad()
@@ -113,8 +111,7 @@ def predictor_corrector(
         path.insert(0, z)
         if callback:
             callback(done)
-    unknown = torch.full((len(latent),), torch.nan)
-    return DiffusionInversion(path[0], unknown, unknown > 0, torch.full((len(latent),), calls), tuple(path))
+    return _unsolved(path, calls)
 
 
 @torch.no_grad()
@@ -219,6 +216,12 @@ def _precise(latent: Tensor) -> Tensor:
 def noisier(grid: Grid, i: int, z: Tensor, eps: Tensor) -> Tensor:
     """`z_i` from `z_{i+1}` along a noise that is taken to be the same at both."""
     return grid.alpha[i] * (z - grid.sigma[i + 1] * eps) / grid.alpha[i + 1] + grid.sigma[i] * eps
+
+
+def _unsolved(path: list[Tensor], calls: int) -> DiffusionInversion:
+    """A path on which no equation was solved, after so many calls for each image."""
+    unknown = torch.full((len(path[0]),), torch.nan)
+    return DiffusionInversion(path[0], unknown, unknown > 0, torch.full((len(unknown),), calls), tuple(path))
 
 
 def _onwards(grid: Grid, i: int, j: int) -> float:
