@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import partial
 
+import torch
 from torch import Tensor
 
 from ..inversion.diffusion import Correction, invert, naive, predictor_corrector, unwired, wired
@@ -17,13 +18,16 @@ from ..models.sampling import SCHEDULERS
 from ..models.schedule import Grid, visited
 from ..models.wired import blocks, sample_wired
 
-__all__ = ["CAPS", "SOLVERS", "TEXTBOOK", "Cell", "Method", "cells", "methods_of"]
+__all__ = ["CAPS", "SOLVERS", "TEXTBOOK", "TOLERANCES", "Cell", "Method", "cells", "methods_of"]
 
 SHORT = 5
 """Steps of the inversion that `wmark verify` runs, whatever the sampler took."""
 
 SOLVERS, TEXTBOOK, CAPS = ("fixed-point", "anderson"), "backward Euler", (1, 2, 4, 8)
 """The two solvers, plain fixed point of backward Euler, and after how many updates of a step they are compared."""
+
+TOLERANCES, MOST = (0.1, 0.03, 0.01, 0.001), 16
+"""Residuals at which the accelerated solver and the plain one leave a step, and updates at most until then."""
 
 
 @dataclass(frozen=True)
@@ -115,8 +119,16 @@ def methods_of(model: LatentDiffusion, cell: Cell) -> list[Method]:
 
     if cell.source == "capped":
         solvers = [Correction(solver, cap, tolerance=0.0) for solver in SOLVERS for cap in CAPS]
-        textbook = [Method(f"{TEXTBOOK}, {cap}", partial(_backward_euler, grid, cap)) for cap in CAPS]
-        return [*(Method(f"{how.solver}, {how.iterations}", exact(how)) for how in solvers), *textbook]
+        textbook = [Method(f"{TEXTBOOK}, {cap}", partial(_backward_euler, grid, cap, 0.0)) for cap in CAPS]
+        stopping = [
+            method
+            for tolerance in TOLERANCES
+            for method in (
+                Method(f"anderson, to {tolerance:g}", exact(Correction("anderson", MOST, tolerance))),
+                Method(f"{TEXTBOOK}, to {tolerance:g}", partial(_backward_euler, grid, MOST, tolerance)),
+            )
+        ]
+        return [*(Method(f"{how.solver}, {how.iterations}", exact(how)) for how in solvers), *textbook, *stopping]
     once = Method("predictor-corrector", lambda predict, z, noise: predictor_corrector(predict, table, z).noise)
     chosen = [*plain, once, Method("exact", exact(Correction()))]
     if cell.sampler in RIVALS and model.denoiser.prediction_type != "flow":
@@ -126,13 +138,23 @@ def methods_of(model: LatentDiffusion, cell: Cell) -> list[Method]:
     return chosen
 
 
-def _backward_euler(grid: Grid, updates: int, predict: Predictor, latent: Tensor, noise: Tensor) -> Tensor:
-    """DDIM inverted by plain fixed point (cf. Hong et al., CVPR 2024, algorithm 1): the step is never made smaller."""
+def _backward_euler(
+    grid: Grid, updates: int, tolerance: float, predict: Predictor, latent: Tensor, noise: Tensor
+) -> Tensor:
+    """DDIM inverted by plain fixed point (cf. Hong et al., CVPR 2024, algorithm 1): the step is never made smaller.
+
+    Each image is left where an update moved it by no more than the tolerance, in standard deviations of the noise.
+    """
     z = latent.float()
     for i in reversed(range(grid.steps)):
-        less_noisy = z
+        less_noisy, working = z, torch.ones(len(z), dtype=torch.bool, device=z.device)
         for _ in range(1 + updates):
-            z = noisier(grid, i, less_noisy, predict(z, grid.times[i])[1])
+            moved = noisier(grid, i, less_noisy, predict(z, grid.times[i])[1])
+            far = (moved - z).flatten(1).square().mean(1).sqrt() > tolerance * grid.sigma[i]
+            z = torch.where(working.reshape(-1, *[1] * (z.ndim - 1)), moved, z)
+            working = working & far
+            if not working.any():
+                break
     return z
 
 

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from ..figures import figure, logarithmic, save
-from .inversion_methods import CAPS, SOLVERS, TEXTBOOK
+from .inversion_methods import CAPS, SOLVERS, TEXTBOOK, TOLERANCES
 
 __all__ = ["plot"]
 
@@ -31,7 +31,7 @@ def plot(path: Path, summary: Sequence[dict]) -> None:
         draw_solvers(row[1], [r for r in of if r["source"] == "capped"])
         draw_evidence(row[2], [r for r in of if r["source"] == "picture"])
         row[0].set_title(f"{model}: true latent, prompt known, guidance 1", fontsize=10)
-        row[1].set_title(f"{model}: DDIM, updates of a step", fontsize=10)
+        row[1].set_title(f"{model}: DDIM, each step to so many updates or a residual", fontsize=10)
         row[2].set_title(f"{model}: from pictures, prompt unknown", fontsize=10)
         for axis in row:
             axis.grid(alpha=0.3)
@@ -56,15 +56,19 @@ def draw_methods(axis, rows: Sequence[dict]) -> None:
 
 
 def draw_solvers(axis, rows: Sequence[dict]) -> None:
-    """Error against network calls of fixed point, plain and as it is here, and of Anderson's, at every cap."""
+    """Error against network calls: the solvers cap by cap, filled, and tolerance by tolerance, hollow."""
     for number, steps in enumerate(dict.fromkeys(r["steps"] for r in rows)):
         for solver, line in zip((*SOLVERS, TEXTBOOK), ("--", "-", ":"), strict=True):
-            names = [f"{solver}, {cap}" for cap in CAPS]
-            points = sorted((r for r in rows if r["steps"] == steps and r["method"] in names), key=lambda r: r["calls"])
-            if points:
-                x, y = [r["calls"] for r in points], [r["nmse_db"] for r in points]
-                label = f"{solver}, {steps} steps"
-                axis.plot(x, y, "o" + line, color=f"C{number}", markersize=3, linewidth=1, label=label)
+            for stops, fill in ((CAPS, "full"), ([f"to {tolerance:g}" for tolerance in TOLERANCES], "none")):
+                names = [f"{solver}, {stop}" for stop in stops]
+                points = [r for r in rows if r["steps"] == steps and r["method"] in names]
+                points.sort(key=lambda r: r["calls"])
+                if points:
+                    x, y = [r["calls"] for r in points], [r["nmse_db"] for r in points]
+                    label = f"{solver}, {steps} steps, by {'updates' if fill == 'full' else 'residual'}"
+                    axis.plot(
+                        x, y, "o" + line, color=f"C{number}", markersize=3, linewidth=1, fillstyle=fill, label=label
+                    )
     logarithmic(axis)
     axis.set_xlabel("network calls an image")
 

@@ -20,7 +20,7 @@ from torch import Tensor
 from ...errors import ArgumentError
 from ...models.schedule import Grid
 
-__all__ = ["Correction", "Solution", "advance", "rate", "relative", "solve"]
+__all__ = ["Correction", "Solution", "advance", "rate", "residual", "solve"]
 
 WIDEST = 1000.0
 """Variance of the data along its widest direction, the mean of a latent, in units of that of a number of it."""
@@ -35,8 +35,9 @@ class Correction:
     Arguments:
         solver: `fixed-point`, whose step is halved where it stops helping, or `anderson`, which goes as far along each
             of its last few changes as explains what is left.
-        iterations: Updates of a step at most.
-        tolerance: Residual `||F(z)|| / ||z_s||` at which an image is left as it is.
+        iterations: Updates of a step at most, one call each.
+        tolerance: Residual at which an image is updated once more and left: the length of the plain update there,
+            `rate F(z)`, in standard deviations of its noise (:func:`residual`).
         memory: Number of changes that Anderson's method remembers.
         sweeps: Passes up a sampler of higher order at most, each with the history that the last one found.
 
@@ -45,8 +46,8 @@ class Correction:
     """
 
     solver: str = "anderson"
-    iterations: int = 6
-    tolerance: float = 3e-4
+    iterations: int = 8
+    tolerance: float = 1e-3
     memory: int = 4
     sweeps: int = 2
 
@@ -62,12 +63,15 @@ class Solution:
     """Where an implicit equation was left.
 
     Attributes:
-        z: Best latents, with shape (B, C, ...).
-        said: What the predictor said there.
+        z: Latents one update on from the best that the predictor was asked at, with shape (B, C, ...); where it had
+            stopped helping, those themselves.
+        asked: The best that it was asked at.
+        said: What it said there.
         calls: Times that the predictor was asked for each image until it had converged, with shape (B,).
     """
 
     z: Tensor
+    asked: Tensor
     said: tuple[Tensor, ...]
     calls: Tensor
 
@@ -80,9 +84,13 @@ def rate(grid: Grid, i: int) -> float:
     return min(1.0, 2 / slopes) if slopes else 1.0
 
 
-def relative(error: Tensor, target: Tensor) -> Tensor:
-    """`||error|| / ||target||` of each image, with shape (B,)."""
-    return error.flatten(1).norm(dim=1) / target.flatten(1).norm(dim=1).clamp_min(1e-12)
+def residual(grid: Grid, i: int, error: Tensor) -> Tensor:
+    """`||rate F|| / (sigma_i sqrt(d))` of each image's d numbers, with shape (B,).
+
+    Going up, an error keeps its size in standard deviations of the noise; against the latent, which is mostly data
+    where there is little noise, it would look small on the very steps that bend most.
+    """
+    return rate(grid, i) / grid.sigma[i] * error.flatten(1).square().mean(1).sqrt()
 
 
 def solve(
@@ -90,39 +98,44 @@ def solve(
     step: Callable[[Tensor, tuple[Tensor, ...]], Tensor],
     target: Tensor,
     start: Tensor,
-    rate: float,
+    grid: Grid,
+    i: int,
     how: Correction,
 ) -> Solution:
     """Find the `z` with `step(z, predict(z)) = target`; of each image the best iterate is kept, at worst the start.
+
+    Each call pays for an update, the last one, too: what it leaves was not asked, but expected to be less still.
 
     Arguments:
         predict: From latents to what the network says there, of the same shape.
         step: From latents and what was said of them to the next latents.
         target: The next latents, with shape (B, C, ...).
         start: Where to begin.
-        rate: Step of the iteration; see :func:`rate`.
+        grid, i: Levels, and which step it is.
         how: Solver, cap and tolerance.
     """
     z, damping, tried = start, torch.ones(len(start), device=start.device), []
     calls = torch.zeros(len(start), dtype=torch.long, device=start.device)
     best, least = None, torch.full((len(start),), torch.inf, device=start.device, dtype=start.dtype)
-    for k in range(how.iterations + 1):
-        calls += least > how.tolerance
+    found = start
+    for _ in range(how.iterations):
+        working = least > how.tolerance
+        calls += working
         said = predict(z)
         error = step(z, said) - target
-        residual = relative(error, target)
-        better = residual < least
+        now = residual(grid, i, error)
+        better = working & (now < least)
         here = (z, error, *said)
-        kept = best or here
-        best = tuple(torch.where(_like(better, z), new, old) for new, old in zip(here, kept, strict=True))
+        best = tuple(torch.where(_like(better, z), new, old) for new, old in zip(here, best or here, strict=True))
+        least = torch.where(better, now, least)
         damping = torch.where(better, damping, damping / 2)
-        least = torch.where(better, residual, least)
-        if k == how.iterations or (least <= how.tolerance).all():
-            break
         tried = [(z, error), *tried][: how.memory + 1]
         remembered = tried if how.solver == "anderson" else []
-        z = advance(best[0], best[1], remembered, _like(rate * damping, z).to(z.dtype))
-    return Solution(best[0], best[2:], calls)
+        z = advance(best[0], best[1], remembered, _like(rate(grid, i) * damping, z).to(z.dtype))
+        found = torch.where(_like(working, z), torch.where(_like(better, z), z, best[0]), found)
+        if (least <= how.tolerance).all():
+            break
+    return Solution(found, best[0], best[2:], calls)
 
 
 def advance(z: Tensor, error: Tensor, tried: list[tuple[Tensor, Tensor]], step: float | Tensor) -> Tensor:

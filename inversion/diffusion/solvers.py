@@ -14,7 +14,7 @@ from ...models import multistep
 from ...models.base import Schedule
 from ...models.multistep import Multistep, Predictor
 from ...models.schedule import Grid
-from .implicit import Correction, advance, rate, relative, solve
+from .implicit import Correction, advance, rate, residual, solve
 
 __all__ = ["DiffusionInversion", "ddim", "dpmsolver", "exact_ddim", "invert", "naive", "predictor_corrector", "unipc"]
 
@@ -41,8 +41,8 @@ class DiffusionInversion:
 
     Attributes:
         noise: Recovered initial noise, with shape (B, C, ...), float32 or better.
-        residual: Largest relative residual of the sampler's steps along the path, with shape (B,); nan where no
-            implicit equation was solved.
+        residual: Largest residual of the sampler's steps where the network was last asked along the path, in standard
+            deviations of the noise there, with shape (B,); nan where no implicit equation was solved.
         converged: Whether that is within the tolerance, with shape (B,).
         calls: Network calls for each image, with shape (B,).
         path: Latents from the noise to the clean latent, at each time of the grid.
@@ -102,7 +102,7 @@ def predictor_corrector(
         if i or ahead:
             z, x0, eps = ahead or (z, *predict(z, grid.times[i]))
             calls, ahead = calls + (ahead is None), None
-            history = [x0 + _onwards(grid, i, j) * (x0 - before) for j in range(1, min(sampler.depth, i + 1))]
+            history = onwards(sampler, i, x0, before)
             if i and sampler.reach(i) > FAR:
                 further = noisier(grid, i - 1, z, eps)
                 calls, ahead = calls + 1, (further, *predict(further, grid.times[i - 1]))
@@ -142,30 +142,35 @@ def invert(
     grid, z = sampler.grid, _precise(latent)
     x0, eps = predict(z, EVALUATE_AT["middle"](grid.times[-1], grid.times[-2]))
     calls = torch.ones(len(z), dtype=torch.long, device=z.device)
-    path, said, found, done = [z] * (grid.steps + 1), [(x0, eps, x0)] * (grid.steps + 1), None, 0
+    said = [(x0, eps, *[x0] * (sampler.depth - 1))] * (grid.steps + 1)
+    path, asked, found, done = [z] * (grid.steps + 1), [z] * grid.steps, None, 0
     ahead, tried = z.new_zeros(len(z), grid.steps, sampler.depth - 1, *z.shape[1:]), []
     inner = how if sampler.depth == 1 else replace(how, tolerance=max(how.tolerance, ROUGH))
     far = [i > 0 and sampler.reach(i) > FAR for i in range(grid.steps)]
 
-    def ask(i: int, z: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+    def ask(i: int, z: Tensor) -> tuple[Tensor, ...]:
         x0, eps = predict(z, grid.times[i])
-        return x0, eps, predict(noisier(grid, i - 1, z, eps), grid.times[i - 1])[0] if far[i] else x0
+        if far[i]:
+            further = predict(noisier(grid, i - 1, z, eps), grid.times[i - 1])[0]
+            return x0, eps, *[further] * (sampler.depth - 1)
+        return x0, eps, *onwards(sampler, i, x0, said[i + 1][0])
 
-    def step(i: int, z: Tensor, said: tuple[Tensor, Tensor, Tensor]) -> Tensor:
-        x0, _, guess = said
-        return sampler.step(i, z, [x0, *(guess + change for change in ahead[:, i].unbind(1))])
+    def step(i: int, z: Tensor, said: tuple[Tensor, ...]) -> Tensor:
+        x0, _, *guesses = said
+        changes = ahead[:, i].unbind(1)
+        return sampler.step(i, z, [x0, *(guess + change for guess, change in zip(guesses, changes, strict=True))])
 
     for sweep in range(1 + how.sweeps if sampler.depth > 1 else 1):
         moved = torch.zeros_like(z)
         for i in reversed(range(grid.steps)):
             start = path[i] + rate(grid, i) * moved if sweep else noisier(grid, i, path[i + 1], said[i + 1][1])
-            solution = solve(partial(ask, i), partial(step, i), path[i + 1], start, rate(grid, i), inner)
-            moved, path[i], said[i] = solution.z - path[i], solution.z, solution.said
+            solution = solve(partial(ask, i), partial(step, i), path[i + 1], start, grid, i, inner)
+            moved, path[i], asked[i], said[i] = solution.z - path[i], solution.z, solution.asked, solution.said
             calls, done = calls + (1 + far[i]) * solution.calls, done + 1
             if callback:
                 callback(done)
-        residual = _residual(sampler, path, said)
-        now = DiffusionInversion(path[0], residual, residual <= how.tolerance, calls, tuple(path))
+        left = _residual(sampler, path, asked, said)
+        now = DiffusionInversion(path[0], left, left <= how.tolerance, calls, tuple(path))
         found = now if found is None else _better(found, now)
         if found.converged.all():
             break
@@ -224,27 +229,33 @@ def _unsolved(path: list[Tensor], calls: int) -> DiffusionInversion:
     return DiffusionInversion(path[0], unknown, unknown > 0, torch.full((len(unknown),), calls), tuple(path))
 
 
-def _onwards(grid: Grid, i: int, j: int) -> float:
-    """From step i + 1 to i, what as much again leads j steps on is times that; by log-SNR, 0 where one is infinite."""
-    further = (grid.log_snr(i - j) - grid.log_snr(i)) / (grid.log_snr(i) - grid.log_snr(i + 1))
-    return further if math.isfinite(further) else 0.0
+def onwards(sampler: Multistep, i: int, x0: Tensor, before: Tensor) -> list[Tensor]:
+    """What step i's history is expected to be, newest first: as much again by log-SNR as from step i + 1 to i.
+
+    Where one of those is infinite, as at pure noise, nothing more is expected.
+    """
+    grid, history = sampler.grid, [x0] * (sampler.depth - 1)
+    for j in range(1, min(sampler.depth, i + 1)):
+        further = (grid.log_snr(i - j) - grid.log_snr(i)) / (grid.log_snr(i) - grid.log_snr(i + 1))
+        history[j - 1] = x0 + (further if math.isfinite(further) else 0.0) * (x0 - before)
+    return history
 
 
 def _ahead(sampler: Multistep, said: list[tuple[Tensor, ...]]) -> Tensor:
     """How far the history of each step is from the guess of it, with shape (B, steps, depth - 1, C, ...)."""
     rows = [
-        torch.stack([said[max(i - j, 0)][0] - said[i][2] for j in range(1, sampler.depth)], dim=1)
+        torch.stack([said[max(i - j, 0)][0] - said[i][1 + j] for j in range(1, sampler.depth)], dim=1)
         for i in range(sampler.grid.steps)
     ]
     return torch.stack(rows, dim=1)
 
 
-def _residual(sampler: Multistep, path: list[Tensor], said: list[tuple[Tensor, ...]]) -> Tensor:
-    """Largest relative residual of the sampler's steps, its history taken from the path itself, with shape (B,)."""
+def _residual(sampler: Multistep, path: list[Tensor], asked: list[Tensor], said: list[tuple[Tensor, ...]]) -> Tensor:
+    """Largest residual of the sampler's steps, its history taken from the path itself, with shape (B,)."""
     worst = torch.zeros(len(path[0]), device=path[0].device, dtype=path[0].dtype)
-    for i in range(sampler.grid.steps):
+    for i, z in enumerate(asked):
         data = [said[j][0] for j in range(i, max(-1, i - sampler.depth), -1)]
-        worst = torch.maximum(worst, relative(sampler.step(i, path[i], data) - path[i + 1], path[i + 1]))
+        worst = torch.maximum(worst, residual(sampler.grid, i, sampler.step(i, z, data) - path[i + 1]))
     return worst
 
 
