@@ -9,10 +9,11 @@ over cells i of 32x32 at p_i with their pixels k, f cubic in red, green and blue
     y_i ~ f(r_i) + |p_i|^2 g(r_i)
     r_i ~ mean over k of f(y_k) + |p_i|^2 g(y_i)    where pixels were clipped or turned to a few colours
 
-    unlikeness = max(mean over blocks of 4x4 cells of (mean of what is left)^2 - allowed, 0) / (variance + floor)
+    unlikeness = max(mean over blocks of 4x4 cells of (mean of what is left)^2 - kept - allowed, 0) / (variance + floor)
 
 for the one that fits better, over all cells or the 60% that fit best. What codecs, noise and few colours leave differs
-from cell to cell, and a block's mean loses it; what another prompt paints differs from block to block. Of a part, which
+from cell to cell, and a block's mean keeps a sixteenth of its square, which is taken off (kept; half as much again for
+neighbours that are not quite independent); what another prompt paints differs from block to block. Of a part, which
 has few blocks, f is simpler or the blocks are smaller, lest there be enough parameters to explain anything. So
 unlikeness is 0 for negatives, turned hues, vignettes, and where a third of the picture is covered; another picture,
 even one of the same composition, has no such function; where it has blocks of one colour, and any function does, too
@@ -20,7 +21,7 @@ much is left of its cells. What left the picture (crops) is not compared, nor wh
 or white now and was not. What seems another picture is moved a little, to where it fits best (:mod:`.settling`).
 
 How alike it must be depends on how well the name is read: whatever leaves the evidence leaves the colours, too. The
-registered picture's unlikeness is at most 1.2 / -log10 p of the identity (:func:`least_alike`); a replay, which has all
+registered picture's unlikeness is at most .55 / -log10 p of the identity (:func:`least_alike`); a replay, which has all
 the evidence of a picture that nothing was done to, can be .99 alike where the model is small. In a picture of few
 colours what is a little less alike is not told.
 """
@@ -44,10 +45,10 @@ if TYPE_CHECKING:
 
 __all__ = ["COMPARISON", "Likeness", "aligned", "is_registered", "least_alike", "likeness"]
 
-COMPARISON = 2
+COMPARISON = 3
 """Of which version the comparison is: with another, benchmarks ask anew."""
 
-MOST, TIMES_EVIDENCE = 0.015, 1.2
+MOST, TIMES_EVIDENCE = 0.015, 0.55
 """Unlikeness that the registered picture has at most, and that times -log10 p of the identity (over the share of the
 picture that is in view). `wmark bench transplants` says how often that errs."""
 
@@ -56,6 +57,9 @@ LARGEST = 512
 KEPT, ROUNDS = 0.6, 5
 BLOCKS = (4, 3, 2, 1)
 """Cells a side."""
+
+ALONE = 1.5 / BLOCKS[0] ** 2
+"""Share of the squared error of cells by themselves that a block's mean keeps; neighbours are not quite independent."""
 
 LINEAR, QUADRATIC = 4, 10
 """How many of the terms are 1 and the colours, and those with their squares and products."""
@@ -225,7 +229,7 @@ def unlikeness(terms: np.ndarray, colours: np.ndarray, where: tuple[np.ndarray, 
             flat = total * spread(given) < FLATTER * spread(colours) * spread(given[kept])
             if explained and not flat:
                 error = common(left[kept], (where[0][kept], where[1][kept]), part.shape[1])
-                best = min(best, max(error - allowed, 0.0) / (total + FLOOR))
+                best = min(best, max(error - ALONE * float(alone) - allowed, 0.0) / (total + FLOOR))
             kept = errors <= np.quantile(errors, KEPT)
     return best
 
