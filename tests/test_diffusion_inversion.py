@@ -1,4 +1,5 @@
 import math
+from itertools import pairwise
 
 import pytest
 import torch
@@ -168,6 +169,29 @@ def test_anderson_needs_fewer_calls_than_the_fixed_point(toy):
         for solver in ("anderson", "fixed-point")
     }
     assert (calls["anderson"] < 0.6 * calls["fixed-point"]).all()
+
+
+def test_every_call_pays_for_an_update_the_last_one_too(toy):
+    predict, table = toy.network(), MULTISTEP["ddim"](Grid.of(SCHEDULE, 8))
+    noise = toy.noise(2, 4, 4, 4)
+    z = sample(predict, table, noise)
+    errors = [toy.apart(naive(predict, table.grid, z).noise, noise)]
+    for iterations in (1, 2, 3):
+        found = invert(predict, table, z, Correction(iterations=iterations, tolerance=0.0))
+        assert found.calls.tolist() == [1 + 8 * iterations] * 2
+        errors.append(toy.apart(found.noise, noise))
+    assert all(after < before / 2 for before, after in pairwise(errors)), errors
+
+
+def test_a_residual_is_how_far_an_update_moves_in_units_of_the_noise(toy):
+    """Here, where errors do not add up, it bounds what is wrong with the noise in the end."""
+    predict, table = toy.network(), MULTISTEP["ddim"](Grid.of(SCHEDULE, 8))
+    noise = toy.noise(2, 4, 4, 4)
+    z = sample(predict, table, noise)
+    for tolerance in (0.1, 0.01, 0.001):
+        found = invert(predict, table, z, Correction(iterations=40, tolerance=tolerance))
+        assert found.converged.all() and (found.residual <= tolerance).all()
+        assert toy.apart(found.noise, noise) < tolerance
 
 
 def test_pure_noise_is_where_an_inversion_may_end(toy):
