@@ -117,7 +117,7 @@ def solve(
     z, damping, tried = start, torch.ones(len(start), device=start.device), []
     calls = torch.zeros(len(start), dtype=torch.long, device=start.device)
     best, least = None, torch.full((len(start),), torch.inf, device=start.device, dtype=start.dtype)
-    found = start
+    found, step_size = start, rate(grid, i)
     for _ in range(how.iterations):
         working = least > how.tolerance
         calls += working
@@ -131,7 +131,7 @@ def solve(
         damping = torch.where(better, damping, damping / 2)
         tried = [(z, error), *tried][: how.memory + 1]
         remembered = tried if how.solver == "anderson" else []
-        z = advance(best[0], best[1], remembered, _like(rate(grid, i) * damping, z).to(z.dtype))
+        z = advance(best[0], best[1], remembered, _like(step_size * damping, z).to(z.dtype))
         found = torch.where(_like(working, z), torch.where(_like(better, z), z, best[0]), found)
         if (least <= how.tolerance).all():
             break

@@ -102,7 +102,7 @@ def predictor_corrector(
         if i or ahead:
             z, x0, eps = ahead or (z, *predict(z, grid.times[i]))
             calls, ahead = calls + (ahead is None), None
-            history = onwards(sampler, i, x0, before)
+            history = _onwards(sampler, i, x0, before)
             if i and sampler.reach(i) > FAR:
                 further = noisier(grid, i - 1, z, eps)
                 calls, ahead = calls + 1, (further, *predict(further, grid.times[i - 1]))
@@ -153,7 +153,7 @@ def invert(
         if far[i]:
             further = predict(noisier(grid, i - 1, z, eps), grid.times[i - 1])[0]
             return x0, eps, *[further] * (sampler.depth - 1)
-        return x0, eps, *onwards(sampler, i, x0, said[i + 1][0])
+        return x0, eps, *_onwards(sampler, i, x0, said[i + 1][0])
 
     def step(i: int, z: Tensor, said: tuple[Tensor, ...]) -> Tensor:
         x0, _, *guesses = said
@@ -229,7 +229,7 @@ def _unsolved(path: list[Tensor], calls: int) -> DiffusionInversion:
     return DiffusionInversion(path[0], unknown, unknown > 0, torch.full((len(unknown),), calls), tuple(path))
 
 
-def onwards(sampler: Multistep, i: int, x0: Tensor, before: Tensor) -> list[Tensor]:
+def _onwards(sampler: Multistep, i: int, x0: Tensor, before: Tensor) -> list[Tensor]:
     """What step i's history is expected to be, newest first: as much again by log-SNR as from step i + 1 to i.
 
     Where one of those is infinite, as at pure noise, nothing more is expected.
