@@ -18,6 +18,7 @@ from wmark.inversion.diffusion import (
     unipc,
     wired,
 )
+from wmark.inversion.diffusion.implicit import residual, solve
 from wmark.models.multistep import MULTISTEP, sample
 from wmark.models.sampling import SCHEDULERS
 from wmark.models.schedule import DiscreteSchedule, Grid, RectifiedSchedule, visited
@@ -218,12 +219,33 @@ def test_what_cannot_be_solved_is_never_worse_than_where_it_began():
         return (z - sigma * eps) / alpha, eps
 
     z, grid = clean(), Grid.of(SCHEDULE, 4)
-    residuals = []
-    for iterations in (1, 8):
-        found = invert(predict, MULTISTEP["ddim"](grid), z, Correction(iterations=iterations))
-        assert not found.converged.any() and found.noise.isfinite().all()
-        residuals.append(found.residual)
+    ddim = MULTISTEP["ddim"](grid)
+
+    def left(iterations: int) -> torch.Tensor:
+        ask, step = (lambda z: predict(z, grid.times[0])), (lambda z, said: ddim.step(0, z, said[:1]))
+        found = solve(ask, step, z, z, grid, 0, Correction(iterations=iterations))
+        return residual(grid, 0, step(found.asked, found.said) - z)
+
+    each = torch.stack([left(iterations) for iterations in range(1, 9)])
+    assert (each[1:] <= each[:-1]).all()
+    found = invert(predict, ddim, z)
+    assert not found.converged.any() and found.noise.isfinite().all()
     assert found.calls.tolist() == [1 + 4 * 8] * 2
+
+
+def test_a_step_starts_along_the_noise_that_a_straight_line_in_sigma_leads_to():
+    """Where the noise is such a line, that start is exact from the third step on, and a call is all that it takes."""
+    z, slope = clean(), torch.randn(4, 8, 8, generator=torch.Generator().manual_seed(1))
+
+    def predict(z, t):
+        alpha, sigma = SCHEDULE(t)
+        eps = (1 + slope * sigma).expand_as(z)
+        return (z - sigma * eps) / alpha, eps
+
+    grid = Grid.of(SCHEDULE, 6)
+    found = invert(predict, MULTISTEP["ddim"](grid), z, Correction(tolerance=1e-5))
+    assert found.converged.all() and found.calls.tolist() == [1 + 2 * 3 + 4] * 2
+    assert (sample(predict, MULTISTEP["ddim"](grid), found.noise) - z).abs().max() < 1e-4
 
 
 def test_images_that_have_converged_are_left_as_they_are():

@@ -125,7 +125,8 @@ def invert(
 ) -> DiffusionInversion:
     """The noise that a sampler makes a clean latent from: each of its steps is solved as an implicit equation.
 
-    A step of higher order looks at predictions of noisier latents, which are not known on the way up. What is frozen
+    DDIM's steps start along the noise that the two steps before them lead to, others along that of the last one, as
+    naive ones do. A step of higher order looks at predictions of noisier latents, which are not known on the way up. What is frozen
     is how far they are from a guess of them: in the first sweep not at all, and in each further one as the sweep before
     found it. The guess is the step's own prediction, with which the first sweep inverts DDIM on the same times. Where a
     step extrapolates far, as DPM-Solver++(2M)'s last one does in 15 steps or more, it is what the network says a naive
@@ -163,7 +164,10 @@ def invert(
     for sweep in range(1 + how.sweeps if sampler.depth > 1 else 1):
         moved = torch.zeros_like(z)
         for i in reversed(range(grid.steps)):
-            start = path[i] + rate(grid, i) * moved if sweep else noisier(grid, i, path[i + 1], said[i + 1][1])
+            if sweep:
+                start = path[i] + rate(grid, i) * moved
+            else:
+                start = noisier(grid, i, path[i + 1], _along(sampler, i, said))
             solution = solve(partial(ask, i), partial(step, i), path[i + 1], start, grid, i, inner)
             moved, path[i], asked[i], said[i] = solution.z - path[i], solution.z, solution.asked, solution.said
             calls, done = calls + (1 + far[i]) * solution.calls, done + 1
@@ -227,6 +231,19 @@ def _unsolved(path: list[Tensor], calls: int) -> DiffusionInversion:
     """A path on which no equation was solved, after so many calls for each image."""
     unknown = torch.full((len(path[0]),), torch.nan)
     return DiffusionInversion(path[0], unknown, unknown > 0, torch.full((len(unknown),), calls), tuple(path))
+
+
+def _along(sampler: Multistep, i: int, said: list[tuple[Tensor, ...]]) -> Tensor:
+    """The noise along which step i starts: on from what was seen on the two steps before it, straight in sigma.
+
+    Without a step between, the last one alone; as with samplers of higher order, whose first sweep is a rough one and
+    whose last ends no nearer for it.
+    """
+    grid, seen = sampler.grid, said[i + 1][1]
+    if sampler.depth > 1 or i + 2 >= grid.steps:
+        return seen
+    further = (grid.sigma[i] - grid.sigma[i + 1]) / (grid.sigma[i + 1] - grid.sigma[i + 2])
+    return seen + further * (seen - said[i + 2][1])
 
 
 def _onwards(sampler: Multistep, i: int, x0: Tensor, before: Tensor) -> list[Tensor]:
