@@ -59,7 +59,7 @@ class Multistep:
     def reach(self, i: int) -> float:
         """How far step i extrapolates: the weights of earlier predictions, without their signs, over the sum of all."""
         newest, *earlier = self.weights[i]
-        return sum(map(abs, earlier)) / abs(newest + sum(earlier))
+        return sum(map(abs, earlier)) / abs(newest + sum(earlier)) if earlier else 0.0
 
     @property
     def depth(self) -> int:

@@ -246,6 +246,8 @@ def test_a_step_starts_along_the_noise_that_a_straight_line_in_sigma_leads_to():
     found = invert(predict, MULTISTEP["ddim"](grid), z, Correction(tolerance=1e-5))
     assert found.converged.all() and found.calls.tolist() == [1 + 2 * 3 + 4] * 2
     assert (sample(predict, MULTISTEP["ddim"](grid), found.noise) - z).abs().max() < 1e-4
+    twice = Grid.at(SCHEDULE, [1.0, 0.7, 0.7, 0.4, 0.4, 0.4, 0.0])
+    assert invert(predict, MULTISTEP["ddim"](twice), z).converged.all()  # A step that goes nowhere leads nowhere.
 
 
 def test_images_that_have_converged_are_left_as_they_are():

@@ -125,13 +125,13 @@ def invert(
 ) -> DiffusionInversion:
     """The noise that a sampler makes a clean latent from: each of its steps is solved as an implicit equation.
 
-    DDIM's steps start along the noise that the two steps before them lead to, others along that of the last one, as
-    naive ones do. A step of higher order looks at predictions of noisier latents, which are not known on the way up. What is frozen
-    is how far they are from a guess of them: in the first sweep not at all, and in each further one as the sweep before
-    found it. The guess is the step's own prediction, with which the first sweep inverts DDIM on the same times. Where a
-    step extrapolates far, as DPM-Solver++(2M)'s last one does in 15 steps or more, it is what the network says a naive
-    step further up (Hong et al., CVPR 2024, algorithm 2), at one call more. Of each image the path with the least
-    residual is kept.
+    DDIM's steps start along the noise that the two before them lead to, others along that of the last one, as naive
+    ones do. A step of higher order looks at predictions of noisier latents, which are not known on the way up. What is
+    frozen is how far they are from a guess of them: in the first sweep not at all, and in each further one as the sweep
+    before found it. The guess is the step's own prediction, with which the first sweep inverts DDIM on the same times.
+    Where a step extrapolates far, as DPM-Solver++(2M)'s last one does in 15 steps or more, it is what the network says
+    a naive step further up (Hong et al., CVPR 2024, algorithm 2), at one call more. Of each image the path with the
+    least residual is kept.
 
     Arguments:
         predict: From `z_t` and t to `(x0, eps)`, prompt included.
@@ -239,11 +239,11 @@ def _along(sampler: Multistep, i: int, said: list[tuple[Tensor, ...]]) -> Tensor
     Without a step between, the last one alone; as with samplers of higher order, whose first sweep is a rough one and
     whose last ends no nearer for it.
     """
-    grid, seen = sampler.grid, said[i + 1][1]
-    if sampler.depth > 1 or i + 2 >= grid.steps:
+    sigma, seen = sampler.grid.sigma, said[i + 1][1]
+    between = sigma[i + 1] - sigma[i + 2] if i + 2 < sampler.grid.steps else 0.0
+    if sampler.depth > 1 or not between:
         return seen
-    further = (grid.sigma[i] - grid.sigma[i + 1]) / (grid.sigma[i + 1] - grid.sigma[i + 2])
-    return seen + further * (seen - said[i + 2][1])
+    return seen + (sigma[i] - sigma[i + 1]) / between * (seen - said[i + 2][1])
 
 
 def _onwards(sampler: Multistep, i: int, x0: Tensor, before: Tensor) -> list[Tensor]:
