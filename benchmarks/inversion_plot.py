@@ -23,7 +23,7 @@ MARKERS = {
 def plot(path: Path, summary: Sequence[dict]) -> None:
     """A row for each model: error against calls at guidance 1, the two solvers cap by cap, p-values by guidance."""
     models = list(dict.fromkeys(row["model"] for row in summary))
-    canvas, axes = figure(len(models), 3, width=16, height=4.8 * len(models))
+    canvas, axes = figure(len(models), 3, width=16, height=6.4 * len(models))
     for row, model in zip(axes, models, strict=True):
         of = [r for r in summary if r["model"] == model]
         tight = [r for r in of if r["prompt"] == "known" and r["guidance"] == 1 and r["source"] == "latent"]
@@ -36,7 +36,7 @@ def plot(path: Path, summary: Sequence[dict]) -> None:
         for axis in row:
             axis.grid(alpha=0.3)
             if axis.get_legend_handles_labels()[0]:
-                axis.legend(fontsize=7)
+                axis.legend(fontsize=7, ncols=2, loc="upper center", bbox_to_anchor=(0.5, -0.16))
     save(canvas, path)
 
 
