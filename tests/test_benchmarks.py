@@ -57,6 +57,7 @@ COLUMNS = {
     "ablation": decoder_inversion.COLUMNS,
     "adapter": adapter.COLUMNS,
     "attackers": attackers.COLUMNS,
+    "attackers-14": attackers.COLUMNS,
     "audit": audit.COLUMNS,
     "autoencoders": autoencoders.COLUMNS,
     "clips": clips.COLUMNS,
@@ -86,6 +87,7 @@ COLUMNS = {
     "seconds": seconds.columns(),
     "throughput": throughput.COLUMNS,
     "transplants": transplants.COLUMNS,
+    "transplants-3": transplants.COLUMNS,
 }
 
 
