@@ -233,6 +233,21 @@ def test_what_cannot_be_solved_is_never_worse_than_where_it_began():
     assert found.calls.tolist() == [1 + 4 * 8] * 2
 
 
+@pytest.mark.parametrize("steps", [4, 10])
+@pytest.mark.parametrize("schedule", [SCHEDULE, RectifiedSchedule(3.0)])
+def test_exact_inversion_leaves_less_of_the_steps_than_naive_does(toy, schedule, steps):
+    grid, z, predict = Grid.of(schedule, steps), clean().double(), toy.network(schedule)
+    sampler = MULTISTEP["ddim"](grid)
+
+    def left(path: tuple[torch.Tensor, ...]) -> torch.Tensor:
+        said = [predict(path[i], grid.times[i])[0] for i in range(steps)]
+        return torch.stack(
+            [residual(grid, i, sampler.step(i, path[i], said[i : i + 1]) - path[i + 1]) for i in range(steps)]
+        )
+
+    assert (left(invert(predict, sampler, z).path).amax(0) < 0.1 * left(naive(predict, grid, z).path).amax(0)).all()
+
+
 def test_a_step_starts_along_the_noise_that_a_straight_line_in_sigma_leads_to():
     """Where the noise is such a line, that start is exact from the third step on, and a call is all that it takes."""
     z, slope = clean(), torch.randn(4, 8, 8, generator=torch.Generator().manual_seed(1))
